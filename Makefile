@@ -1,0 +1,153 @@
+# Tetrad: build, test, install. `make help` lists the targets.
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+CFLAGS  ?= -O2 -g
+V       ?= 0
+
+# SANITIZER=address,undefined or SANITIZER=thread builds into a folder of its own.
+comma := ,
+ifneq ($(SANITIZER),)
+  override BUILD   := $(BUILD)/$(subst $(comma),-,$(SANITIZER))
+  override CFLAGS  += -fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all
+  override LDFLAGS += -fsanitize=$(SANITIZER)
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
+ifneq ($(CI),)
+  WARNINGS += -Werror
+endif
+
+# -ffp-contract=off: a product and a sum are fused where the code says fma and nowhere else, so that every processor
+# and every compiler gives the same bits. No option that lets the compiler reorder floating point may be added.
+override CFLAGS  += -std=c17 -D_GNU_SOURCE -DTETRAD_VERSION='"$(VERSION)"' -Iinclude \
+                    -ffp-contract=off -fno-math-errno -pthread $(WARNINGS) -MMD -MP
+override LDFLAGS += -pthread
+
+PACKAGES       := libmicrohttpd jansson sqlite3 libcurl zlib libzip libsodium
+PACKAGE_CFLAGS  = $(shell pkg-config --cflags $(PACKAGES))
+LIBS            = $(shell pkg-config --libs $(PACKAGES)) -lm
+
+# ---- sources -----------------------------------------------------------------------------------
+
+ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
+KERNELS-aarch64 := core/kernels/neon.c
+
+CORE := core/error.c core/network.c core/philox.c core/plan.c core/series.c core/telemetry.c core/trainer.c \
+        core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
+        core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
+        core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c
+
+SERVER := server/embed.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
+          server/submit.c server/table.c server/terminal.c server/weights.c \
+          $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
+
+UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
+API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
+
+# Tests in which several threads meet: run under ThreadSanitizer as well.
+CONCURRENT := test_catalog test_http test_pool test_store
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+CORE_OBJECTS   = $(call objects,$(CORE))
+SERVER_OBJECTS = $(call objects,$(SERVER))
+LIBRARY = $(BUILD)/libtetrad.a
+PROGRAM = $(BUILD)/tetrad
+
+Q = $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+
+# ---- building ----------------------------------------------------------------------------------
+
+.PHONY: all help deps deps-test demo check check-fast tests install uninstall clean science
+all: deps
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM)
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make            install what is missing, build build/tetrad
+#: make demo       start a server, submit SAL against backpropagation, show the result
+#: make check      install what the tests need, build, run every test
+#: make science    the MNIST table of README (needs the dataset: TETRAD_DATA)
+#: make install    into DESTDIR and PREFIX (default /usr/local)
+#: make clean      remove build/
+
+deps:
+	$(Q)deploy/deps build
+deps-test:
+	$(Q)deploy/deps build test
+
+# A change of flags rebuilds everything that they reach.
+FLAGS = $(BUILD)/flags
+$(FLAGS): FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(subst ','\'',$(CFLAGS) $(LDFLAGS))' | cmp -s - $@ || \
+		echo '$(CC) $(subst ','\'',$(CFLAGS) $(LDFLAGS))' > $@
+FORCE:
+
+$(BUILD)/core/%.o: core/%.c $(FLAGS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) -c $< -o $@
+
+$(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
+$(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
+$(BUILD)/core/kernels/neon.o:   KERNEL_FLAGS = -O3
+
+$(BUILD)/server/%.o: server/%.c $(FLAGS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Iserver $(PACKAGE_CFLAGS) -c $< -o $@
+
+$(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql)
+
+$(LIBRARY): $(CORE_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(PROGRAM): $(BUILD)/server/main.o $(SERVER_OBJECTS) $(LIBRARY)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# ---- tests -------------------------------------------------------------------------------------
+
+$(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
+		$(LDFLAGS) $(LIBS) -lcmocka -o $@
+
+UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
+API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
+tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS)
+
+check: deps-test
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(MAKE) --no-print-directory tests SANITIZER=address,undefined
+	$(Q)$(MAKE) --no-print-directory SANITIZER=thread \
+		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
+		$(addprefix $(BUILD)/thread/tests/api/,$(API))
+	$(Q)tests/run $(BUILD)
+
+install: $(PROGRAM) $(LIBRARY)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tetrad/examples
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/tetrad
+	install -m 644 schema/examples/*.json $(DESTDIR)$(PREFIX)/share/tetrad/examples/
+	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad
+	rm -rf $(DESTDIR)$(PREFIX)/share/tetrad
+
+demo: all
+	$(Q)deploy/demo $(PROGRAM)
+
+clean:
+	rm -rf build
+
+-include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(SERVER_OBJECTS) $(BUILD)/server/main.o)
+-include $(addsuffix .d,$(UNIT_PROGRAMS) $(API_PROGRAMS))

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Kernels: the arithmetic of the core, once per instruction set, equal to the bit on all of them.
+ *
+ * Letters:  N  examples of a mini-batch (rows of an activity)
+ *           R  rows of a weight matrix: the neurons that it leads to
+ *           C  columns: the neurons that it comes from
+ *
+ * The contract that makes results independent of the machine (scalar.c states it as plain loops):
+ *  - a matrix product accumulates each output over ascending k by fused multiply-add, starting from
+ * +0;
+ *  - a sum of many values runs over 16 lanes: value i goes to lane i mod 16, lanes add in ascending
+ * i, then lane i takes in lane i+8, i+4, i+2, i+1;
+ *  - exp, log and tanh are the polynomials of math.h in this folder;
+ *  - everything else is one rounding per written operation (-ffp-contract=off).
+ * Where the reference yields NaN the others do too; payloads are not promised.
+ *
+ * Layouts. An activity is row-major (N, D) with a row stride `ld` (tet_stride) of at least D
+ * rounded up to 16; columns from D on exist and hold zeros. A weight matrix (R, C) is *packed*:
+ * panels of 64 rows, in each panel C groups of the 64 values of one column; the last panel is as
+ * narrow as R rounded up to 16 allows. Rows from R on hold zeros.
+ */
+#ifndef CORE_KERNELS_H
+#define CORE_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tetrad/plan.h>
+
+enum { TET_LANES = 16, TET_PANEL = 64 };
+
+static inline size_t tet_round(size_t n) // up to whole vectors
+{
+    return (n + TET_LANES - 1) / TET_LANES * TET_LANES;
+}
+
+/* Row stride of an activity: an odd number of cache lines, so that the rows of a tile never share a
+ * cache set. */
+static inline size_t tet_stride(size_t d)
+{
+    size_t n = tet_round(d);
+    return n / TET_LANES % 2 == 0 ? n + TET_LANES : n;
+}
+
+struct tet_packed {
+    uint32_t rows, columns; // R, C
+    float *w;               // packed
+    float *v;               // velocity, packed alike; NULL without momentum
+};
+
+static inline size_t tet_packed_floats(size_t rows, size_t columns)
+{
+    return tet_round(rows) * columns;
+}
+
+/* Width of the panel that begins at row r (a multiple of 64). */
+static inline size_t tet_panel_width(size_t rows, size_t r)
+{
+    size_t rest = tet_round(rows) - r;
+    return rest < TET_PANEL ? rest : TET_PANEL;
+}
+
+static inline size_t tet_packed_at(size_t rows, size_t columns, size_t r, size_t c)
+{
+    size_t panel = r / TET_PANEL * TET_PANEL;
+    return panel * columns + c * tet_panel_width(rows, panel) + (r - panel);
+}
+
+/* What follows a forward product before it is stored. */
+enum tet_finish {
+    TET_FINISH_NONE,
+    TET_FINISH_RELU, // 0 > y ? 0 : y, so that NaN stays
+    TET_FINISH_TANH,
+    TET_FINISH_GATE_RELU, // gate > 0 ? y : 0     (gate: the activity x = phi(z))
+    TET_FINISH_GATE_TANH  // y * (1 - gate^2)
+};
+
+struct tet_forward {
+    size_t n;
+    const float *x; // (N, C), stride ldx
+    size_t ldx;
+    const struct tet_packed *p; // (R, C)
+    const float *bias;          // (R rounded up), added once after the product; NULL: none
+    enum tet_finish finish;
+    const float *gate; // (N, R), stride ldy
+    float *y;          // (N, R), stride ldy
+    size_t ldy;
+};
+
+struct tet_drive {
+    size_t n;
+    const float *a; // (N, R), stride lda
+    size_t lda;
+    const float *x; // (N, C), stride ldx
+    size_t ldx;
+    float lr, decay, momentum;
+};
+
+struct tet_kernels {
+    const char *name;
+
+    /* y (N, R) = finish(x (N, C) P^T + bias) */
+    void (*forward)(const struct tet_forward *f);
+
+    /* yt (C, N) = P^T st, with st (R, N): the backward product with the batch along the vector.
+     * Strides ldst, ldyt; columns up to N rounded up are computed. */
+    void (*backward)(const struct tet_packed *p, size_t n, const float *st, size_t ldst, float *yt,
+                     size_t ldyt);
+
+    /* P <- P + lr g, g = sum over n of a[n] x[n]^T - decay P; with a velocity v <- momentum v + g,
+     * P <- P + lr v. The sum over the batch is not divided: a or x carries 1/N already. */
+    void (*drive)(const struct tet_drive *d, const struct tet_packed *p);
+
+    /* out (nr, C) = A B^T for panels of A: rows r0..r0+nr of packed A (R, K) times packed B (C, K).
+     * out has stride ldo. nr <= 64, r0 a multiple of 64. (A record's Gram matrices.) */
+    void (*panel_gram)(const struct tet_packed *a, size_t r0, const struct tet_packed *b,
+                       float *out, size_t ldo);
+
+    /* out (nr, nc) = rows r0.. of packed A (R, K) times b (K, nc), stride ldb. nc a multiple of 16,
+     * at most 64. */
+    void (*panel_product)(const struct tet_packed *a, size_t r0, const float *b, size_t ldb,
+                          size_t nc, float *out, size_t ldo);
+    /* out (C, nc) = A^T b for packed A (K, C), b (K, nc) with stride ldb. nc a multiple of 16. The
+     * same as backward. */
+
+    /* b[r] <- b[r] + lr * sum over n (16 lanes) of a[n][r], r < R rounded up */
+    void (*bias)(size_t n, size_t r, const float *a, size_t lda, float lr, float *b);
+
+    /* y = s * phi'(z), where x = phi(z); all (N, D) with stride ld */
+    void (*gate)(size_t n, size_t d, size_t ld, enum tet_activation phi, const float *s,
+                 const float *x, float *y);
+
+    /* z (N, D), stride ld -> s = (onehot(label) - softmax(z)) / N in place of z if s is z; loss
+     * (N). D real columns. Returns how many rows have their largest value (the first of equals) at
+     * the label. s NULL: only losses. */
+    size_t (*cross_entropy)(size_t n, size_t d, size_t ld, float *z, const int32_t *labels,
+                            float *s, float *loss);
+
+    /* s = (t - z) / N, loss = sum (t - z)^2 / 2 (16 lanes). t (N, D), stride ld. s NULL: only
+     * losses. */
+    void (*mse)(size_t n, size_t d, size_t ld, const float *z, const float *t, float *s,
+                float *loss);
+
+    /* sum of a * b over (n, d) with strides; lane = column mod 16, rows in order */
+    float (*dot)(size_t n, size_t d, const float *a, size_t lda, const float *b, size_t ldb);
+    bool (*finite)(const float *a, size_t n); // whether all values are
+
+    /* y[i] = fma(x[i], scale[i], shift[i]) */
+    void (*standardize_bytes)(size_t d, const uint8_t *x, const float *scale, const float *shift,
+                              float *y);
+    void (*standardize_floats)(size_t d, const float *x, const float *scale, const float *shift,
+                               float *y);
+
+    /* b (d, n) = a (n, d)^T; columns of b from n up to n rounded up are set to 0 */
+    void (*transpose)(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb);
+
+    void (*exp)(size_t n, const float *x, float *y); // at most 2 ulp from the exact value, each
+    void (*log)(size_t n, const float *x, float *y);
+    void (*tanh)(size_t n, const float *x, float *y);
+};
+
+extern const struct tet_kernels tet_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct tet_kernels tet_kernels_avx2, tet_kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct tet_kernels tet_kernels_neon;
+#endif
+
+/* tet_kernels_select: the fastest that this processor has, or the one named by the environment's
+ * TETRAD_ISA. Errors: TET_BAD_REQUEST (unknown name, or the processor lacks it). */
+TET_MUST_CHECK enum tet_err tet_kernels_select(const struct tet_kernels **kernels,
+                                               struct tet_error *error);
+
+#endif

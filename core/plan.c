@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Plans: consistency, size, length and schedule. */
+#include <tetrad/plan.h>
+
+#include <math.h>
+
+#include "trainer.h"
+
+static bool in_range(float value, float low, float high)
+{
+    return value >= low && value <= high; // false for NaN
+}
+
+static enum tet_err check_layers(const struct tet_plan *p, const struct tet_shape *shape,
+                                 struct tet_error *error)
+{
+    const bool laterals = tet_rule_info(p->rule)->group[TET_V];
+    if (shape->inputs < 1 || shape->inputs > TET_MAX_UNITS || shape->outputs < 1 ||
+        shape->outputs > TET_MAX_UNITS)
+        return tet_error_set(error, TET_BAD_DEFINITION, "inputs %u, outputs %u: allowed 1 to %d",
+                             shape->inputs, shape->outputs, TET_MAX_UNITS);
+    if (p->n_hidden > TET_MAX_HIDDEN)
+        return tet_error_set(error, TET_BAD_DEFINITION, "%u hidden layers: allowed at most %d",
+                             p->n_hidden, TET_MAX_HIDDEN);
+    for (uint32_t i = 0; i < p->n_hidden; i++) {
+        const struct tet_layer_plan *layer = &p->hidden[i];
+        if (layer->units < 1 || layer->units > TET_MAX_UNITS || layer->descending_units < 1 ||
+            layer->descending_units > TET_MAX_UNITS)
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "hidden layer %u: units %u, descending %u: allowed 1 to %d", i + 1,
+                                 layer->units, layer->descending_units, TET_MAX_UNITS);
+        if (layer->descending_units != layer->units && (p->gate || !laterals))
+            return tet_error_set(
+                error, TET_BAD_DEFINITION,
+                "hidden layer %u: units %u, descending %u: a gate, and a rule without laterals, "
+                "need them equal",
+                i + 1, layer->units, layer->descending_units);
+    }
+    return TET_OK;
+}
+
+enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *shape,
+                            struct tet_error *error)
+{
+    if ((unsigned)p->rule >= TET_RULES)
+        return tet_error_set(error, TET_BAD_DEFINITION, "rule %d is unknown", (int)p->rule);
+    enum tet_err err = check_layers(p, shape, error);
+    if (err != TET_OK)
+        return err;
+    if (!p->gate && !tet_rule_info(p->rule)->takes_gate)
+        return tet_error_set(error, TET_BAD_DEFINITION, "rule %s always gates",
+                             tet_rule_info(p->rule)->name);
+    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+        const struct tet_group_plan *group = &p->group[g];
+        if (!in_range(group->lr, 0.0f, 1e30f) || !in_range(group->decay, 0.0f, 1e30f) ||
+            !in_range(group->scale, 0.0f, 1e30f))
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "group %s: lr %g, decay %g, scale %g: allowed 0 to 1e30",
+                                 tet_group_name(g), group->lr, group->decay, group->scale);
+    }
+    if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
+        return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",
+                             p->momentum);
+    if (p->batch < 1 || p->batch > TET_MAX_BATCH || p->epochs < 1 || p->n_train < p->batch)
+        return tet_error_set(
+            error, TET_BAD_DEFINITION,
+            "batch %u, epochs %u, training examples %u: allowed a batch of 1 to %d, at most the "
+            "examples, and at least one epoch",
+            p->batch, p->epochs, p->n_train, TET_MAX_BATCH);
+    if (p->schedule.n_epochs > TET_MAX_DROPS || !in_range(p->schedule.factor, 0.0f, 1.0f))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
+                             p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
+    return TET_OK;
+}
+
+uint64_t tet_plan_steps_per_epoch(const struct tet_plan *p)
+{
+    return ((uint64_t)p->n_train + p->batch - 1) / p->batch;
+}
+
+uint64_t tet_plan_steps(const struct tet_plan *p)
+{
+    const uint64_t all = tet_plan_steps_per_epoch(p) * p->epochs;
+    return p->max_steps > 0 && p->max_steps < all ? p->max_steps : all;
+}
+
+/* cos(pi t), 0 <= t <= 1, as a sine's series in plain double arithmetic: libm's may differ between
+ * machines. */
+static double cos_pi(double t)
+{
+    const double y = 3.14159265358979323846 * (0.5 - t), z = y * y;
+    double term = y, sum = y;
+    for (int k = 2; k < 24; k += 2) {
+        term = -term * z / (k * (k + 1));
+        sum = sum + term;
+    }
+    return sum;
+}
+
+float tet_plan_rate(const struct tet_plan *p, uint32_t epoch)
+{
+    const struct tet_schedule_plan *s = &p->schedule;
+    float rate = 1.0f;
+    if (s->type == TET_SCHEDULE_STEP)
+        for (uint32_t i = 0; i < s->n_epochs && s->epochs[i] <= epoch; i++)
+            rate = rate * s->factor;
+    if (s->type == TET_SCHEDULE_COSINE) {
+        const double f = s->factor, t = (double)epoch / p->epochs;
+        rate = (float)(f + (1.0 - f) * (1.0 + cos_pi(t)) / 2.0);
+    }
+    return rate;
+}
+
+uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape)
+{
+    return tet_trainer_layout(NULL, plan, shape, NULL);
+}

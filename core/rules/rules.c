@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of rules. */
+#include "rules/rules.h"
+
+static const struct tet_rule *const rules[TET_RULES] = {
+    [TET_RULE_BP] = &tet_rule_bp,
+    [TET_RULE_FA] = &tet_rule_fa,
+    [TET_RULE_KP] = &tet_rule_kp,
+    [TET_RULE_SAL] = &tet_rule_sal,
+};
+
+const struct tet_rule *tet_rule(enum tet_rule_name name)
+{
+    return rules[name];
+}
+
+const struct tet_rule_info *tet_rule_info(enum tet_rule_name name)
+{
+    return &rules[name]->info;
+}
+
+const char *tet_group_name(enum tet_group group)
+{
+    static const char *const names[TET_GROUPS] = {"W", "B", "V", "U"};
+    return names[group];
+}

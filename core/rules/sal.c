@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * sal: self-assembling learning, the four-synapse motif. Every synapse changes by the product of
+ * its own presynaptic activity and the signal that the other afferent brings to the same neuron,
+ * and decays:
+ *
+ *     W_l      m_l  x_{l-1}^T        the ascending neuron is modulated through V_l
+ *     V_l      x_l  s_l^T            ... and V_l sees what W_l drives it to
+ *     B_{l+1}  u_l  s_{l+1}^T        the descending neuron is told by U_l (u_l = U_l x_l, no gate)
+ *     U_l      s_l  x_l^T            ... and U_l sees what B_{l+1} drives it to
+ */
+#include "rules/rules.h"
+
+static void descend(struct tet_net *net)
+{
+    for (uint32_t l = net->L - 1; l >= 1; l--) {
+        tet_net_carry(net, &net->p[TET_B][l + 1], net->s[l + 1], net->s[l], net->plan.gate ? l : 0);
+        tet_net_carry(net, &net->p[TET_V][l], net->s[l], net->m[l], l);
+        if (net->plan.group[TET_B].plastic)
+            tet_net_carry(net, &net->p[TET_U][l], net->x[l], net->u[l], 0);
+    }
+}
+
+static void change(struct tet_net *net)
+{
+    tet_net_change_ascending(net);
+    for (uint32_t l = 1; l < net->L; l++) {
+        tet_net_change(net, TET_V, l, net->x[l], net->s[l]);
+        tet_net_change(net, TET_B, l + 1, net->u[l], net->s[l + 1]);
+        tet_net_change(net, TET_U, l, net->s[l], net->x[l]);
+    }
+}
+
+const struct tet_rule tet_rule_sal = {
+    .info =
+        {.name = "sal",
+         .title = "self-assembling learning",
+         .equation =
+             "s_l = g_l * (B_{l+1} s_{l+1}), m_l = g_l * (V_l s_l), u_l = U_l x_l; "
+             "dW_l = lr (<m_l x_{l-1}^T> - decay W_l), dV_l = lr (<x_l s_l^T> - decay V_l), "
+             "dB_{l+1} = lr (<u_l s_{l+1}^T> - decay B_{l+1}), dU_l = lr (<s_l x_l^T> - decay U_l)",
+         .source = "Liao, Ziyin, Gan, Cheung, Harnett, Poggio 2024, arXiv 2412.20018",
+         .group = {[TET_W] = true, [TET_B] = true, [TET_V] = true, [TET_U] = true},
+         .takes_gate = true},
+    .descend = descend,
+    .change = change,
+};

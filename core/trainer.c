@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The trainer: one allocation that begins with struct tet_trainer and goes on with the arrays; a
+ * state machine whose steps are mini-batches and, at an epoch's end, chunks of the evaluation.
+ *
+ *     cursor.batch < batches of the epoch                 train the next mini-batch
+ *     cursor.batch = batches of the epoch (or max_steps)  evaluate validation and test parts chunk
+ * by chunk, report, then epoch + 1, batch = 0 cursor.step = all steps and cursor.batch = 0 finished
+ *
+ * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
+ * reports the same.
+ */
+#include "trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "network.h"
+#include "philox.h"
+#include "rules/rules.h"
+#include "telemetry.h"
+
+/* A contiguous stretch of examples of a dataset. */
+struct part {
+    const struct tet_examples *examples;
+    uint32_t first, n;
+};
+
+enum { TRAIN, VALIDATION, TEST, PARTS };
+
+struct tet_trainer {
+    struct tet_net net;
+    const struct tet_dataset *dataset;
+    struct part part[PARTS];
+    tet_report_fn *report;
+    void *context;
+    struct tet_cursor cursor;
+    struct tet_divergence divergence;
+    bool diverged;
+    bool ordered; // `order` holds this epoch's
+
+    /* The evaluation at hand. */
+    int evaluated;     // the part
+    uint32_t position; // examples of it done
+    double loss[PARTS];
+    uint64_t correct[PARTS];
+
+    uint32_t *order;      // (n_train) of the epoch, with shuffle
+    float *scale, *shift; // (d_0) of standardising
+    int32_t *labels;      // (N)
+    float *targets;       // (N, d_L), mse
+    float *losses;        // (N)
+};
+
+/* ---- making ---- */
+
+static size_t round_64(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+uint64_t tet_trainer_layout(struct tet_trainer *t, const struct tet_plan *plan,
+                            const struct tet_shape *shape, char *base)
+{
+    struct tet_net scratch = {0};
+    struct tet_net *net = t != NULL ? &t->net : &scratch;
+    size_t used = round_64(sizeof *t);
+    used += tet_net_layout(net, plan, shape, base != NULL ? base + used : NULL);
+    const size_t sizes[] = {plan->shuffle ? plan->n_train : 0,
+                            tet_round(shape->inputs),
+                            tet_round(shape->inputs),
+                            plan->batch,
+                            plan->loss == TET_MSE ? plan->batch * tet_stride(shape->outputs) : 0,
+                            plan->batch};
+    char *at[6];
+    for (int i = 0; i < 6; i++) {
+        at[i] = base != NULL ? base + used : NULL;
+        used += round_64(4 * sizes[i]);
+    }
+    if (base != NULL) {
+        t->order = (uint32_t *)(void *)at[0];
+        t->scale = (float *)(void *)at[1];
+        t->shift = (float *)(void *)at[2];
+        t->labels = (int32_t *)(void *)at[3];
+        t->targets = (float *)(void *)at[4];
+        t->losses = (float *)(void *)at[5];
+    }
+    return used;
+}
+
+static enum tet_err find_parts(struct tet_trainer *t, const struct tet_dataset *data,
+                               struct tet_error *error)
+{
+    const struct tet_plan *p = &t->net.plan;
+    const uint64_t learn = (uint64_t)p->n_train + p->n_validation;
+    const bool own_test =
+        data->test.n > 0; // otherwise the test part is the end of the training examples
+    if (learn + (own_test ? 0 : p->n_test) > data->train.n ||
+        (own_test && p->n_test > data->test.n))
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "the dataset has %u training and %u test examples; the plan wants %u "
+                             "to train, %u to validate, "
+                             "%u to test",
+                             data->train.n, data->test.n, p->n_train, p->n_validation, p->n_test);
+    if (p->loss == TET_CROSS_ENTROPY && data->train.labels == NULL)
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "cross-entropy needs class labels; the dataset has real targets");
+    t->part[TRAIN] = (struct part){&data->train, 0, p->n_train};
+    t->part[VALIDATION] = (struct part){&data->train, p->n_train, p->n_validation};
+    t->part[TEST] = own_test ? (struct part){&data->test, 0, p->n_test}
+                             : (struct part){&data->train, data->train.n - p->n_test, p->n_test};
+    return TET_OK;
+}
+
+/* sums (d) and squares (d) of every input over the training examples, in the order of the examples:
+ * exact for bytes. */
+static void sum_inputs(const struct part *part, uint32_t d, double *sums, double *squares)
+{
+    for (size_t n = part->first; n < (size_t)part->first + part->n; n++)
+        for (uint32_t i = 0; i < d; i++) {
+            const size_t at = n * d + i;
+            const double v = part->examples->bytes != NULL ? part->examples->bytes[at]
+                                                           : part->examples->floats[at];
+            sums[i] += v;
+            squares[i] += v * v;
+        }
+}
+
+/* The scale and shift that give `count` values mean 0 and standard deviation 1; constant values
+ * become 0. */
+static void standard_of(double sum, double square, double count, float *scale, float *shift)
+{
+    const double mean = sum / count, variance = square / count - mean * mean;
+    const double factor = variance > 1e-12 * (1.0 + mean * mean) ? 1.0 / sqrt(variance) : 0.0;
+    *scale = (float)factor;
+    *shift = (float)(-mean * factor);
+}
+
+/* Standardises by the training inputs, in all or feature by feature. Bytes that are not
+ * standardised become v / 255. */
+static enum tet_err find_standard(struct tet_trainer *t, struct tet_error *error)
+{
+    const struct part *part = &t->part[TRAIN];
+    const uint32_t d = t->net.d[0];
+    const enum tet_standardize how = t->net.plan.standardize;
+    for (uint32_t i = 0; i < d; i++)
+        t->scale[i] = part->examples->bytes != NULL ? 1.0f / 255.0f : 1.0f;
+    if (how == TET_STANDARDIZE_NONE)
+        return TET_OK;
+    double *sums = calloc(2 * (size_t)d, sizeof *sums), *squares = sums + d;
+    if (sums == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "no memory to standardise %u inputs", d);
+    sum_inputs(part, d, sums, squares);
+    for (uint32_t i = 1; i < d && how == TET_STANDARDIZE_ALL; i++) {
+        sums[0] += sums[i];
+        squares[0] += squares[i];
+    }
+    for (uint32_t i = 0; i < d; i++)
+        if (how == TET_STANDARDIZE_ALL)
+            standard_of(sums[0], squares[0], (double)part->n * d, &t->scale[i], &t->shift[i]);
+        else
+            standard_of(sums[i], squares[i], part->n, &t->scale[i], &t->shift[i]);
+    free(sums);
+    return TET_OK;
+}
+
+enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_plan *plan,
+                                const struct tet_dataset *data, tet_report_fn *report,
+                                void *context, struct tet_error *error)
+{
+    *trainer = NULL;
+    const struct tet_kernels *kernels = NULL;
+    enum tet_err err = tet_plan_check(plan, &data->shape, error);
+    if (err == TET_OK)
+        err = tet_kernels_select(&kernels, error);
+    if (err != TET_OK)
+        return err;
+    const size_t huge = (size_t)2 << 20; // above this, ask for huge pages
+    size_t bytes = tet_trainer_layout(NULL, plan, &data->shape, NULL);
+    const size_t alignment = bytes >= huge ? huge : 64;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    struct tet_trainer *t = aligned_alloc(alignment, bytes);
+    if (t == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "no memory for a trainer of %zu bytes", bytes);
+    if (bytes >= huge)
+        (void)madvise(t, bytes, MADV_HUGEPAGE); // a hint; fine where it is not taken
+    memset(t, 0, bytes);
+    t->net.kernels = kernels;
+    tet_trainer_layout(t, plan, &data->shape, (char *)t);
+    t->dataset = data;
+    t->report = report;
+    t->context = context;
+    t->cursor.last_loss = NAN;
+    t->divergence.last_loss = NAN;
+    err = find_parts(t, data, error);
+    if (err == TET_OK)
+        err = find_standard(t, error);
+    if (err != TET_OK) {
+        free(t);
+        return err;
+    }
+    tet_net_draw(&t->net);
+    *trainer = t;
+    return TET_OK;
+}
+
+void tet_trainer_destroy(struct tet_trainer *t)
+{
+    free(t);
+}
+
+/* ---- reporting ---- */
+
+static void emit(void *context, enum tet_series series, uint32_t layer, double value)
+{
+    struct tet_trainer *t = context;
+    t->cursor.records++;
+    if (t->report != NULL)
+        t->report(t->context, &(struct tet_record){t->cursor.step, series, layer, value});
+}
+
+static void emit_telemetry(void *context, enum tet_series series, uint32_t layer, double value)
+{
+    struct tet_trainer *t = context;
+    t->cursor.records++;
+    if (t->report != NULL) // of the mini-batch that is being trained
+        t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
+}
+
+/* ---- mini-batches ---- */
+
+static void take_target(struct tet_trainer *t, const struct tet_examples *from, size_t example,
+                        size_t row)
+{
+    const uint32_t outputs = t->net.d[t->net.L];
+    if (from->labels != NULL)
+        t->labels[row] = from->labels[example];
+    if (t->net.plan.loss != TET_MSE)
+        return;
+    float *target = t->targets + row * tet_stride(outputs);
+    if (from->targets != NULL)
+        memcpy(target, from->targets + example * outputs, outputs * sizeof *target);
+    else {
+        memset(target, 0, outputs * sizeof *target);
+        target[from->labels[example]] = 1.0f;
+    }
+}
+
+/* Stages examples first.. of a part, standardised, as x_0; order NULL: as they lie. */
+static void stage(struct tet_trainer *t, const struct part *part, const uint32_t *order,
+                  uint32_t first, uint32_t n)
+{
+    const struct tet_kernels *k = t->net.kernels;
+    const uint32_t d = t->net.d[0];
+    t->net.n = n;
+    for (uint32_t row = 0; row < n; row++) {
+        const size_t example = part->first + (order != NULL ? order[first + row] : first + row);
+        float *x = t->net.x[0] + row * tet_stride(d);
+        if (part->examples->bytes != NULL)
+            k->standardize_bytes(d, part->examples->bytes + example * d, t->scale, t->shift, x);
+        else
+            k->standardize_floats(d, part->examples->floats + example * d, t->scale, t->shift, x);
+        take_target(t, part->examples, example, row);
+    }
+}
+
+/* The loss of the batch at hand, summed in double in the order of the examples; s_L where `learn`.
+ */
+static double judge(struct tet_trainer *t, bool learn, uint64_t *correct)
+{
+    struct tet_net *net = &t->net;
+    const uint32_t L = net->L;
+    const size_t ld = tet_stride(net->d[L]);
+    float *s = learn ? net->s[L] : NULL;
+    if (net->plan.loss == TET_CROSS_ENTROPY)
+        *correct +=
+            net->kernels->cross_entropy(net->n, net->d[L], ld, net->x[L], t->labels, s, t->losses);
+    else {
+        net->kernels->mse(net->n, net->d[L], ld, net->x[L], t->targets, s, t->losses);
+        for (size_t n = 0; n < net->n && t->dataset->train.labels != NULL; n++) {
+            const float *z = net->x[L] + n * ld;
+            uint32_t best = 0;
+            for (uint32_t c = 1; c < net->d[L]; c++)
+                if (z[c] > z[best])
+                    best = c;
+            *correct += best == (uint32_t)t->labels[n];
+        }
+    }
+    double sum = 0.0;
+    for (size_t n = 0; n < net->n; n++)
+        sum += t->losses[n];
+    return sum;
+}
+
+static const char *first_not_finite(const struct tet_trainer *t, char name[24])
+{
+    const struct tet_net *net = &t->net;
+    name[0] = '\0';
+    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+        uint32_t first, last;
+        tet_net_range(net, g, &first, &last);
+        for (uint32_t l = first; l <= last; l++) {
+            const struct tet_packed *p = &net->p[g][l];
+            const size_t n = tet_packed_floats(p->rows, p->columns);
+            if (!net->kernels->finite(p->w, n) ||
+                (p->v != NULL && !net->kernels->finite(p->v, n))) {
+                snprintf(name, 24, "%s%u", tet_group_name(g), l);
+                return name;
+            }
+            if (g == TET_W && !net->kernels->finite(net->b[l], net->d[l])) {
+                snprintf(name, 24, "b%u", l);
+                return name;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Ends the run as diverged at mini-batch `step`. */
+static enum tet_event diverge(struct tet_trainer *t, uint64_t step)
+{
+    (void)first_not_finite(t, t->divergence.tensor);
+    t->divergence.step = step;
+    t->divergence.last_loss = t->cursor.last_loss;
+    t->divergence.last_step = isnan(t->cursor.last_loss) ? 0 : t->cursor.step;
+    t->diverged = true;
+    return TET_DIVERGED;
+}
+
+static void order_epoch(struct tet_trainer *t)
+{
+    const struct tet_plan *p = &t->net.plan;
+    t->net.rate = tet_plan_rate(p, t->cursor.epoch);
+    t->ordered = true;
+    if (!p->shuffle)
+        return;
+    for (uint32_t i = 0; i < p->n_train; i++)
+        t->order[i] = i;
+    const struct tet_stream stream = tet_stream_make(p->seed, TET_STREAM_SHUFFLE, t->cursor.epoch);
+    tet_shuffle(&stream, t->order, p->n_train);
+}
+
+static enum tet_event train(struct tet_trainer *t)
+{
+    const struct tet_plan *p = &t->net.plan;
+    if (!t->ordered)
+        order_epoch(t);
+    const uint32_t first = t->cursor.batch * p->batch;
+    const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
+    stage(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n);
+    tet_net_ascend(&t->net);
+    const double loss = judge(t, true, &t->cursor.correct);
+    if (!isfinite(loss))
+        return diverge(t, t->cursor.step + 1);
+    t->net.rule->descend(&t->net);
+    const uint64_t step = t->cursor.step + 1;
+    if (p->record_every > 0 && (step == 1 || step % p->record_every == 0))
+        tet_telemetry(&t->net, emit_telemetry, t);
+    t->net.rule->change(&t->net);
+    t->cursor.loss_sum += loss;
+    t->cursor.last_loss = loss / n;
+    t->cursor.step = step;
+    t->cursor.batch++;
+    return TET_STEPPED;
+}
+
+/* ---- evaluation ---- */
+
+/* Whether the plan's output can be right or wrong. */
+static bool classifies(const struct tet_trainer *t)
+{
+    return t->dataset->train.labels != NULL;
+}
+
+static void report_epoch(struct tet_trainer *t, uint32_t trained)
+{
+    emit(t, TET_SERIES_TRAIN_LOSS, 0, t->cursor.loss_sum / trained);
+    if (classifies(t))
+        emit(t, TET_SERIES_TRAIN_ACCURACY, 0, (double)t->cursor.correct / trained);
+    for (int part = VALIDATION; part < PARTS; part++) {
+        const int series = part == VALIDATION ? TET_SERIES_VALIDATION_LOSS : TET_SERIES_TEST_LOSS;
+        const uint32_t n = t->part[part].n;
+        if (n > 0)
+            emit(t, (enum tet_series)series, 0, t->loss[part] / n);
+        if (n > 0 && classifies(t))
+            emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
+    }
+}
+
+static void begin_evaluation(struct tet_trainer *t)
+{
+    t->evaluated = VALIDATION;
+    t->position = 0;
+    memset(t->loss, 0, sizeof t->loss);
+    memset(t->correct, 0, sizeof t->correct);
+}
+
+static bool all_steps_done(const struct tet_trainer *t)
+{
+    return t->cursor.step >= tet_plan_steps(&t->net.plan);
+}
+
+static enum tet_event evaluate(struct tet_trainer *t)
+{
+    if (t->evaluated == TRAIN)
+        begin_evaluation(t);
+    while (t->evaluated < PARTS && t->position >= t->part[t->evaluated].n) {
+        t->evaluated++;
+        t->position = 0;
+    }
+    if (t->evaluated < PARTS) {
+        const struct part *part = &t->part[t->evaluated];
+        const uint32_t rest = part->n - t->position;
+        const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
+        stage(t, part, NULL, t->position, n);
+        tet_net_ascend(&t->net);
+        t->loss[t->evaluated] += judge(t, false, &t->correct[t->evaluated]);
+        t->position += n;
+        return TET_STEPPED;
+    }
+    char name[24];
+    if (first_not_finite(t, name) != NULL || !isfinite(t->loss[VALIDATION]) ||
+        !isfinite(t->loss[TEST]))
+        return diverge(t, t->cursor.step);
+    const uint64_t seen = (uint64_t)t->cursor.batch * t->net.plan.batch;
+    report_epoch(t, seen < t->net.plan.n_train ? (uint32_t)seen : t->net.plan.n_train);
+    t->evaluated = TRAIN;
+    t->ordered = false;
+    t->cursor.epoch++;
+    t->cursor.batch = 0;
+    t->cursor.loss_sum = 0.0;
+    t->cursor.correct = 0;
+    return all_steps_done(t) ? TET_FINISHED : TET_EPOCH;
+}
+
+enum tet_event tet_trainer_step(struct tet_trainer *t)
+{
+    if (t->diverged)
+        return TET_DIVERGED;
+    if (all_steps_done(t))
+        return t->cursor.batch == 0 ? TET_FINISHED : evaluate(t);
+    return t->cursor.batch < tet_plan_steps_per_epoch(&t->net.plan) ? train(t) : evaluate(t);
+}
+
+/* ---- state ---- */
+
+/* The i-th array: its group and layer; group TET_GROUPS stands for a bias. NULL past the end. */
+static bool locate(const struct tet_trainer *t, uint32_t i, enum tet_group *group, uint32_t *layer,
+                   bool *velocity)
+{
+    const struct tet_net *net = &t->net;
+    for (int pass = 0; pass < 2; pass++) {
+        *velocity = pass == 1;
+        for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+            uint32_t first, last;
+            tet_net_range(net, g, &first, &last);
+            for (uint32_t l = first; l <= last; l++) {
+                if (*velocity && net->p[g][l].v == NULL)
+                    continue;
+                *group = g;
+                *layer = l;
+                if (i-- == 0)
+                    return true;
+            }
+            *group = TET_GROUPS;
+            for (uint32_t l = 1; l <= net->L && g == TET_W && !*velocity; l++) {
+                *layer = l;
+                if (i-- == 0)
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+uint32_t tet_trainer_tensors(const struct tet_trainer *t)
+{
+    enum tet_group g;
+    uint32_t layer, n = 0;
+    bool velocity;
+    while (locate(t, n, &g, &layer, &velocity))
+        n++;
+    return n;
+}
+
+void tet_trainer_tensor(const struct tet_trainer *t, uint32_t i, struct tet_tensor *tensor)
+{
+    enum tet_group g;
+    uint32_t l;
+    memset(tensor, 0, sizeof *tensor);
+    if (!locate(t, i, &g, &l, &tensor->velocity))
+        return;
+    if (g == TET_GROUPS) {
+        snprintf(tensor->name, sizeof tensor->name, "b%u", l);
+        tensor->rank = 1;
+        tensor->n = tensor->shape[0] = t->net.d[l];
+        return;
+    }
+    const struct tet_packed *p = &t->net.p[g][l];
+    snprintf(tensor->name, sizeof tensor->name, "%s%s%u", tensor->velocity ? "velocity/" : "",
+             tet_group_name(g), l);
+    tensor->rank = 2;
+    tensor->shape[0] = p->rows;
+    tensor->shape[1] = p->columns;
+    tensor->n = (uint64_t)p->rows * p->columns;
+}
+
+void tet_trainer_get(const struct tet_trainer *t, uint32_t i, float *values)
+{
+    enum tet_group g;
+    uint32_t l;
+    bool velocity;
+    if (!locate(t, i, &g, &l, &velocity))
+        return;
+    if (g == TET_GROUPS)
+        memcpy(values, t->net.b[l], t->net.d[l] * sizeof *values);
+    else
+        tet_net_unpack(&t->net.p[g][l], velocity ? t->net.p[g][l].v : t->net.p[g][l].w, values);
+}
+
+void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
+{
+    enum tet_group g;
+    uint32_t l;
+    bool velocity;
+    if (!locate(t, i, &g, &l, &velocity))
+        return;
+    if (g == TET_GROUPS)
+        memcpy(t->net.b[l], values, t->net.d[l] * sizeof *values);
+    else
+        tet_net_pack(&t->net.p[g][l], velocity ? t->net.p[g][l].v : t->net.p[g][l].w, values);
+}
+
+struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)
+{
+    return t->cursor;
+}
+
+enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+                              struct tet_error *error)
+{
+    const struct tet_plan *p = &t->net.plan;
+    const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
+    const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
+    if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
+        cursor->step != (full < steps ? full : steps))
+        return tet_error_set(
+            error, TET_BAD_DEFINITION,
+            "a cursor at step %llu, epoch %u, mini-batch %u does not belong to this plan",
+            (unsigned long long)cursor->step, cursor->epoch, cursor->batch);
+    t->cursor = *cursor;
+    t->ordered = false;
+    t->diverged = false;
+    t->evaluated = TRAIN;
+    return TET_OK;
+}
+
+double tet_trainer_loss(const struct tet_trainer *t)
+{
+    return t->cursor.last_loss;
+}
+
+const struct tet_divergence *tet_trainer_divergence(const struct tet_trainer *t)
+{
+    return &t->divergence;
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the rest of the core may know of the trainer. */
+#ifndef CORE_TRAINER_H
+#define CORE_TRAINER_H
+
+#include <tetrad/trainer.h>
+
+/* tet_trainer_layout: bytes of a trainer with all its arrays; with a trainer at `base`, which must
+ * be aligned to 64 and zeroed, also sets its pointers. */
+uint64_t tet_trainer_layout(struct tet_trainer *trainer, const struct tet_plan *plan,
+                            const struct tet_shape *shape, char *base);
+
+#endif

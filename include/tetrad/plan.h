@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A plan: everything that decides a run's weights, apart from the dataset, as plain values.
+ *
+ * Letters (circuit.md): L stages, numbered l = 1..L; layer 0 is the input, layer L the output,
+ * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is one of the four
+ * plastic kinds of synapse: W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l, e_l), U_l (e_l,
+ * d_l).
+ */
+#ifndef TETRAD_PLAN_H
+#define TETRAD_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tetrad/error.h>
+
+enum {
+    TET_MAX_HIDDEN = 64,     // hidden layers
+    TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
+    TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
+    TET_MAX_DROPS = 16       // epochs of a step schedule
+};
+
+enum tet_rule_name { TET_RULE_BP, TET_RULE_FA, TET_RULE_KP, TET_RULE_SAL, TET_RULES };
+enum tet_activation { TET_RELU, TET_TANH, TET_IDENTITY };
+enum tet_loss { TET_CROSS_ENTROPY, TET_MSE };
+enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_GROUPS };
+enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY };
+enum tet_schedule_type { TET_SCHEDULE_CONSTANT, TET_SCHEDULE_STEP, TET_SCHEDULE_COSINE };
+enum tet_standardize { TET_STANDARDIZE_NONE, TET_STANDARDIZE_ALL, TET_STANDARDIZE_FEATURE };
+
+struct tet_layer_plan {
+    uint32_t units;            // d_l
+    uint32_t descending_units; // e_l
+    enum tet_activation activation;
+};
+
+struct tet_group_plan {
+    float lr;    // learning rate before the schedule
+    float decay; // pulls weights towards 0: dP = lr (drive - decay P)
+    enum tet_init init;
+    float scale;  // times the group's spread (circuit.md, "Initial values"); identity: the
+                  // diagonal's value
+    bool plastic; // false: the group keeps its initial values
+};
+
+struct tet_schedule_plan {
+    enum tet_schedule_type type;
+    uint32_t n_epochs;
+    uint32_t
+        epochs[TET_MAX_DROPS]; // step, ascending: the rates drop once that many epochs are done
+    float factor;              // step: of each drop; cosine: the last rate as a share of the first
+};
+
+struct tet_plan {
+    struct tet_layer_plan hidden[TET_MAX_HIDDEN]; // layers 1..L-1
+    uint32_t n_hidden;                            // L-1, may be 0
+    enum tet_loss loss;
+    enum tet_rule_name rule;
+    bool gate; // s_l and (always) m_l are multiplied by phi'(z_l); false: only m_l
+    struct tet_group_plan group[TET_GROUPS];
+    float momentum;
+    struct tet_schedule_plan schedule;
+    uint32_t epochs;
+    uint32_t batch;
+    uint64_t max_steps; // 0: no bound but the epochs
+    uint64_t seed;
+    bool shuffle;          // false: every epoch takes the examples in the dataset's order
+    uint32_t n_train;      // examples of the training part that are trained on
+    uint32_t n_validation; // the examples that follow them
+    uint32_t n_test;       // the first examples of the test part; where the dataset has none, the
+                           // last examples of its training part
+    enum tet_standardize standardize; // bytes that are not standardised count as v / 255
+    uint32_t record_every;            // steps between telemetry records, 0: never
+    bool record_alignment;
+};
+
+/* What a plan needs to know of a dataset before it is loaded. */
+struct tet_shape {
+    uint32_t inputs;  // d_0
+    uint32_t outputs; // d_L: classes, or the width of the targets
+};
+
+/* tet_plan_check: whether the plan is consistent by itself and with the shape. Errors:
+ * TET_BAD_DEFINITION with a sentence. A server checks more finely and earlier; this is the core's
+ * own guard. */
+TET_MUST_CHECK enum tet_err tet_plan_check(const struct tet_plan *plan,
+                                           const struct tet_shape *shape, struct tet_error *error);
+
+/* tet_plan_memory: bytes that tet_trainer_create will allocate, dataset apart. Cannot overflow
+ * for a plan that passed tet_plan_check. */
+uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape);
+
+uint64_t
+tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller
+uint64_t tet_plan_steps(const struct tet_plan *plan);  // of the whole run
+
+/* tet_plan_rate: the factor on every learning rate in an epoch (from 0). Source of the cosine:
+ * Loshchilov and Hutter 2017, without restarts, at epoch granularity: f + (1 - f) (1 + cos(pi epoch
+ * / epochs)) / 2. */
+float tet_plan_rate(const struct tet_plan *plan, uint32_t epoch);
+
+/* A rule as it is described to users. */
+struct tet_rule_info {
+    const char *name;     // "sal"
+    const char *title;    // "self-assembling learning"
+    const char *equation; // one line, in the symbols of circuit.md
+    const char *source;
+    bool group[TET_GROUPS]; // which groups of synapses it has; W always
+    bool takes_gate;        // whether the gate may be switched off
+};
+
+const struct tet_rule_info *tet_rule_info(enum tet_rule_name rule); // static
+const char *tet_group_name(enum tet_group group);                   // "W"
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The trainer: takes a plan and a dataset, trains, reports.
+ *
+ * Deterministic: the weights after a step depend on the plan, the dataset and the initial weights
+ * alone, to the bit, whatever the processor, and whether or not the trainer was saved and loaded on
+ * the way.
+ *
+ * A trainer belongs to one thread at a time; different trainers share nothing that is written.
+ */
+#ifndef TETRAD_TRAINER_H
+#define TETRAD_TRAINER_H
+
+#include <tetrad/dataset.h>
+#include <tetrad/plan.h>
+
+/* X(NAME, name in the interface, whether it is per layer, definition)
+ * {l} of alignment counts hidden layers from 1; {l} of norms is the array's own number, so norm/B/2
+ * is |B_2|. */
+#define TET_SERIES(X)                                                                              \
+    X(TRAIN_LOSS, "train/loss", 0,                                                                 \
+      "mean loss over the epoch's mini-batches, each before its own update")                       \
+    X(TRAIN_ACCURACY, "train/accuracy", 0,                                                         \
+      "share of the epoch's examples classified right, before their update")                       \
+    X(VALIDATION_LOSS, "validation/loss", 0,                                                       \
+      "mean loss over the validation part at the epoch's end")                                     \
+    X(VALIDATION_ACCURACY, "validation/accuracy", 0,                                               \
+      "share classified right of the validation part")                                             \
+    X(TEST_LOSS, "test/loss", 0, "mean loss over the test part at the epoch's end")                \
+    X(TEST_ACCURACY, "test/accuracy", 0, "share classified right of the test part")                \
+    X(ALIGNMENT_MODULATION, "alignment/modulation", 1,                                             \
+      "cosine of m_l with the backpropagated signal")                                              \
+    X(ALIGNMENT_FEEDBACK, "alignment/feedback", 1,                                                 \
+      "cosine of V_l B_{l+1} with W_{l+1}^T V_{l+1}; V_L = I; "                                    \
+      "rules without laterals: of B_{l+1} with W_{l+1}^T")                                         \
+    X(ALIGNMENT_LATERAL, "alignment/lateral", 1, "cosine of W_l W_l^T with V_l V_l^T")             \
+    X(ALIGNMENT_LATERAL_DESCENDING, "alignment/lateral_descending", 1,                             \
+      "cosine of B_{l+1} B_{l+1}^T with U_l U_l^T")                                                \
+    X(NORM_W, "norm/W", 1, "Frobenius norm of W_l")                                                \
+    X(NORM_B, "norm/B", 1, "Frobenius norm of B_l")                                                \
+    X(NORM_V, "norm/V", 1, "Frobenius norm of V_l")                                                \
+    X(NORM_U, "norm/U", 1, "Frobenius norm of U_l")                                                \
+    X(NORM_RATIO, "norm/ratio", 1, "|B_l| / |W_l|")
+
+enum tet_series {
+#define X(name, text, layered, definition) TET_SERIES_##name,
+    TET_SERIES(X)
+#undef X
+        TET_SERIES_COUNT
+};
+
+/* One measured value. */
+struct tet_record {
+    uint64_t step; // mini-batches from 1: the last one that was trained, or the one being trained
+    enum tet_series series;
+    uint32_t layer; // 0 where the series is not per layer
+    double value;   // may be infinite or NaN in a run that diverges
+};
+
+enum { TET_SERIES_NAME = 64 };
+
+/* tet_series_text: writes "alignment/modulation/2" into text. */
+void tet_series_text(enum tet_series series, uint32_t layer, char text[TET_SERIES_NAME]);
+const char *tet_series_definition(enum tet_series series);
+
+/* Receives every record, in order, on the trainer's thread. */
+typedef void tet_report_fn(void *context, const struct tet_record *record);
+
+/* Where a trainer stands, besides its tensors. Plain values: save as they are, bit for bit. */
+struct tet_cursor {
+    uint64_t step;    // mini-batches trained
+    uint64_t records; // records reported
+    double loss_sum;  // over the epoch's examples so far
+    uint64_t correct; // of the epoch's examples so far
+    uint32_t epoch;   // epochs finished, evaluation included
+    double last_loss; // mean loss of mini-batch `step`, NaN before any
+    uint32_t batch;   // mini-batches of the current epoch trained
+};
+
+/* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1"; "velocity/W1"
+ * with momentum. */
+struct tet_tensor {
+    char name[24];
+    uint32_t rank;     // 1 or 2
+    uint32_t shape[2]; // row-major
+    uint64_t n;        // elements
+    bool velocity;
+};
+
+enum tet_event {
+    TET_STEPPED,  // a piece of work is done, more to do: a mini-batch, or a part of an evaluation
+    TET_EPOCH,    // an epoch is done and evaluated; a good moment to save
+    TET_FINISHED, // all is done and evaluated; further steps change nothing
+    TET_DIVERGED  // the loss or an array is not finite; further steps change nothing
+};
+
+/* What diverged: filled once tet_trainer_step returned TET_DIVERGED. */
+struct tet_divergence {
+    uint64_t step;      // the mini-batch whose loss or update was not finite
+    char tensor[24];    // the first array with such a value, or "" where only the loss has
+    double last_loss;   // the last finite mean loss of a mini-batch; NaN where there was none
+    uint64_t last_step; // its step, 0 where there was none
+};
+
+struct tet_trainer;
+
+/* tet_trainer_create: allocates once and draws the initial weights. The dataset must outlive the
+ * trainer; plan is copied. report may be NULL. Errors: TET_BAD_DEFINITION, TET_BAD_DATASET (counts
+ * do not fit), TET_NO_MEMORY; *trainer is then NULL. */
+TET_MUST_CHECK enum tet_err tet_trainer_create(struct tet_trainer **trainer,
+                                               const struct tet_plan *plan,
+                                               const struct tet_dataset *dataset,
+                                               tet_report_fn *report, void *context,
+                                               struct tet_error *error);
+void tet_trainer_destroy(struct tet_trainer *trainer); // NULL is fine
+
+/* tet_trainer_step: does the next piece of work (a mini-batch, or a chunk of the evaluation that
+ * ends an epoch). Allocates nothing, cannot fail. */
+enum tet_event tet_trainer_step(struct tet_trainer *trainer);
+
+uint32_t
+tet_trainer_tensors(const struct tet_trainer *trainer); // how many; weights first, then velocities
+void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
+void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
+                     float *values); // (n), row-major
+void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
+                     const float *values); // (n), row-major
+
+struct tet_cursor tet_trainer_cursor(const struct tet_trainer *trainer);
+
+/* tet_trainer_seek: continue from a cursor; the caller sets every tensor as well. A cursor taken
+ * inside an evaluation continues at that evaluation's start. Errors: TET_BAD_DEFINITION (a cursor
+ * that this plan cannot have). */
+TET_MUST_CHECK enum tet_err tet_trainer_seek(struct tet_trainer *trainer,
+                                             const struct tet_cursor *cursor,
+                                             struct tet_error *error);
+
+double tet_trainer_loss(
+    const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any
+const struct tet_divergence *tet_trainer_divergence(const struct tet_trainer *trainer);
+
+const char *tet_isa_name(void); // the kernels in use: "avx512", "avx2", "neon", "scalar"
+
+#endif
