@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Opening and closing the store: whose file it is, the lock against a second server, the schema's
+ * versions, recovery.
+ *
+ * A file is looked at before SQLite opens it, so that what is not ours is never touched. A new one
+ * gets its application_id and schema in one ordinary transaction before it turns to WAL, so the
+ * first 100 bytes of ours always say so.
+ *
+ * Threads: one at a time.
+ */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const versions[STORE_SCHEMA_VERSION] = {embed_sql_0001};
+
+int64_t store_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The absolute path: the lock is on the same name whatever the folder and the links. NULL with
+ * errno set. */
+static char *absolute(const char *path)
+{
+    char *resolved = realpath(path, NULL);
+    if (resolved != NULL || errno != ENOENT || *path == '\0')
+        return resolved;
+
+    char *copy = strdup(path), *other = strdup(path), *folder = NULL;
+    if (copy != NULL && other != NULL)
+        folder = realpath(dirname(copy), NULL);
+    if (folder != NULL && asprintf(&resolved, "%s/%s", folder, basename(other)) < 0)
+        resolved = NULL;
+    free(folder);
+    free(other);
+    free(copy);
+    return resolved;
+}
+
+/* ---- the lock ---- */
+
+/* *created: the lock's file was not there before. */
+static enum tet_err take_lock(struct store *store, bool *created, struct tet_error *error)
+{
+    char name[PATH_MAX];
+    enum tet_err err = TET_OK;
+    if (snprintf(name, sizeof name, "%s.lock", store->path) >= (int)sizeof name)
+        return tet_error_set(error, TET_IO, "%s: the name is too long", store->path);
+
+    *created = true;
+    store->lock_file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (store->lock_file < 0 && errno == EEXIST) {
+        *created = false;
+        store->lock_file = open(name, O_RDWR | O_CLOEXEC);
+    }
+    if (store->lock_file < 0)
+        err = tet_error_set(error, TET_IO, "%s: cannot create its lock file (%s)", store->path,
+                            strerror(errno));
+    else if (flock(store->lock_file, LOCK_EX | LOCK_NB) == 0)
+        return TET_OK;
+    else if (errno == EWOULDBLOCK)
+        err = tet_error_set(error, TET_CONFLICT, "%s: the database is in use by another server",
+                            store->path);
+    else
+        err = tet_error_set(error, TET_IO, "%s: cannot lock it (%s)", store->path, strerror(errno));
+    *created = false;
+    return err;
+}
+
+static void remove_lock(const struct store *store)
+{
+    char name[PATH_MAX];
+    if (snprintf(name, sizeof name, "%s.lock", store->path) < (int)sizeof name)
+        (void)unlink(name);
+}
+
+/* ---- whose file ---- */
+
+static uint32_t big_endian(const unsigned char *b)
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static enum tet_err too_new(const struct store *store, int64_t version, struct tet_error *error)
+{
+    return tet_error_set(error, TET_CONFLICT,
+                         "%s: the database has schema version %lld, this program knows up to %d",
+                         store->path, (long long)version, (int)STORE_SCHEMA_VERSION);
+}
+
+/* https://www.sqlite.org/fileformat.html, 1.3: magic, user version at 60, application id at 68. */
+static enum tet_err check_header(const struct store *store, const unsigned char *header, ssize_t n,
+                                 struct tet_error *error)
+{
+    if (n < 100 || memcmp(header, "SQLite format 3", 16) != 0)
+        return tet_error_set(error, TET_DATABASE, "%s: is not a database", store->path);
+    if (big_endian(header + 68) != STORE_APPLICATION_ID)
+        return tet_error_set(error, TET_DATABASE, "%s: is a database of another program",
+                             store->path);
+    if (big_endian(header + 60) > STORE_SCHEMA_VERSION)
+        return too_new(store, big_endian(header + 60), error);
+    return TET_OK;
+}
+
+/* *fresh: the file is not there, or empty. Holding the lock: to close a file that SQLite has open
+ * in this process would drop SQLite's own locks. */
+static enum tet_err check_file(const struct store *store, bool *fresh, struct tet_error *error)
+{
+    unsigned char header[100];
+    struct stat status;
+    enum tet_err err = TET_OK;
+    *fresh = false;
+    if (stat(store->path, &status) == 0 && S_ISDIR(status.st_mode))
+        return tet_error_set(error, TET_IO, "%s: is a folder, not a database", store->path);
+    int file = open(store->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0 && errno == ENOENT) {
+        *fresh = true;
+        return TET_OK;
+    }
+    if (file < 0)
+        return tet_error_set(error, TET_IO, "%s: cannot be opened for writing (%s)", store->path,
+                             strerror(errno));
+    if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+        err = tet_error_set(error, TET_IO, "%s: is not an ordinary file", store->path);
+    } else {
+        ssize_t n = pread(file, header, sizeof header, 0);
+        if (n < 0)
+            err = tet_error_set(error, TET_IO, "%s: cannot be read (%s)", store->path,
+                                strerror(errno));
+        else if (n == 0)
+            *fresh = true;
+        else
+            err = check_header(store, header, n, error);
+    }
+    (void)close(file);
+    return err;
+}
+
+/* ---- schema ---- */
+
+/* Applies the missing versions, each in a durable transaction. */
+static enum tet_err migrate(struct store *store, struct tet_error *error)
+{
+    struct db *db = &store->db;
+    int64_t version = 0;
+    enum tet_err err = db_number(db, "PRAGMA user_version", &version, error);
+    if (err == TET_OK && version > STORE_SCHEMA_VERSION)
+        err = too_new(store, version, error);
+    while (err == TET_OK && version < STORE_SCHEMA_VERSION) {
+        char mark[96];
+        (void)snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                       (int)STORE_APPLICATION_ID, (int)version + 1);
+        err = db_begin(db, true, error);
+        if (err == TET_OK)
+            err = db_exec(db, versions[version], error);
+        if (err == TET_OK)
+            err = db_exec(db, mark, error);
+        if (err == TET_OK)
+            err = db_commit(db, error);
+        else
+            db_rollback(db);
+        version++;
+    }
+    return err;
+}
+
+static enum tet_err sync_folder(const struct store *store, struct tet_error *error)
+{
+    char *copy = strdup(store->path);
+    if (copy == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", store->path);
+    enum tet_err err = TET_OK;
+    int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || fsync(folder) != 0)
+        err = tet_error_set(error, TET_IO, "%s: cannot sync its folder (%s)", store->path,
+                            strerror(errno));
+    if (folder >= 0)
+        (void)close(folder);
+    free(copy);
+    return err;
+}
+
+static enum tet_err recover(struct store *store, struct tet_error *error)
+{
+    struct db *db = &store->db;
+    enum tet_err err = db_begin(db, true, error);
+    if (err != TET_OK)
+        return err;
+    err = runs_recover(db, error);
+    if (err == TET_OK)
+        return db_commit(db, error);
+    db_rollback(db);
+    return err;
+}
+
+/* While opening, what the storage refuses is told as what is wrong with the file. */
+static enum tet_err as_opening(const struct store *store, enum tet_err err,
+                               const struct tet_error *detail, struct tet_error *error)
+{
+    enum db_trouble trouble = store->db.trouble;
+    if (err == TET_BUSY && trouble == DB_HELD)
+        err = TET_CONFLICT;
+    else if (err == TET_BUSY || trouble == DB_UNREADABLE)
+        err = TET_IO;
+    return tet_error_set(error, err, "%s", detail->message);
+}
+
+/* Readers that never wait need WAL; SQLite stays without it where the file system has no shared
+ * memory. */
+static enum tet_err turn_to_wal(struct store *store, struct tet_error *error)
+{
+    struct query q = query_open(&store->db, "PRAGMA journal_mode = WAL", error);
+    const char *mode = query_row(&q) ? query_text(&q, 0) : NULL;
+    if (mode == NULL || strcmp(mode, "wal") != 0)
+        query_fail(&q, TET_IO, "the database's file system cannot hold a write-ahead log");
+    return query_close(&q);
+}
+
+static enum tet_err open_database(struct store *store, bool fresh, struct tet_error *error)
+{
+    struct tet_error detail = {0};
+    enum tet_err err = db_open(&store->db, store->path, false, &detail);
+    if (err == TET_OK && fresh)
+        err = migrate(store, &detail);
+    if (err == TET_OK)
+        err = turn_to_wal(store, &detail);
+    if (err == TET_OK)
+        err = sync_folder(store, &detail);
+    if (err == TET_OK && !fresh)
+        err = migrate(store, &detail);
+    if (err == TET_OK)
+        err = recover(store, &detail);
+    return err == TET_OK ? TET_OK : as_opening(store, err, &detail, error);
+}
+
+/* ---- open and close ---- */
+
+static enum tet_err create_locks(struct store *store, struct tet_error *error)
+{
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&store->lock, NULL);
+    (void)pthread_cond_init(&store->arrived, &monotonic);
+    (void)pthread_cond_init(&store->answered, NULL);
+    (void)pthread_condattr_destroy(&monotonic);
+    readers_create(&store->readers);
+    return TET_OK;
+}
+
+enum tet_err store_open_limited(struct store **out, const char *path,
+                                const struct store_limits *limits, struct tet_error *error)
+{
+    enum tet_err err;
+    bool created = false, fresh = false;
+    *out = NULL;
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", path);
+    store->lock_file = -1;
+    store->limits = *limits;
+    store->last = &store->first;
+    err = create_locks(store, error);
+    if (err != TET_OK) {
+        free(store);
+        return err;
+    }
+    store->path = absolute(path);
+    if (store->path == NULL) {
+        err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));
+        goto out;
+    }
+    err = take_lock(store, &created, error);
+    if (err == TET_OK)
+        err = check_file(store, &fresh, error);
+    if (err != TET_OK && created)
+        remove_lock(store);
+    if (err == TET_OK)
+        err = open_database(store, fresh, error);
+    if (err == TET_OK)
+        err = writer_start(store, error);
+out:
+    if (err != TET_OK) {
+        store_close(store);
+        store = NULL;
+    }
+    *out = store;
+    return err;
+}
+
+enum tet_err store_open(struct store **store, const char *path, struct tet_error *error)
+{
+    return store_open_limited(store, path, &STORE_LIMITS, error);
+}
+
+/* The last connection to close writes the WAL back and removes it, so the writer's goes last, and
+ * the lock after it. */
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    writer_stop(store);
+    readers_destroy(&store->readers);
+    db_close(&store->db);
+    if (store->lock_file >= 0)
+        (void)close(store->lock_file);
+    (void)pthread_cond_destroy(&store->answered);
+    (void)pthread_cond_destroy(&store->arrived);
+    (void)pthread_mutex_destroy(&store->lock);
+    free(store->path);
+    free(store);
+}
+
+struct max_pages_job {
+    struct job job;
+    uint32_t pages;
+};
+
+static enum tet_err set_max_pages(struct store *store, struct job *job, struct tet_error *error)
+{
+    char sql[64];
+    uint32_t pages = ((struct max_pages_job *)job)->pages;
+    (void)snprintf(sql, sizeof sql, "PRAGMA max_page_count = %u;",
+                   pages > 0 ? pages : UINT32_MAX - 1);
+    return db_exec(&store->db, sql, error);
+}
+
+enum tet_err store_max_pages(struct store *store, uint32_t pages, struct tet_error *error)
+{
+    struct max_pages_job job = {.job.work = set_max_pages, .pages = pages};
+    return writer_do(store, &job.job, error);
+}

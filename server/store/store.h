@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The store: experiments, runs, metrics and checkpoints in one SQLite file.
+ *
+ * One writer thread owns the one writing connection. Every write is a job: the writer takes all
+ * jobs that wait, runs them in the order of arrival in one transaction (BEGIN IMMEDIATE, a
+ * savepoint each, so that one that fails undoes itself alone), commits, and then answers all of
+ * them. Jobs marked durable make that transaction synchronous=FULL: when they are answered they
+ * survive a power loss. Jobs nobody waits for (metrics) are bounded in memory: a caller that would
+ * exceed the bound waits.
+ *
+ * Readers use connections of their own from a small pool; in WAL mode they never wait for the
+ * writer.
+ *
+ * Threads: any function from any thread, but store_open and store_close from one.
+ * Lock order: pool.lock, then store's own locks; no store lock is held while calling out, except a
+ * visitor's.
+ */
+#ifndef SERVER_STORE_H
+#define SERVER_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tetrad/error.h>
+#include <tetrad/trainer.h>
+
+struct store;
+
+/* X(NAME, text in the database and in replies, final: nothing follows) */
+#define RUN_STATES(X)                                                                              \
+    X(QUEUED, "queued", false)                                                                     \
+    X(RUNNING, "running", false)                                                                   \
+    X(PAUSED, "paused", false)                                                                     \
+    X(SUCCEEDED, "succeeded", true)                                                                \
+    X(DIVERGED, "diverged", true)                                                                  \
+    X(FAILED, "failed", true)                                                                      \
+    X(CANCELLED, "cancelled", true)
+
+enum run_state {
+#define X(name, text, final) RUN_##name,
+    RUN_STATES(X)
+#undef X
+        RUN_STATES_COUNT
+};
+const char *run_state_text(enum run_state state);
+bool run_state_final(enum run_state state);
+
+enum { STORE_HASH = 72, STORE_REASON = 512, STORE_TENSOR_NAME = 24 };
+
+/* store_open: opens or creates the file, applies the schema's missing versions, sends runs that
+ * were running back to the queue (their metrics past the last checkpoint removed, reason "server
+ * restarted"), starts the writer. Holds a lock on the file against a second server (an advisory
+ * lock on FILE.lock). Errors, each with a message that names the file: TET_IO (cannot be created or
+ * written), TET_DATABASE (not ours: application_id; corrupt), TET_CONFLICT (a newer schema version;
+ * in use by another server), TET_NO_MEMORY. */
+TET_MUST_CHECK enum tet_err store_open(struct store **store, const char *path,
+                                       struct tet_error *error);
+/* store_close: writes what waits, checkpoints the WAL, stops the writer. NULL is fine. */
+void store_close(struct store *store);
+
+/* ---- submitting (durable) ---- */
+
+struct store_new_run {
+    const char *definition; // canonical resolved JSON
+    const char *hash;
+    const char *parameters; // canonical JSON object
+    uint64_t steps;
+    uint64_t memory_bytes;
+};
+
+struct store_submission {
+    const char *name;
+    const char *owner;           // "local"
+    const char *definition;      // canonical resolved JSON of the experiment
+    const char *hash;            // of definition
+    const char *tags;            // canonical JSON array
+    const char *idempotency_key; // NULL: none; per owner
+    size_t n_runs;
+    const struct store_new_run *runs;
+};
+
+struct store_receipt {
+    int64_t experiment;
+    int64_t first_run; // ids are consecutive
+    bool replayed;     // the key was known: the ids are those of the first submission
+    uint64_t ahead;    // runs queued before the first of these
+};
+
+/* store_submit: returns once the submission is durable. Errors: TET_CONFLICT (the key is known with
+ * another hash), TET_BUSY (the queue's bound, STORE_MAX_QUEUED; or the disk is full), TET_DATABASE.
+ */
+enum { STORE_MAX_QUEUED = 1000000 };
+TET_MUST_CHECK enum tet_err store_submit(struct store *store,
+                                         const struct store_submission *submission,
+                                         struct store_receipt *receipt, struct tet_error *error);
+
+/* ---- a run's life, from the pool's side ---- */
+
+struct store_claim {
+    int64_t run, experiment;
+    char *definition; // resolved JSON; freed with store_claim_free
+    uint64_t memory_bytes;
+    bool resumed; // there is a checkpoint
+};
+
+/* store_claim: takes the run at the head of the queue (priority, then id) to `running`, unless it
+ * needs more than memory_bytes. worker is its number. *found false: nothing to take now (*blocked
+ * true: the head does not fit). */
+TET_MUST_CHECK enum tet_err store_claim(struct store *store, uint32_t worker, uint64_t memory_bytes,
+                                        struct store_claim *claim, bool *found, bool *blocked,
+                                        struct tet_error *error);
+void store_claim_free(struct store_claim *claim);
+
+/* store_metrics: queues records of a run; returns at once unless too much waits. Copies. A write
+ * that fails later fails the store (store_health) and is tried again until it succeeds; while the
+ * disk is full, the caller waits here. Records must come in the trainer's order, all of them, and
+ * those reported before a checkpoint before that checkpoint. NaN and infinities are stored as NULL.
+ */
+void store_metrics(struct store *store, int64_t run, const struct tet_record *records, size_t n);
+
+/* store_no_wait: from now on store_metrics and store_checkpoint_write do not wait for room: for a
+ * shutdown while the disk is full. Records that do not fit are dropped; the run's later checkpoints
+ * are then refused (TET_DATABASE), and it goes on from its last one. */
+void store_no_wait(struct store *store);
+
+/* The arrays of a checkpoint. data is borrowed for the call's time on reading; on writing it is
+ * taken over. */
+struct store_array {
+    char name[STORE_TENSOR_NAME];
+    uint32_t rank;
+    uint32_t shape[2];
+    uint64_t n;
+    bool velocity;
+    float *data; // (n)
+};
+
+struct store_checkpoint {
+    struct tet_cursor cursor;
+    size_t n;
+    struct store_array *arrays; // store_checkpoint_free frees them and their data
+};
+void store_checkpoint_free(struct store_checkpoint *checkpoint);
+
+/* store_checkpoint_write: in one transaction with everything queued before it for this run: the
+ * checkpoint, its cursor, and removal of all but the newest `keep`. Takes over what is in
+ * `checkpoint` whatever happens (the struct itself is the caller's, emptied). A checkpoint replaces
+ * one at the same step. wait: return when it is committed. Errors: TET_NOT_FOUND, TET_BUSY,
+ * TET_DATABASE; without wait, a later failure of the storage is tried again as with metrics. */
+TET_MUST_CHECK enum tet_err store_checkpoint_write(struct store *store, int64_t run,
+                                                   struct store_checkpoint *checkpoint,
+                                                   uint32_t keep, bool wait,
+                                                   struct tet_error *error);
+/* store_checkpoint_read: the newest, or the one at `step` where step is not 0. TET_NOT_FOUND where
+ * there is none. */
+TET_MUST_CHECK enum tet_err store_checkpoint_read(struct store *store, int64_t run, uint64_t step,
+                                                  struct store_checkpoint *checkpoint,
+                                                  struct tet_error *error);
+
+/* The end of an attempt at a run. */
+struct store_ending {
+    enum run_state state;      // final, or RUN_QUEUED to give it back (shutdown)
+    char reason[STORE_REASON]; // "" where the state says it all
+    char digest[STORE_HASH];   // "sha256:...", "" unless succeeded
+    uint64_t step;
+    double train_seconds;                // of this attempt
+    struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
+    uint32_t keep; // with checkpoint: all but the newest so many are removed; 0: none is
+};
+
+/* store_end: state, reason, digest and checkpoint in one transaction; waits for the commit
+ * (durable). A run that was cancelled in the meantime stays cancelled. A run that is given back is
+ * cut to its newest checkpoint. So is one whose records were lost (store_no_wait, out of
+ * memory), unless it failed. Success takes over what is in ending->checkpoint (the struct itself is
+ * the caller's, emptied); after an error all is still the caller's, so that it can try again.
+ * Errors: TET_NOT_FOUND, TET_CONFLICT (the run is not running), TET_BUSY, TET_DATABASE and
+ * TET_NO_MEMORY (try again). */
+TET_MUST_CHECK enum tet_err store_end(struct store *store, int64_t run, struct store_ending *ending,
+                                      struct tet_error *error);
+
+/* ---- acting (durable) ---- */
+
+struct store_cancelled {
+    uint64_t queued;   // were waiting, now cancelled
+    uint64_t running;  // are running: the pool is to stop them
+    uint64_t finished; // were final already and stay as they are
+};
+/* store_cancel: an experiment's runs (run = 0) or one run. Runs that wait become cancelled; running
+ * ones become so too, with the reason "cancelled by a user", their workers stop at the next
+ * mini-batch (store_end then changes nothing). ids: new array of the running ones' ids, for the
+ * pool; the caller frees. TET_NOT_FOUND. */
+TET_MUST_CHECK enum tet_err store_cancel(struct store *store, int64_t experiment, int64_t run,
+                                         struct store_cancelled *counts, int64_t **ids,
+                                         struct tet_error *error);
+
+/* ---- reading ---- */
+
+struct store_run {
+    int64_t id, experiment;
+    enum run_state state;
+    const char *reason; // NULL: none
+    const char *parameters, *definition, *hash;
+    const char *digest; // NULL: none
+    uint64_t step, steps, memory_bytes;
+    uint32_t attempts;                        // times it was started
+    uint32_t worker;                          // of the last attempt
+    double train_seconds;                     // over all attempts
+    int64_t created_ms, started_ms, ended_ms; // UTC since 1970; 0: not yet
+};
+
+struct store_experiment {
+    int64_t id;
+    const char *name, *owner, *definition, *hash, *tags;
+    int64_t created_ms;
+    uint64_t runs[RUN_STATES_COUNT]; // how many in each state
+};
+
+/* A visitor is called for each row, with values that are valid during the call; it returns false to
+ * stop. */
+typedef bool store_run_fn(void *context, const struct store_run *run);
+typedef bool store_experiment_fn(void *context, const struct store_experiment *experiment);
+typedef bool store_metric_fn(void *context, const char *series, uint64_t step,
+                             double value); // NaN where NULL
+
+TET_MUST_CHECK enum tet_err store_run_read(struct store *store, int64_t run, store_run_fn *visit,
+                                           void *context,
+                                           struct tet_error *error); // TET_NOT_FOUND
+TET_MUST_CHECK enum tet_err store_runs_read(struct store *store, int64_t experiment,
+                                            store_run_fn *visit, void *context,
+                                            struct tet_error *error); // ascending id
+TET_MUST_CHECK enum tet_err store_experiment_read(struct store *store, int64_t experiment,
+                                                  store_experiment_fn *visit, void *context,
+                                                  struct tet_error *error); // TET_NOT_FOUND
+
+struct store_filter {
+    const char *owner, *tag,
+        *text; // NULL: any; text is looked for in the name, ignoring ASCII case
+    bool by_state;
+    enum run_state state; // of the experiment: see experiment_state
+    int64_t before;       // ids below this, 0: from the newest
+    uint32_t limit;
+};
+/* store_experiments_read: newest first. An experiment's state: running if any run is, else queued
+ * if any is, else paused if any is; else, all being final, the worst of failed, diverged,
+ * cancelled, succeeded. */
+TET_MUST_CHECK enum tet_err store_experiments_read(struct store *store,
+                                                   const struct store_filter *filter,
+                                                   store_experiment_fn *visit, void *context,
+                                                   struct tet_error *error);
+enum run_state experiment_state(const uint64_t runs[RUN_STATES_COUNT]);
+
+/* store_metrics_read: rows with step > after, ascending by step, then series; whole steps only,
+ * stopping at the first step that starts after max_rows rows. *next: the last step delivered, or
+ * `after`; *more: whether it stopped early. names: NULL for all, or a NULL-terminated list of exact
+ * series names. */
+TET_MUST_CHECK enum tet_err store_metrics_read(struct store *store, int64_t run, uint64_t after,
+                                               uint64_t max_rows, const char *const *names,
+                                               store_metric_fn *visit, void *context,
+                                               uint64_t *next, bool *more, struct tet_error *error);
+/* store_final_read: the last value of every series. */
+TET_MUST_CHECK enum tet_err store_final_read(struct store *store, int64_t run,
+                                             store_metric_fn *visit, void *context,
+                                             struct tet_error *error);
+
+/* store_health: TET_OK, or why the writer cannot write (message of the last failure). Never waits
+ * for a disk. */
+enum tet_err store_health(struct store *store, struct tet_error *error);
+
+#endif
