@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "network.h"
 #include "trainer.h"
 
 static bool in_range(float value, float low, float high)
@@ -115,4 +116,22 @@ float tet_plan_rate(const struct tet_plan *p, uint32_t epoch)
 uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape)
 {
     return tet_trainer_layout(NULL, plan, shape, NULL);
+}
+
+double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape)
+{
+    struct tet_net net = {0};
+    double products = 0.0;
+    tet_net_layout(&net, plan, shape, NULL);
+    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+        uint32_t first, last;
+        tet_net_range(&net, g, &first, &last);
+        for (uint32_t l = first; l <= last; l++) {
+            const double weights = (double)net.p[g][l].rows * net.p[g][l].columns;
+            const bool used = g != TET_U || plan->group[TET_B].plastic; // u_l serves B alone
+            const bool backward = g == TET_W && plan->rule == TET_RULE_BP && l > 1;
+            products += weights * (used + backward + plan->group[g].plastic);
+        }
+    }
+    return 2.0 * products;
 }

@@ -97,6 +97,11 @@ uint64_t
 tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller
 uint64_t tet_plan_steps(const struct tet_plan *plan);  // of the whole run
 
+/* tet_plan_flops: floating-point operations of the products that train on one example, two for each
+ * fused multiply-add; evaluation and telemetry apart. What a share of the machine's limit is a
+ * share of. */
+double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape);
+
 /* tet_plan_rate: the factor on every learning rate in an epoch (from 0). Source of the cosine:
  * Loshchilov and Hutter 2017, without restarts, at epoch granularity: f + (1 - f) (1 + cos(pi epoch
  * / epochs)) / 2. */
