@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The HTTP server, by libmicrohttpd: connections, bodies, routes, replies. The only part that
+ * includes microhttpd.h.
+ *
+ * Paths and queries are decoded once, after they are split: %2F in a name is never a separator, and
+ * names nothing. A Host that is not loopback, and an Origin other than the Host, are refused (403):
+ * a web page must not use a server on its reader's machine.
+ *
+ * Threads: a small epoll pool parses and answers. A handler of a route marked `blocking` (it waits
+ * for a commit, reads a dataset, or sends much) runs on one of a few helper threads while its
+ * connection is suspended, so that /healthz never waits behind it. Handlers are called by many
+ * threads at once.
+ */
+#ifndef SERVER_HTTP_H
+#define SERVER_HTTP_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tetrad/error.h>
+
+struct http_request; // parse: read it with the functions below
+struct http_reply;   // reply: fill it with the functions below
+struct http_server;
+
+enum { HTTP_MAX_PARTS = 3 }; // {…} in a route
+
+/* A handler: parse, act, reply. context is the server's. Every path must end in one of the
+ * http_reply functions. */
+typedef void http_handler_fn(void *context, const struct http_request *request,
+                             struct http_reply *reply);
+
+struct http_route {
+    const char *method; // "GET" (HEAD is answered from it), "POST", ...
+    const char *path;   // "/v1/runs/{id}/weights/{name}.npy"; {id} is a positive decimal number,
+                        // others are not empty
+    http_handler_fn *handle;
+    bool blocking;
+    const char *body; // media type that the body must have (it may be empty); NULL: no body is
+                      // taken, one that comes is thrown away
+};
+
+struct http_options {
+    const char *listen; // "127.0.0.1:8080", "[::1]:0", "localhost:0"
+    uint32_t threads;   // epoll threads, 0: 2
+    uint32_t helpers;   // for blocking routes, 0: 8
+    uint64_t max_body_bytes;
+    uint32_t max_connections; // 0: 1000
+    uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
+    uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503
+};
+
+/* http_start: listens and serves `routes` (terminated by a NULL method, must outlive the server).
+ * port receives the actual port. Errors: TET_ADDRESS (syntax, in use, not allowed), TET_NO_MEMORY,
+ * TET_INTERNAL. */
+TET_MUST_CHECK enum tet_err http_start(struct http_server **server,
+                                       const struct http_options *options,
+                                       const struct http_route *routes, void *context,
+                                       uint16_t *port, struct tet_error *error);
+/* http_drain: takes no new connections, answers 503 to new requests on old ones, lets requests in
+ * flight finish (those whose headers were read), at most for timeout_ms. */
+void http_drain(struct http_server *server, uint32_t timeout_ms);
+/* http_stop: answers 503 to requests that still wait for a helper, waits for handlers that run (a
+ * handler must end by itself), gives finished replies a moment to go out, closes everything. NULL
+ * is fine. */
+void http_stop(struct http_server *server);
+
+/* ---- the request ---- */
+int64_t http_id(const struct http_request *request, size_t part); // the part-th {…} as a number
+const char *http_part(const struct http_request *request,
+                      size_t part); // ... as text, percent-decoded
+const char *http_query(const struct http_request *request,
+                       const char *key); // NULL: absent; "" : without a value
+const char *http_query_nth(const struct http_request *request, const char *key,
+                           size_t nth); // of a key given several times, from 0; NULL: no more
+const char *http_header(const struct http_request *request, const char *name);
+const char *http_body(const struct http_request *request,
+                      size_t *size); // not terminated; NULL with size 0
+
+/* http_query_only: whether all query keys are in the NULL-terminated list; otherwise replies with
+ * an error that names the unknown one, and the nearest known. */
+bool http_query_only(const struct http_request *request, struct http_reply *reply,
+                     const char *const *keys);
+/* http_query_uint: the key's value as an unsigned number between low and high, or `missing` where
+ * it is absent. false: the value is bad, and the reply says so. */
+bool http_query_uint(const struct http_request *request, struct http_reply *reply, const char *key,
+                     uint64_t low, uint64_t high, uint64_t missing, uint64_t *value);
+
+/* ---- the reply ---- */
+void http_reply_json(struct http_reply *reply, int status,
+                     json_t *value); // takes over value; NULL: out of memory
+void http_reply_bytes(struct http_reply *reply, int status, const char *type, void *bytes,
+                      size_t size); // takes over
+void http_reply_static(struct http_reply *reply, int status, const char *type, const void *bytes,
+                       size_t size);
+/* A reply may be replaced by a later one (headers and ETag stay; on an error the ETag and a
+ * Cache-Control are left out). JSON ends with a newline. 503 gets Retry-After: 1 unless it is set.
+ */
+/* http_reply_error: {"error": {"code", "message", "details"}}; details (may be NULL) is taken over.
+ */
+void http_reply_error(struct http_reply *reply, const struct tet_error *error, json_t *details);
+void http_reply_header(struct http_reply *reply, const char *name, const char *value); // copies
+/* http_reply_etag: sets ETag (tag may be without its quotes) and, where the request's If-None-Match
+ * has it, turns the reply into 304 without a body. Call it before building an expensive body: true
+ * means the reply is complete.
+ */
+bool http_reply_etag(const struct http_request *request, struct http_reply *reply, const char *tag);
+
+#endif

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the HTTP files share among themselves. Nobody else includes this.
+ *
+ * A request's way:
+ *
+ *     uri seen -> headers -> body ... -> [ waiting -> handler on a helper ] -> sent -> completed
+ *                    |         |      \-> handler on the epoll thread ------/
+ *                    \---------+-> refused: answered at once where the body is not worth reading
+ *                                  (the rest of it lingers), or after it was read and thrown away
+ *
+ * A request belongs to one thread at a time: to the epoll thread of its connection, and while it
+ * waits or is handled by a helper, with its connection suspended, to the helpers' queue or to that
+ * helper. Lock order: helpers.lock, then server.lock, then libmicrohttpd's own; linger.lock alone.
+ */
+#ifndef SERVER_HTTP_PRIVATE_H
+#define SERVER_HTTP_PRIVATE_H
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "http/http.h"
+
+enum {
+    HTTP_MAX_SEGMENTS = 8,   // of a path: more is no path of ours
+    HTTP_MAX_QUERY = 256,    // key=value pairs
+    REPLY_MAX_HEADERS = 8,   // set by a handler
+    REPLY_TYPE = 96,         // bytes of a media type
+    LINGER_MAX = 64,         // connections at once whose rest is read and thrown away
+    LINGER_MS = 2000,        // for at most so long
+    IDLE_TIMEOUT_S = 60,     // of a connection
+    STOP_GRACE_MS = 500,     // http_stop waits so long for finished replies to go out
+    CONNECTION_BYTES = 32768 // memory of a connection: bounds the request line and the headers
+};
+
+struct reply_header {
+    char *name, *value;
+};
+
+struct http_reply {
+    int status; // 0: none yet
+    char type[REPLY_TYPE];
+    void *owned;       // freed with free(); NULL where bytes are static
+    const void *bytes; // (size)
+    size_t size;
+    char *etag;  // quoted; NULL: none
+    bool failed; // a header could not be kept: an error is sent instead
+    bool close;  // the connection ends with this reply
+    size_t n_headers;
+    struct reply_header headers[REPLY_MAX_HEADERS];
+};
+
+struct query_pair {
+    const char *key, *value; // inside target
+};
+
+/* Bytes of all request bodies that are held now. */
+struct body_budget {
+    atomic_size_t used;
+    size_t limit;
+};
+
+struct body {
+    char *bytes;
+    size_t size, capacity; // capacity is what the budget was charged
+    uint64_t length;       // Content-Length
+};
+
+enum request_state {
+    REQUEST_NEW,     // the request line was seen
+    REQUEST_BODY,    // headers were judged; the body is read, or thrown away where a reply is there
+    REQUEST_WAITING, // suspended
+    REQUEST_SENT
+};
+
+struct http_request {
+    struct http_server *server;
+    struct MHD_Connection *connection;
+    enum request_state state;
+    bool counted, owed;    // see http_server
+    bool head;             // HEAD, answered from GET
+    char *target;          // the request line's target, split and decoded in place
+    const char *authority; // of an absolute target, NULL: the Host header counts
+    size_t n_segments;
+    char *segments[HTTP_MAX_SEGMENTS + 1];
+    size_t n_query;
+    struct query_pair *query;
+    const struct http_route *route;
+    size_t n_parts;
+    const char *parts[HTTP_MAX_PARTS];
+    int64_t ids[HTTP_MAX_PARTS]; // 0 where the part is no number
+    struct body body;
+    struct http_reply reply;
+    struct http_request *next; // in the helpers' queue
+};
+
+/* ---- request.c ---- */
+struct http_request *request_new(struct http_server *server, struct MHD_Connection *connection,
+                                 const char *uri);
+void request_free(struct http_request *request, struct body_budget *budget); // NULL is fine
+/* request_parse: splits and decodes the target. TET_BAD_REQUEST, TET_NOT_FOUND, TET_NO_MEMORY. */
+TET_MUST_CHECK enum tet_err request_parse(struct http_request *request, struct tet_error *error);
+/* request_run: calls the handler and makes sure that there is a reply. */
+void request_run(struct http_request *request, void *context);
+
+/* ---- text.c ---- */
+bool http_text_decode(char *text,
+                      bool plus); // %XX (and + as a space) in place; false: not decodable,
+                                  // or then not UTF-8, or with control characters
+void http_text_shorten(char *out, size_t size,
+                       const char *text); // whole characters, "..." where cut
+const char *http_text_nearest(const char *text, const char *const *known); // NULL: none is near
+bool http_text_uint(const char *text, uint64_t *value); // decimal digits alone, no overflow
+
+/* ---- route.c ---- */
+enum { ROUTE_ALLOW = 96 };
+/* route_find: sets route, parts and ids. TET_NOT_FOUND; TET_METHOD, with the list for Allow in
+ * `allow`. Of routes that match, the first in the table counts. */
+TET_MUST_CHECK enum tet_err route_find(struct http_request *request,
+                                       const struct http_route *routes, const char *method,
+                                       char allow[ROUTE_ALLOW]);
+
+/* ---- body.c ---- */
+/* body_judge: whether the headers announce a body that the route takes. *unread: the body is
+ * better not read at all. Fills in body.length. */
+TET_MUST_CHECK enum tet_err body_judge(struct http_request *request, uint64_t max_bytes,
+                                       bool *unread, struct tet_error *error);
+TET_MUST_CHECK enum tet_err body_append(struct body *body, struct body_budget *budget,
+                                        const char *bytes, size_t size, struct tet_error *error);
+void body_free(struct body *body, struct body_budget *budget);
+
+/* ---- guard.c ---- */
+/* guard_judge: TET_FORBIDDEN for a Host that is not this machine's loopback (a page that rebinds
+ * its name to 127.0.0.1), and for an Origin other than the Host. TET_BAD_REQUEST. */
+TET_MUST_CHECK enum tet_err guard_judge(const struct http_request *request, const char *version,
+                                        struct tet_error *error);
+
+/* ---- reply.c ---- */
+enum MHD_Result reply_send(struct http_request *request);
+void reply_clear(struct http_reply *reply); // keeps `close`
+
+/* ---- listen.c ---- */
+TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, uint16_t *port,
+                                        struct tet_error *error);
+
+/* ---- helpers.c ---- */
+struct helpers {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct http_request *head, *tail; // waiting
+    size_t waiting, max_waiting;
+    bool stop;
+    void *context;
+    size_t n;
+    pthread_t *threads;
+};
+TET_MUST_CHECK enum tet_err helpers_start(struct helpers *helpers, size_t n, size_t max_waiting,
+                                          void *context, struct tet_error *error);
+/* helpers_submit: suspends the connection and queues the request; from then on it belongs to the
+ * helpers until they resume it. TET_BUSY: too many wait, or the helpers stop; nothing happened. */
+TET_MUST_CHECK enum tet_err helpers_submit(struct helpers *helpers, struct http_request *request,
+                                           struct tet_error *error);
+/* helpers_stop: requests that wait are answered 503, running handlers finish. Also right after a
+ * failed or missing start. */
+void helpers_stop(struct helpers *helpers);
+
+/* ---- linger.c ---- */
+struct lingerer {
+    pthread_mutex_t lock;
+    int wake; // eventfd, -1: not started
+    int added[LINGER_MAX];
+    size_t n_added;
+    bool stop;
+    pthread_t thread;
+};
+TET_MUST_CHECK enum tet_err linger_start(struct lingerer *linger, struct tet_error *error);
+void linger_add(struct lingerer *linger, int fd); // makes a duplicate of fd
+void linger_stop(struct lingerer *linger);
+
+/* ---- accept.c ---- */
+struct acceptor {
+    int listen_fd, wake; // -1: none
+    bool running;
+    pthread_t thread;
+};
+/* acceptor_start: takes connections from acceptor.listen_fd. */
+TET_MUST_CHECK enum tet_err acceptor_start(struct http_server *server, struct tet_error *error);
+/* acceptor_stop: takes what has connected so far, then closes the listening socket. Also twice, and
+ * after a failed or missing start. */
+void acceptor_stop(struct http_server *server);
+
+/* ---- http.c ---- */
+struct http_server {
+    struct MHD_Daemon *daemon;
+    struct acceptor acceptor;
+    size_t max_connections;
+    atomic_size_t connections;
+    const struct http_route *routes;
+    void *context;
+    uint64_t max_body_bytes;
+    struct body_budget budget;
+    struct helpers helpers;
+    struct lingerer linger;
+    atomic_bool draining;
+    pthread_mutex_t lock;
+    pthread_cond_t fewer; // active or owed fell to 0
+    size_t active;        // requests whose headers are read and that are not completed
+    size_t owed;          // of these, the ones with helpers, or sent and not completed
+};
+void server_owes(struct http_request *request); // counts it as owed, once
+
+#endif
