@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The only place that turns a resolved definition into a plan of the core.
+ *
+ * It trusts nothing but the types that it asks for, since the text may come back from a store that
+ * another version wrote: whatever is missing or of the wrong type is an error that names the place.
+ * Ranges are the business of tet_plan_check.
+ *
+ * Any thread.
+ */
+#include "definition/definition.h"
+
+#include <string.h>
+
+#include "definition/resolve.h"
+
+struct reader {
+    struct tet_error *error;
+    enum tet_err err;
+};
+
+/* Follows "a/b/c". NULL, without an error, where there is nothing. */
+static const json_t *find(const json_t *value, const char *path)
+{
+    char name[RESOLVE_POINTER];
+    while (value != NULL && *path != '\0') {
+        size_t n = strcspn(path, "/");
+        snprintf(name, sizeof name, "%.*s", (int)n, path);
+        value = json_object_get(value, name);
+        path += n + (path[n] == '/');
+    }
+    return value;
+}
+
+static void missing(struct reader *r, const char *path, const char *what)
+{
+    if (r->err == TET_OK)
+        r->err = tet_error_set(r->error, TET_BAD_DEFINITION,
+                               "the resolved definition has no usable %s at %s", what, path);
+}
+
+static uint64_t read_integer(struct reader *r, const json_t *root, const char *path, uint64_t most)
+{
+    const json_t *value = find(root, path);
+    double real = json_number_value(value);
+    if (!json_is_number(value) || !(real >= 0 && real <= (double)most) ||
+        (double)(uint64_t)real != real) {
+        missing(r, path, "integer");
+        return 0;
+    }
+    return (uint64_t)real;
+}
+
+static uint32_t read_count(struct reader *r, const json_t *root, const char *path)
+{
+    return (uint32_t)read_integer(r, root, path, UINT32_MAX);
+}
+
+static float read_real(struct reader *r, const json_t *root, const char *path)
+{
+    const json_t *value = find(root, path);
+    double real = json_number_value(value);
+    if (!json_is_number(value) || !(real >= -1e30 && real <= 1e30)) {
+        missing(r, path, "number");
+        return 0;
+    }
+    return (float)real;
+}
+
+static bool read_bool(struct reader *r, const json_t *root, const char *path)
+{
+    const json_t *value = find(root, path);
+    if (!json_is_boolean(value))
+        missing(r, path, "true or false");
+    return json_is_true(value);
+}
+
+static int read_name(struct reader *r, const json_t *root, const char *path,
+                     const char *const *names, int n)
+{
+    const char *name = json_string_value(find(root, path));
+    for (int i = 0; name != NULL && i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    missing(r, path, "name");
+    return 0;
+}
+
+static void read_layers(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const activations[] = {"relu", "tanh", "identity"};
+    const json_t *layers = find(root, "network/layers");
+    size_t n = json_array_size(layers);
+    if (!json_is_array(layers) || n > TET_MAX_HIDDEN) {
+        missing(r, "network/layers", "array");
+        return;
+    }
+    plan->n_hidden = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *layer = json_array_get(layers, i);
+        plan->hidden[i].units = read_count(r, layer, "units");
+        plan->hidden[i].descending_units = read_count(r, layer, "descending_units");
+        plan->hidden[i].activation =
+            (enum tet_activation)read_name(r, layer, "activation", activations, 3);
+    }
+}
+
+/* Groups that the rule lacks are left as something harmless. */
+static void read_groups(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const inits[] = {"normal", "uniform", "identity"};
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        const char *name = tet_group_name((enum tet_group)g);
+        const json_t *group = json_object_get(find(root, "rule/groups"), name),
+                     *rates = json_object_get(find(root, "optimizer/groups"), name);
+        struct tet_group_plan *into = &plan->group[g];
+        *into = (struct tet_group_plan){.init = TET_INIT_NORMAL, .scale = 1.0f, .plastic = false};
+        if (!tet_rule_info(plan->rule)->group[g])
+            continue;
+        into->init = (enum tet_init)read_name(r, group, "init", inits, 3);
+        into->scale = read_real(r, group, "scale");
+        into->plastic = read_bool(r, group, "plastic");
+        into->lr = read_real(r, rates, "lr");
+        into->decay = read_real(r, rates, "decay");
+    }
+}
+
+static void read_schedule(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const types[] = {"constant", "step", "cosine"};
+    const json_t *schedule = find(root, "optimizer/schedule"),
+                 *epochs = json_object_get(schedule, "epochs");
+    struct tet_schedule_plan *into = &plan->schedule;
+    into->type = (enum tet_schedule_type)read_name(r, schedule, "type", types, 3);
+    into->factor = 1.0f;
+    if (into->type != TET_SCHEDULE_CONSTANT)
+        into->factor = read_real(r, schedule, "factor");
+    if (into->type != TET_SCHEDULE_STEP)
+        return;
+    size_t n = json_array_size(epochs);
+    if (n < 1 || n > TET_MAX_DROPS) {
+        missing(r, "optimizer/schedule/epochs", "array");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        into->epochs[i] = read_count(r, json_array_get(epochs, i), "");
+    into->n_epochs = (uint32_t)n;
+}
+
+/* n_test: the first examples of the test part; where the dataset has none (info->n_test is 0), the
+ * last n_test examples of the training part, which resolving made sure are not trained on. */
+static void read_dataset(struct reader *r, const json_t *root, const struct dataset_info *info,
+                         struct tet_plan *plan)
+{
+    const json_t *dataset = find(root, "dataset"),
+                 *standardize = json_object_get(dataset, "standardize");
+    const char *sha256 = json_string_value(json_object_get(dataset, "sha256"));
+    uint32_t train = read_count(r, root, "dataset/train");
+    plan->n_validation = read_count(r, root, "dataset/validation");
+    plan->n_test = read_count(r, root, "dataset/test");
+    if (plan->n_validation >= train)
+        missing(r, "dataset/validation", "count");
+    else
+        plan->n_train = train - plan->n_validation;
+    plan->standardize = json_is_string(standardize) ? TET_STANDARDIZE_FEATURE
+                        : json_is_true(standardize) ? TET_STANDARDIZE_ALL
+                                                    : TET_STANDARDIZE_NONE;
+    bool enough = info->n_test > 0 ? train <= info->n_train && plan->n_test <= info->n_test
+                                   : (uint64_t)train + plan->n_test <= info->n_train;
+    if (r->err == TET_OK && sha256 != NULL && strcmp(sha256, info->sha256) != 0)
+        r->err = tet_error_set(r->error, TET_BAD_DATASET,
+                               "dataset %s is not what it was when the run was defined: %s, now %s",
+                               info->name, sha256, info->sha256);
+    if (r->err == TET_OK && !enough)
+        r->err = tet_error_set(r->error, TET_BAD_DATASET,
+                               "dataset %s has fewer examples than the run was defined with",
+                               info->name);
+}
+
+enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
+                             const struct dataset_info *info, struct tet_error *error)
+{
+    static const char *const losses[] = {"cross_entropy", "mse"};
+    struct reader r = {.error = error};
+    int rule = resolve_rule(json_string_value(find(resolved, "rule/name")));
+    *plan = (struct tet_plan){0};
+    if (rule < 0)
+        missing(&r, "rule/name", "name");
+    plan->rule = rule < 0 ? TET_RULE_BP : (enum tet_rule_name)rule;
+    plan->gate = true; // a rule without the choice always gates
+    if (tet_rule_info(plan->rule)->takes_gate)
+        plan->gate = read_bool(&r, resolved, "rule/gate");
+    plan->loss = (enum tet_loss)read_name(&r, resolved, "network/loss", losses, 2);
+    plan->momentum = read_real(&r, resolved, "optimizer/momentum");
+    plan->epochs = read_count(&r, resolved, "training/epochs");
+    plan->batch = read_count(&r, resolved, "training/batch");
+    plan->seed = read_integer(&r, resolved, "training/seed", (uint64_t)1 << 53);
+    plan->shuffle = read_bool(&r, resolved, "training/shuffle");
+    if (find(resolved, "training/max_steps") != NULL)
+        plan->max_steps = read_integer(&r, resolved, "training/max_steps", (uint64_t)1 << 53);
+    plan->record_every = read_count(&r, resolved, "record/every");
+    plan->record_alignment = read_bool(&r, resolved, "record/alignment");
+    read_layers(&r, resolved, plan);
+    read_groups(&r, resolved, plan);
+    read_schedule(&r, resolved, plan);
+    read_dataset(&r, resolved, info, plan);
+    return r.err;
+}
+
+enum tet_err definition_dataset(struct dataset_spec *spec, const json_t *resolved,
+                                struct tet_error *error)
+{
+    const char *name = json_string_value(find(resolved, "dataset/name"));
+    struct reader r = {.error = error};
+    *spec = (struct dataset_spec){0};
+    if (name == NULL)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "the resolved definition has no usable name at dataset/name");
+    snprintf(spec->name, sizeof spec->name, "%s", name);
+    if (strcmp(name, "strokes") != 0)
+        return TET_OK;
+    spec->seed = read_integer(&r, resolved, "dataset/seed", (uint64_t)1 << 53);
+    spec->train = read_count(&r, resolved, "dataset/train");
+    spec->test = read_count(&r, resolved, "dataset/test");
+    return r.err;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Text that grows. One thread per text. */
+#include "definition/text.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKEN_MAX = 200 }; // bytes of a name in a pointer
+
+static bool reserve(struct text *text, size_t n)
+{
+    if (text->failed || n >= SIZE_MAX / 2 - text->size) {
+        text->failed = true;
+        return false;
+    }
+    size_t need = text->size + n + 1;
+    if (need <= text->capacity)
+        return true;
+    size_t capacity = text->capacity < 64 ? 64 : text->capacity;
+    while (capacity < need)
+        capacity *= 2;
+    char *data = realloc(text->data, capacity);
+    if (data == NULL) {
+        text->failed = true;
+        return false;
+    }
+    text->data = data;
+    text->capacity = capacity;
+    return true;
+}
+
+void text_add(struct text *text, const char *bytes, size_t n)
+{
+    if (!reserve(text, n))
+        return;
+    memcpy(text->data + text->size, bytes, n);
+    text->size += n;
+    text->data[text->size] = '\0';
+}
+
+void text_puts(struct text *text, const char *string)
+{
+    text_add(text, string, strlen(string));
+}
+
+void text_vprintf(struct text *text, const char *format, va_list args)
+{
+    va_list again;
+    if (!reserve(text, 32)) // enough for most
+        return;
+    size_t room = text->capacity - text->size;
+    va_copy(again, args);
+    int n = vsnprintf(text->data + text->size, room, format, args);
+    if (n < 0)
+        text->failed = true;
+    else if ((size_t)n < room)
+        text->size += (size_t)n;
+    else if (reserve(text, (size_t)n)) {
+        vsnprintf(text->data + text->size, (size_t)n + 1, format, again);
+        text->size += (size_t)n;
+    }
+    va_end(again);
+}
+
+void text_printf(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_vprintf(text, format, args);
+    va_end(args);
+}
+
+void text_token(struct text *text, const char *name)
+{
+    size_t n = strlen(name), shown = n;
+    if (n > TOKEN_MAX) {
+        shown = TOKEN_MAX;
+        while (shown > 0 && ((unsigned char)name[shown] & 0xC0) == 0x80)
+            shown--;
+    }
+    text_add(text, "/", 1);
+    for (size_t i = 0; i < shown; i++) {
+        if (name[i] == '~')
+            text_add(text, "~0", 2);
+        else if (name[i] == '/')
+            text_add(text, "~1", 2);
+        else
+            text_add(text, name + i, 1);
+    }
+    if (shown < n)
+        text_puts(text, "...");
+}
+
+const char *text_get(const struct text *text)
+{
+    return text->data == NULL || text->failed ? "" : text->data;
+}
+
+char *text_take(struct text *text)
+{
+    text_add(text, "", 0);
+    char *data = text->failed ? NULL : text->data;
+    if (data == NULL)
+        free(text->data);
+    *text = (struct text){0};
+    return data;
+}
+
+void text_free(struct text *text)
+{
+    free(text->data);
+    *text = (struct text){0};
+}
