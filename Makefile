@@ -41,7 +41,7 @@ CORE := core/error.c core/network.c core/philox.c core/plan.c core/series.c core
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c
 
-SERVER := server/embed.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
+SERVER := server/embed.c server/file.c server/machine.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
           server/submit.c server/table.c server/terminal.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
@@ -62,7 +62,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test demo check check-fast tests install uninstall clean science
+.PHONY: all help deps deps-test demo demo-stop check check-fast tests install uninstall clean science
 all: deps
 	$(Q)$(MAKE) --no-print-directory $(PROGRAM)
 
@@ -71,6 +71,7 @@ help:
 
 #: make            install what is missing, build build/tetrad
 #: make demo       start a server, submit SAL against backpropagation, show the result
+#: make demo-stop  stop that server
 #: make check      install what the tests need, build, run every test
 #: make science    the MNIST table of README (needs the dataset: TETRAD_DATA)
 #: make install    into DESTDIR and PREFIX (default /usr/local)
@@ -145,6 +146,8 @@ uninstall:
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)
+demo-stop:
+	$(Q)deploy/demo $(PROGRAM) stop
 
 clean:
 	rm -rf build

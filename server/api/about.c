@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the server is and how it is: rules, schema, contract, health. */
+#include "api/api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "embed.h"
+
+/* The ETag of a text that is part of the program: its FNV-1a hash. */
+static bool unchanged(const struct http_request *request, struct http_reply *reply,
+                      const char *text)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (const char *c = text; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    char tag[24];
+    snprintf(tag, sizeof tag, "%016llx", (unsigned long long)hash);
+    return http_reply_etag(request, reply, tag);
+}
+
+void api_rules(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
+        unchanged(request, reply, "rules"))
+        return;
+    json_t *rules = json_array();
+    for (int i = 0; i < TET_RULES; i++) {
+        const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)i);
+        json_t *groups = json_array();
+        for (int g = 0; g < TET_GROUPS; g++)
+            if (info->group[g])
+                json_array_append_new(groups, json_string(tet_group_name((enum tet_group)g)));
+        json_array_append_new(rules,
+                              json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "name", info->name,
+                                        "title", info->title, "equation", info->equation, "source",
+                                        info->source, "groups", groups, "gate", info->takes_gate));
+    }
+    http_reply_json(reply, 200, json_pack("{s:o}", "rules", rules));
+}
+
+void api_schema(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
+        unchanged(request, reply, embed_experiment_schema))
+        return;
+    http_reply_static(reply, 200, "application/schema+json; charset=utf-8", embed_experiment_schema,
+                      strlen(embed_experiment_schema));
+}
+
+void api_openapi(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
+        unchanged(request, reply, embed_openapi))
+        return;
+    http_reply_static(reply, 200, "application/json; charset=utf-8", embed_openapi,
+                      strlen(embed_openapi));
+}
+
+void api_health(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    static const char text[] = "{\"status\":\"ok\"}\n";
+    (void)context;
+    (void)request;
+    http_reply_static(reply, 200, "application/json; charset=utf-8", text, sizeof text - 1);
+}
+
+void api_ready(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = context;
+    struct tet_error error = {0};
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    enum tet_err err = store_health(api->store, &error);
+    if (err == TET_OK && api->stopping)
+        err = tet_error_set(&error, TET_BUSY, "the server is stopping");
+    const bool ready = err == TET_OK;
+    http_reply_json(reply, ready ? 200 : 503,
+                    json_pack("{s:s, s:o, s:I, s:s}", "status", ready ? "ready" : "not ready",
+                              "reason", ready ? json_null() : json_string(error.message), "workers",
+                              (json_int_t)pool_workers(api->pool), "kernels", tet_isa_name()));
+}
+
+void api_index(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    json_t *links = json_array();
+    for (const struct http_route *route = api_routes; route->method != NULL; route++) {
+        json_t *link = json_pack("{s:s, s:s}", "method", route->method, "path", route->path);
+        json_array_append_new(links, link);
+    }
+    http_reply_json(reply, 200,
+                    json_pack("{s:s, s:s, s:s, s:o}", "name", "tetrad", "version", TETRAD_VERSION,
+                              "contract", "/openapi.json", "routes", links));
+}

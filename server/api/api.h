@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The HTTP interface, version 1: one file per kind of thing, each handler parse, act, reply. The
+ * contract is schema/openapi.json.
+ *
+ * Threads: handlers run on many threads at once. struct api does not change while the server runs;
+ * what it points to locks itself.
+ */
+#ifndef SERVER_API_H
+#define SERVER_API_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "data/catalog.h"
+#include "http/http.h"
+#include "pool.h"
+#include "store/store.h"
+
+struct api {
+    struct store *store;
+    struct catalog *catalog;
+    struct pool *pool;
+    const char *data_folder;
+    uint64_t memory_bytes;
+    _Atomic bool stopping; // no more submissions
+};
+
+extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
+
+http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
+http_handler_fn api_run, api_cancel_run;                                            // runs.c
+http_handler_fn api_metrics;                                                        // metrics.c
+http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
+http_handler_fn api_datasets, api_dataset;                                          // datasets.c
+http_handler_fn api_rules, api_schema, api_openapi, api_health, api_ready, api_index; // about.c
+
+/* ---- shared by the handlers ---- */
+
+/* api_time: "2026-01-31T12:00:00.000Z", or null for 0. */
+json_t *api_time(int64_t ms);
+
+/* api_run_json: a run as the interface shows it; brief: as part of an experiment. */
+json_t *api_run_json(struct api *api, const struct store_run *run, bool brief);
+
+/* api_number: a real, or null where it is not finite. */
+json_t *api_number(double value);
+
+/* api_parse: a stored JSON text; null where it cannot be read. */
+json_t *api_parse(const char *text);
+
+#endif

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Experiments: submit, list, show, cancel. */
+#include "api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "definition/definition.h"
+
+enum { KEY_MAX = 200, PAGE = 50, PAGE_MAX = 500 };
+
+static const char owner[] = "local"; // until there are users
+
+/* ---- POST /v1/experiments ---- */
+
+static bool read_key(const struct http_request *request, struct http_reply *reply, const char **key)
+{
+    *key = http_header(request, "Idempotency-Key");
+    if (*key == NULL)
+        return true;
+    const size_t n = strlen(*key);
+    bool good = n >= 1 && n <= KEY_MAX;
+    for (size_t i = 0; i < n; i++)
+        good = good && (*key)[i] > ' ' && (*key)[i] < 0x7F;
+    if (good)
+        return true;
+    struct tet_error error = {0};
+    tet_error_set(&error, TET_BAD_REQUEST,
+                  "Idempotency-Key: found %zu characters, allowed 1 to %d visible ASCII characters",
+                  n, KEY_MAX);
+    http_reply_error(reply, &error, NULL);
+    return false;
+}
+
+/* The store's view of a definition: canonical texts that the caller frees with submission_free. */
+static enum tet_err submission_make(struct store_submission *s, const struct definition *d,
+                                    struct tet_error *error)
+{
+    struct store_new_run *runs = calloc(d->n_runs, sizeof *runs);
+    *s = (struct store_submission){.name = d->name,
+                                   .owner = owner,
+                                   .definition = json_canonical(d->resolved),
+                                   .hash = d->hash,
+                                   .tags = json_canonical(json_object_get(d->resolved, "tags")),
+                                   .n_runs = d->n_runs,
+                                   .runs = runs};
+    bool whole = runs != NULL && s->definition != NULL && s->tags != NULL;
+    for (size_t i = 0; i < d->n_runs && whole; i++) {
+        const struct run_definition *run = &d->runs[i];
+        runs[i] = (struct store_new_run){.definition = json_canonical(run->resolved),
+                                         .hash = run->hash,
+                                         .parameters = json_canonical(run->parameters),
+                                         .steps = run->steps,
+                                         .memory_bytes = run->memory_bytes};
+        whole = runs[i].definition != NULL && runs[i].parameters != NULL;
+    }
+    return whole ? TET_OK
+                 : tet_error_set(error, TET_NO_MEMORY, "out of memory for %zu runs", d->n_runs);
+}
+
+static void submission_free(struct store_submission *s)
+{
+    for (size_t i = 0; s->runs != NULL && i < s->n_runs; i++) {
+        free((char *)(uintptr_t)s->runs[i].definition);
+        free((char *)(uintptr_t)s->runs[i].parameters);
+    }
+    free((struct store_new_run *)(uintptr_t)s->runs);
+    free((char *)(uintptr_t)s->definition);
+    free((char *)(uintptr_t)s->tags);
+}
+
+/* Seconds that the runs would take on idle workers at the speed of late, or null. */
+static json_t *estimate(struct api *api, const struct definition *d)
+{
+    const double speed = pool_speed(api->pool);
+    double flops = 0.0;
+    for (size_t i = 0; i < d->n_runs && speed > 0.0; i++) {
+        struct dataset_spec spec;
+        struct dataset_info info;
+        struct tet_plan plan;
+        if (definition_dataset(&spec, d->runs[i].resolved, NULL) != TET_OK ||
+            catalog_info(api->catalog, &spec, &info, NULL) != TET_OK ||
+            definition_plan(&plan, d->runs[i].resolved, &info, NULL) != TET_OK)
+            return json_null();
+        flops += tet_plan_flops(&plan, &info.shape) * plan.batch * (double)d->runs[i].steps;
+    }
+    const double workers =
+        d->n_runs < pool_workers(api->pool) ? (double)d->n_runs : pool_workers(api->pool);
+    return speed > 0.0 ? json_real(flops / speed / workers) : json_null();
+}
+
+static void reply_dry(struct api *api, struct http_reply *reply, const struct definition *d)
+{
+    uint64_t memory = 0, steps = 0;
+    for (size_t i = 0; i < d->n_runs; i++) {
+        memory = d->runs[i].memory_bytes > memory ? d->runs[i].memory_bytes : memory;
+        steps += d->runs[i].steps;
+    }
+    http_reply_json(reply, 200,
+                    json_pack("{s:b, s:s, s:I, s:I, s:I, s:o, s:O}", "dry_run", 1, "hash", d->hash,
+                              "run_count", (json_int_t)d->n_runs, "steps", (json_int_t)steps,
+                              "memory_bytes", (json_int_t)memory, "estimated_seconds",
+                              estimate(api, d), "definition", d->resolved));
+}
+
+static bool keep_state(void *context, const struct store_experiment *experiment)
+{
+    *(enum run_state *)context = experiment_state(experiment->runs);
+    return true;
+}
+
+static void reply_submitted(struct api *api, struct http_reply *reply, const struct definition *d,
+                            const struct store_receipt *receipt)
+{
+    enum run_state state = RUN_QUEUED;
+    if (receipt->replayed)
+        (void)!store_experiment_read(api->store, receipt->experiment, keep_state, &state, NULL);
+    json_t *ids = json_array();
+    for (size_t i = 0; i < d->n_runs; i++)
+        json_array_append_new(ids, json_integer(receipt->first_run + (json_int_t)i));
+    char location[64];
+    snprintf(location, sizeof location, "/v1/experiments/%lld", (long long)receipt->experiment);
+    http_reply_header(reply, "Location", location);
+    http_reply_json(reply, receipt->replayed ? 200 : 201,
+                    json_pack("{s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:O}", "id",
+                              (json_int_t)receipt->experiment, "hash", d->hash, "state",
+                              run_state_text(state), "runs", ids, "first_run",
+                              (json_int_t)receipt->first_run, "run_count", (json_int_t)d->n_runs,
+                              "queue_position", (json_int_t)receipt->ahead, "replayed",
+                              receipt->replayed, "definition", d->resolved));
+}
+
+void api_submit(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = context;
+    struct definition *d = NULL;
+    struct store_submission submission = {0};
+    struct store_receipt receipt;
+    struct tet_error error = {0};
+    json_t *details = NULL;
+    const char *key = NULL;
+    uint64_t dry = 0;
+    size_t size = 0;
+    if (!http_query_only(request, reply, (const char *const[]){"dry_run", NULL}) ||
+        !http_query_uint(request, reply, "dry_run", 0, 1, 0, &dry) ||
+        !read_key(request, reply, &key))
+        return;
+    const char *text = http_body(request, &size);
+    const struct definition_context where = {.catalog = api->catalog,
+                                             .memory_bytes = api->memory_bytes,
+                                             .weights_folder = api->data_folder};
+    enum tet_err err =
+        definition_read(&d, &details, text != NULL ? text : "", size, &where, &error);
+    if (err == TET_OK && dry) {
+        reply_dry(api, reply, d);
+        goto out;
+    }
+    if (err == TET_OK && api->stopping)
+        err = tet_error_set(&error, TET_BUSY, "the server is stopping");
+    if (err == TET_OK)
+        err = submission_make(&submission, d, &error);
+    submission.idempotency_key = key;
+    if (err == TET_OK)
+        err = store_submit(api->store, &submission, &receipt, &error);
+    if (err != TET_OK) {
+        http_reply_error(reply, &error, details);
+        details = NULL;
+        goto out;
+    }
+    if (!receipt.replayed)
+        pool_wake(api->pool);
+    reply_submitted(api, reply, d, &receipt);
+out:
+    submission_free(&submission);
+    json_decref(details);
+    definition_free(d);
+}
+
+/* ---- GET /v1/experiments ---- */
+
+static json_t *counts_json(const uint64_t runs[RUN_STATES_COUNT])
+{
+    json_t *counts = json_object();
+    for (int s = 0; s < RUN_STATES_COUNT; s++)
+        json_object_set_new(counts, run_state_text((enum run_state)s),
+                            json_integer((json_int_t)runs[s]));
+    return counts;
+}
+
+static json_t *experiment_json(const struct store_experiment *e)
+{
+    return json_pack("{s:I, s:s, s:s, s:o, s:s, s:s, s:o, s:o}", "id", (json_int_t)e->id, "name",
+                     e->name, "owner", e->owner, "tags", api_parse(e->tags), "state",
+                     run_state_text(experiment_state(e->runs)), "hash", e->hash, "created_at",
+                     api_time(e->created_ms), "counts", counts_json(e->runs));
+}
+
+struct page {
+    json_t *experiments;
+    uint32_t limit;
+    int64_t last; // id
+    bool more;
+};
+
+static bool add_experiment(void *context, const struct store_experiment *e)
+{
+    struct page *page = context;
+    if (json_array_size(page->experiments) == page->limit) {
+        page->more = true;
+        return false;
+    }
+    page->last = e->id;
+    json_array_append_new(page->experiments, experiment_json(e));
+    return true;
+}
+
+static bool read_state(const struct http_request *request, struct http_reply *reply,
+                       struct store_filter *filter)
+{
+    const char *text = http_query(request, "state");
+    if (text == NULL)
+        return true;
+    for (int s = 0; s < RUN_STATES_COUNT; s++)
+        if (strcmp(text, run_state_text((enum run_state)s)) == 0) {
+            filter->by_state = true;
+            filter->state = (enum run_state)s;
+            return true;
+        }
+    struct tet_error error = {0};
+    tet_error_set(&error, TET_BAD_REQUEST,
+                  "state: found \"%.40s\", allowed queued, running, paused, succeeded, diverged, "
+                  "failed, cancelled",
+                  text);
+    http_reply_error(reply, &error, NULL);
+    return false;
+}
+
+void api_experiments(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = context;
+    struct store_filter filter = {.owner = http_query(request, "owner"),
+                                  .tag = http_query(request, "tag"),
+                                  .text = http_query(request, "q")};
+    uint64_t limit = 0, cursor = 0;
+    if (!http_query_only(
+            request, reply,
+            (const char *const[]){"owner", "state", "tag", "q", "limit", "cursor", NULL}) ||
+        !http_query_uint(request, reply, "limit", 1, PAGE_MAX, PAGE, &limit) ||
+        !http_query_uint(request, reply, "cursor", 1, INT64_MAX, 0, &cursor) ||
+        !read_state(request, reply, &filter))
+        return;
+    struct page page = {.experiments = json_array(), .limit = (uint32_t)limit};
+    struct tet_error error = {0};
+    filter.before = (int64_t)cursor;
+    filter.limit = page.limit + 1; // one more tells whether there is a next page
+    if (store_experiments_read(api->store, &filter, add_experiment, &page, &error) != TET_OK) {
+        json_decref(page.experiments);
+        http_reply_error(reply, &error, NULL);
+        return;
+    }
+    char next[24];
+    snprintf(next, sizeof next, "%lld", (long long)page.last);
+    http_reply_json(reply, 200,
+                    json_pack("{s:o, s:o}", "experiments", page.experiments, "next",
+                              page.more ? json_string(next) : json_null()));
+}
+
+/* ---- GET /v1/experiments/{id} ---- */
+
+struct view {
+    struct api *api;
+    json_t *experiment, *runs;
+};
+
+static bool keep_experiment(void *context, const struct store_experiment *e)
+{
+    struct view *view = context;
+    view->experiment = experiment_json(e);
+    json_object_set_new(view->experiment, "definition", api_parse(e->definition));
+    return true;
+}
+
+static bool add_run(void *context, const struct store_run *run)
+{
+    struct view *view = context;
+    json_array_append_new(view->runs, api_run_json(view->api, run, true));
+    return true;
+}
+
+void api_experiment(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct view view = {.api = context, .runs = json_array()};
+    struct tet_error error = {0};
+    const int64_t id = http_id(request, 0);
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        goto out;
+    enum tet_err err = store_experiment_read(view.api->store, id, keep_experiment, &view, &error);
+    if (err == TET_OK)
+        err = store_runs_read(view.api->store, id, add_run, &view, &error);
+    if (err != TET_OK) {
+        http_reply_error(reply, &error, NULL);
+        goto out;
+    }
+    json_object_set(view.experiment, "runs", view.runs);
+    http_reply_json(reply, 200, json_incref(view.experiment));
+out:
+    json_decref(view.experiment);
+    json_decref(view.runs);
+}
+
+/* ---- POST /v1/experiments/{id}/cancel ---- */
+
+void api_cancel_experiment(void *context, const struct http_request *request,
+                           struct http_reply *reply)
+{
+    struct api *api = context;
+    struct store_cancelled counts;
+    struct tet_error error = {0};
+    int64_t *ids = NULL;
+    const int64_t id = http_id(request, 0);
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    if (store_cancel(api->store, id, 0, &counts, &ids, &error) != TET_OK) {
+        http_reply_error(reply, &error, NULL);
+        return;
+    }
+    pool_cancel(api->pool, ids, counts.running);
+    free(ids);
+    http_reply_json(reply, 200,
+                    json_pack("{s:I, s:I, s:I, s:I}", "experiment", (json_int_t)id, "queued",
+                              (json_int_t)counts.queued, "running", (json_int_t)counts.running,
+                              "finished", (json_int_t)counts.finished));
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The routes. `blocking` marks those that wait for a commit, read a dataset, or send much. */
+#include "api/api.h"
+
+#define JSON_BODY "application/json"
+
+const struct http_route api_routes[] = {
+    {"POST", "/v1/experiments", api_submit, true, JSON_BODY},
+    {"GET", "/v1/experiments", api_experiments, false, NULL},
+    {"GET", "/v1/experiments/{id}", api_experiment, true, NULL},
+    {"POST", "/v1/experiments/{id}/cancel", api_cancel_experiment, true, NULL},
+    {"GET", "/v1/runs/{id}", api_run, false, NULL},
+    {"POST", "/v1/runs/{id}/cancel", api_cancel_run, true, NULL},
+    {"GET", "/v1/runs/{id}/metrics", api_metrics, true, NULL},
+    {"GET", "/v1/runs/{id}/weights", api_weights, true, NULL},
+    {"GET", "/v1/runs/{id}/weights.npz", api_weights_npz, true, NULL},
+    {"GET", "/v1/runs/{id}/weights/{name}.npy", api_weights_npy, true, NULL},
+    {"GET", "/v1/datasets", api_datasets, true, NULL},
+    {"GET", "/v1/datasets/{name}", api_dataset, true, NULL},
+    {"GET", "/v1/rules", api_rules, false, NULL},
+    {"GET", "/v1/schema", api_schema, false, NULL},
+    {"GET", "/openapi.json", api_openapi, false, NULL},
+    {"GET", "/healthz", api_health, false, NULL},
+    {"GET", "/readyz", api_ready, false, NULL},
+    {"GET", "/", api_index, false, NULL},
+    {NULL, NULL, NULL, false, NULL},
+};

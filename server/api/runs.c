@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs: show, cancel; and the pieces of JSON that several handlers share. */
+#include "api/api.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+json_t *api_time(int64_t ms)
+{
+    if (ms == 0)
+        return json_null();
+    const time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40];
+    gmtime_r(&seconds, &tm);
+    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+    return json_string(text);
+}
+
+json_t *api_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *api_parse(const char *text)
+{
+    json_t *value = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    return value != NULL ? value : json_null();
+}
+
+static json_t *optional(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+/* Where a run stands: live from its worker while it is trained, else from the store. */
+static json_t *progress_json(struct api *api, const struct store_run *run, const json_t *definition)
+{
+    const json_t *training = json_object_get(definition, "training");
+    const json_int_t epochs = json_integer_value(json_object_get(training, "epochs"));
+    const json_int_t batch = json_integer_value(json_object_get(training, "batch"));
+    struct pool_view view = {.step = run->step};
+    const bool live = run->state == RUN_RUNNING && pool_look(api->pool, run->id, &view);
+    if (!live || view.step < run->step)
+        view.step = run->step;
+    const double epoch_steps = epochs > 0 ? ceil((double)run->steps / (double)epochs) : 0.0;
+    if (!live)
+        view.epoch = epoch_steps > 0 ? (uint32_t)((double)view.step / epoch_steps) : 0;
+    const double left = (double)(run->steps - view.step) * (double)batch;
+    const bool timed = live && view.samples_per_second > 0;
+    double speed = timed ? view.samples_per_second : NAN;
+    if (!live && run->train_seconds > 0)
+        speed = (double)view.step * (double)batch / run->train_seconds;
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "step", (json_int_t)view.step, "steps",
+                     (json_int_t)run->steps, "epoch", (json_int_t)view.epoch, "epochs", epochs,
+                     "samples_per_s", api_number(speed), "eta_s",
+                     run_state_final(run->state) ? json_real(0.0)
+                     : timed                     ? json_real(left / view.samples_per_second)
+                                                 : json_null(),
+                     "loss", live ? api_number(view.loss) : json_null());
+}
+
+static bool add_value(void *context, const char *series, uint64_t step, double value)
+{
+    (void)step;
+    json_object_set_new(context, series, api_number(value));
+    return true;
+}
+
+json_t *api_run_json(struct api *api, const struct store_run *run, bool brief)
+{
+    json_t *definition = api_parse(run->definition);
+    json_t *final = json_object();
+    (void)!store_final_read(api->store, run->id, add_value, final, NULL);
+    json_t *value =
+        json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "state",
+                  run_state_text(run->state), "reason", optional(run->reason), "parameters",
+                  api_parse(run->parameters), "progress", progress_json(api, run, definition),
+                  "final", final, "digest", optional(run->digest));
+    if (!brief) {
+        json_object_set_new(value, "experiment", json_integer(run->experiment));
+        json_object_set_new(value, "hash", json_string(run->hash));
+        json_object_set(value, "definition", definition);
+        json_object_set_new(value, "worker",
+                            run->worker > 0 ? json_integer(run->worker) : json_null());
+        json_object_set_new(value, "attempts", json_integer(run->attempts));
+        json_object_set_new(value, "memory_bytes", json_integer((json_int_t)run->memory_bytes));
+        json_object_set_new(value, "train_seconds", json_real(run->train_seconds));
+        json_object_set_new(value, "created_at", api_time(run->created_ms));
+        json_object_set_new(value, "started_at", api_time(run->started_ms));
+        json_object_set_new(value, "ended_at", api_time(run->ended_ms));
+    }
+    json_decref(definition);
+    return value;
+}
+
+struct view {
+    struct api *api;
+    const struct http_request *request;
+    struct http_reply *reply;
+};
+
+static bool reply_run(void *context, const struct store_run *run)
+{
+    struct view *view = context;
+    if (run_state_final(run->state)) { // it will not change again
+        char tag[160];
+        snprintf(tag, sizeof tag, "run-%lld-%s-%s", (long long)run->id, run_state_text(run->state),
+                 run->digest != NULL ? run->digest : "");
+        if (http_reply_etag(view->request, view->reply, tag))
+            return true;
+    }
+    http_reply_json(view->reply, 200, api_run_json(view->api, run, false));
+    return true;
+}
+
+void api_run(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct view view = {.api = context, .request = request, .reply = reply};
+    struct tet_error error = {0};
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    if (store_run_read(view.api->store, http_id(request, 0), reply_run, &view, &error) != TET_OK)
+        http_reply_error(reply, &error, NULL);
+}
+
+void api_cancel_run(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = context;
+    struct store_cancelled counts;
+    struct tet_error error = {0};
+    int64_t *ids = NULL;
+    const int64_t id = http_id(request, 0);
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    if (store_cancel(api->store, 0, id, &counts, &ids, &error) != TET_OK) {
+        http_reply_error(reply, &error, NULL);
+        return;
+    }
+    pool_cancel(api->pool, ids, counts.running);
+    free(ids);
+    http_reply_json(reply, 200,
+                    json_pack("{s:I, s:I, s:I, s:I}", "run", (json_int_t)id, "queued",
+                              (json_int_t)counts.queued, "running", (json_int_t)counts.running,
+                              "finished", (json_int_t)counts.finished));
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The files of schema/ that the program carries, as NUL-terminated texts. The Makefile knows that
+ * this object depends on them; paths are relative to the repository's root, where the compiler
+ * runs. */
+#include "embed.h"
+
+#define EMBED(symbol, path)                                                                        \
+    __asm__(".section .rodata\n"                                                                   \
+            ".global " #symbol "\n"                                                                \
+            ".type " #symbol ", %object\n" #symbol ":\n"                                           \
+            ".incbin \"" path "\"\n"                                                               \
+            ".byte 0\n"                                                                            \
+            ".size " #symbol ", . - " #symbol "\n"                                                 \
+            ".previous\n")
+
+EMBED(embed_experiment_schema, "schema/experiment.schema.json");
+EMBED(embed_openapi, "schema/openapi.json");
+EMBED(embed_sql_0001, "schema/sql/0001_initial.sql");

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Files that are part of the program: NUL-terminated UTF-8 texts. */
+#ifndef SERVER_EMBED_H
+#define SERVER_EMBED_H
+
+extern const char embed_experiment_schema[]; // schema/experiment.schema.json
+extern const char embed_openapi[];           // schema/openapi.json
+extern const char embed_sql_0001[];          // schema/sql/0001_initial.sql
+
+#endif

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The command line, the environment and the configuration file: see options.h. */
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct spec {
+    const char *flag, *environment;
+    int commands;
+    const char *value, *fallback, *help;
+} specs[OPTIONS_COUNT] = {
+#define X(name, flag, environment, commands, value, fallback, help)                                \
+    {flag, environment, commands, value, fallback, help},
+    OPTIONS(X)
+#undef X
+};
+
+static enum tet_err keep(struct options *o, enum option option, const char *value,
+                         struct tet_error *error)
+{
+    free(o->value[option]);
+    o->value[option] = strdup(value);
+    return o->value[option] != NULL ? TET_OK : tet_error_set(error, TET_NO_MEMORY, "out of memory");
+}
+
+static int find(const char *name, size_t n)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++)
+        if (strlen(specs[i].flag) == n && strncmp(specs[i].flag, name, n) == 0)
+            return i;
+    return -1;
+}
+
+static enum tet_err read_flags(struct options *o, int argc, char **argv, struct tet_error *error)
+{
+    enum tet_err err = TET_OK;
+    for (int i = 0; i < argc && err == TET_OK; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+            o->help = true;
+        } else if (strncmp(arg, "--", 2) == 0) {
+            const char *equals = strchr(arg, '=');
+            const int option =
+                find(arg + 2, equals != NULL ? (size_t)(equals - arg - 2) : strlen(arg + 2));
+            if (option < 0 || !(specs[option].commands & (int)o->command))
+                return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
+                                     arg);
+            const char *value = equals != NULL ? equals + 1 : NULL;
+            if (specs[option].value == NULL && value != NULL)
+                return tet_error_set(error, TET_BAD_REQUEST, "option --%s takes no value",
+                                     specs[option].flag);
+            if (specs[option].value == NULL)
+                value = "1";
+            else if (value == NULL && i + 1 < argc)
+                value = argv[++i];
+            if (value == NULL || *value == '\0')
+                return tet_error_set(error, TET_BAD_REQUEST, "option --%s needs a value: %s",
+                                     specs[option].flag, specs[option].value);
+            err = keep(o, (enum option)option, value, error);
+        } else if (arg[0] == '-' && arg[1] != '\0') {
+            return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
+                                 arg);
+        } else if (o->argument != NULL || o->command == COMMAND_SERVE) {
+            return tet_error_set(error, TET_BAD_REQUEST, "one argument too many: %s", arg);
+        } else {
+            o->argument = arg;
+        }
+    }
+    return err;
+}
+
+static char *trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    for (size_t n = strlen(text); n > 0 && isspace((unsigned char)text[n - 1]); n--)
+        text[n - 1] = '\0';
+    return text;
+}
+
+static enum tet_err read_line(struct options *o, const char *path, int number, char *line,
+                              struct tet_error *error)
+{
+    line[strcspn(line, "#")] = '\0';
+    char *name = trim(line);
+    if (*name == '\0')
+        return TET_OK;
+    char *equals = strchr(name, '=');
+    if (equals == NULL)
+        return tet_error_set(error, TET_BAD_REQUEST, "%s:%d: found \"%s\", allowed `name = value`",
+                             path, number, name);
+    *equals = '\0';
+    name = trim(name);
+    const int option = find(name, strlen(name));
+    if (option < 0 || option == OPTION_CONFIG)
+        return tet_error_set(error, TET_BAD_REQUEST, "%s:%d: there is no option \"%s\"", path,
+                             number, name);
+    if (o->value[option] != NULL)
+        return TET_OK; // the command line or the environment has spoken
+    return keep(o, (enum option)option, trim(equals + 1), error);
+}
+
+static enum tet_err read_file(struct options *o, const char *path, bool optional,
+                              struct tet_error *error)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR)
+                   ? TET_OK
+                   : tet_error_set(error, TET_IO, "configuration file %s: %s", path,
+                                   strerror(errno));
+    char *line = NULL;
+    size_t size = 0;
+    enum tet_err err = TET_OK;
+    for (int number = 1; err == TET_OK && getline(&line, &size, file) >= 0; number++)
+        err = read_line(o, path, number, line, error);
+    if (err == TET_OK && ferror(file))
+        err = tet_error_set(error, TET_IO, "configuration file %s: %s", path, strerror(errno));
+    free(line);
+    fclose(file);
+    return err;
+}
+
+static enum tet_err read_configuration(struct options *o, struct tet_error *error)
+{
+    if (o->value[OPTION_CONFIG] != NULL)
+        return read_file(o, o->value[OPTION_CONFIG], false, error);
+    const char *home = getenv("HOME");
+    char path[4096];
+    if (home == NULL ||
+        snprintf(path, sizeof path, "%s/.config/tetrad/config", home) >= (int)sizeof path)
+        return TET_OK;
+    return read_file(o, path, true, error);
+}
+
+enum tet_err options_read(struct options *o, enum command command, int argc, char **argv,
+                          struct tet_error *error)
+{
+    *o = (struct options){.command = command};
+    enum tet_err err = read_flags(o, argc, argv, error);
+    for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++) {
+        const char *value = getenv(specs[i].environment);
+        if (o->value[i] == NULL && value != NULL && *value != '\0')
+            err = keep(o, (enum option)i, value, error);
+    }
+    if (err == TET_OK && !o->help)
+        err = read_configuration(o, error);
+    for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++)
+        if (o->value[i] == NULL && specs[i].fallback != NULL)
+            err = keep(o, (enum option)i, specs[i].fallback, error);
+    return err;
+}
+
+void options_free(struct options *o)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++)
+        free(o->value[i]);
+    *o = (struct options){0};
+}
+
+enum tet_err options_count(const struct options *o, enum option option, uint64_t low, uint64_t high,
+                           uint64_t missing, uint64_t *value, struct tet_error *error)
+{
+    const char *text = o->value[option];
+    if (text == NULL) {
+        *value = missing;
+        return TET_OK;
+    }
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long v = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || v < low || v > high)
+        return tet_error_set(
+            error, TET_BAD_REQUEST, "--%s: found \"%s\", allowed a whole number from %llu to %llu",
+            specs[option].flag, text, (unsigned long long)low, (unsigned long long)high);
+    *value = v;
+    return TET_OK;
+}
+
+enum tet_err options_size(const struct options *o, enum option option, uint64_t missing,
+                          uint64_t *bytes, struct tet_error *error)
+{
+    const char *text = o->value[option];
+    if (text == NULL) {
+        *bytes = missing;
+        return TET_OK;
+    }
+    char *end = NULL;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    static const char suffixes[] = "KMGT";
+    const char *suffix = *end != '\0' ? strchr(suffixes, toupper((unsigned char)*end)) : NULL;
+    const int shift = suffix != NULL ? 10 * (int)(suffix - suffixes + 1) : 0;
+    if (!isdigit((unsigned char)text[0]) || errno != 0 || v == 0 ||
+        (*end != '\0' && (suffix == NULL || end[1] != '\0')) || v > UINT64_MAX >> (shift + 1))
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "--%s: found \"%s\", allowed bytes with K, M, G or T, such as 8G",
+                             specs[option].flag, text);
+    *bytes = (uint64_t)v << shift;
+    return TET_OK;
+}
+
+void options_help(enum command command)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++) {
+        const struct spec *s = &specs[i];
+        if (!(s->commands & (int)command))
+            continue;
+        char flag[48];
+        snprintf(flag, sizeof flag, "--%s %s", s->flag, s->value != NULL ? s->value : "");
+        printf("  %-20s %s", flag, s->help);
+        if (s->fallback != NULL)
+            printf(" (default: %s)", s->fallback);
+        printf(" [%s]\n", s->environment);
+    }
+}
+
+int status_of(enum tet_err err)
+{
+    switch (err) {
+    case TET_OK:
+        return STATUS_OK;
+    case TET_BAD_REQUEST:
+        return STATUS_USAGE;
+    case TET_BAD_JSON:
+    case TET_BAD_DEFINITION:
+        return STATUS_DEFINITION;
+    case TET_BAD_DATASET:
+    case TET_BAD_WEIGHTS:
+        return STATUS_DATASET;
+    case TET_DATABASE:
+    case TET_CONFLICT:
+        return STATUS_DATABASE;
+    case TET_ADDRESS:
+        return STATUS_ADDRESS;
+    case TET_IO:
+    case TET_NOT_FOUND:
+        return STATUS_IO;
+    case TET_NO_MEMORY:
+        return STATUS_MEMORY;
+    default:
+        return STATUS_FAILED;
+    }
+}

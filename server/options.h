@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The command line: one table of options for all commands. A value comes from the flag, else from
+ * the environment, else from the configuration file, else from the default.
+ *
+ * The configuration file has lines `name = value` with the options' names; '#' begins a comment. It
+ * is the one that --config or TETRAD_CONFIG names, else ~/.config/tetrad/config where that exists.
+ */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <tetrad/error.h>
+
+enum command { COMMAND_SERVE = 1, COMMAND_RUN = 2, COMMAND_SUBMIT = 4 };
+
+/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
+#define OPTIONS(X)                                                                                 \
+    X(CONFIG, "config", "TETRAD_CONFIG", 7, "FILE", NULL,                                          \
+      "configuration file, lines of `name = value`")                                               \
+    X(DB, "db", "TETRAD_DB", 1, "FILE", "tetrad.db", "database; made where it does not exist")     \
+    X(DATA, "data", "TETRAD_DATA", 3, "DIR", "data",                                               \
+      "folder of datasets (IDX folders, .npz) and initial weights")                                \
+    X(LISTEN, "listen", "TETRAD_LISTEN", 1, "ADDR:PORT", "127.0.0.1:8080",                         \
+      "address to serve; port 0 takes a free one")                                                 \
+    X(WORKERS, "workers", "TETRAD_WORKERS", 1, "N", NULL,                                          \
+      "runs trained at once (default: the processors)")                                            \
+    X(MEMORY, "memory", "TETRAD_MEMORY", 3, "SIZE", NULL,                                          \
+      "memory of all runs, such as 8G (default: half of the machine's)")                           \
+    X(OUT, "out", "TETRAD_OUT", 2, "FILE.npz", NULL, "write the final weights")                    \
+    X(METRICS, "metrics", "TETRAD_METRICS", 2, "FILE.csv", NULL,                                   \
+      "write every record: run,step,series,value")                                                 \
+    X(SERVER, "server", "TETRAD_SERVER", 4, "URL", "http://127.0.0.1:8080",                        \
+      "the server to talk to")                                                                     \
+    X(WATCH, "watch", "TETRAD_WATCH", 4, NULL, NULL,                                               \
+      "show progress until the end, then the results")
+
+enum option {
+#define X(name, flag, environment, commands, value, fallback, help) OPTION_##name,
+    OPTIONS(X)
+#undef X
+        OPTIONS_COUNT
+};
+
+/* Exit statuses of the program. */
+enum {
+    STATUS_OK = 0,
+    STATUS_FAILED = 1,     // anything without a number of its own
+    STATUS_USAGE = 2,      // command line, environment or configuration file
+    STATUS_DEFINITION = 3, // the definition has faults
+    STATUS_DATASET = 4,
+    STATUS_DATABASE = 5,
+    STATUS_ADDRESS = 6,  // port in use, or not to be had
+    STATUS_SERVER = 7,   // the server cannot be reached or refused
+    STATUS_DIVERGED = 8, // a run diverged
+    STATUS_IO = 9,
+    STATUS_MEMORY = 10,
+    STATUS_INTERRUPTED = 130
+};
+
+struct options {
+    enum command command;
+    char *value[OPTIONS_COUNT]; // owned; NULL: not given and no default; a switch that is on: "1"
+    const char *argument;       // the one argument besides flags, or NULL
+    bool help;
+};
+
+/* options_read: argv without the program's and the command's name. Errors: TET_BAD_REQUEST with one
+ * sentence; TET_IO (the configuration file cannot be read). The caller frees with options_free in
+ * either case. */
+TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command, int argc,
+                                         char **argv, struct tet_error *error);
+void options_free(struct options *options);
+
+/* options_count: the value as a whole number from low to high, or `missing` where there is none. */
+TET_MUST_CHECK enum tet_err options_count(const struct options *options, enum option option,
+                                          uint64_t low, uint64_t high, uint64_t missing,
+                                          uint64_t *value, struct tet_error *error);
+/* options_size: the same as bytes, with an optional suffix K, M, G or T (powers of 1024). */
+TET_MUST_CHECK enum tet_err options_size(const struct options *options, enum option option,
+                                         uint64_t missing, uint64_t *bytes,
+                                         struct tet_error *error);
+
+/* options_help: prints the options of a command to standard output. */
+void options_help(enum command command);
+
+int status_of(enum tet_err err); // the exit status that an error ends the program with
+
+#endif

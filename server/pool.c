@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Workers: see pool.h.
+ *
+ *     claim -> session_run -> store_end -> claim ...          with nothing to claim: wait until
+ * woken
+ *
+ * A worker that finds the queue's head too large for the memory that is free waits for another to
+ * end, so that a large run is not passed over for ever. `news` counts what may end a wait; a worker
+ * reads it before it claims, so that no call of pool_wake falls between the claim and the wait.
+ */
+#include "pool.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "definition/definition.h"
+#include "session.h"
+
+struct worker {
+    struct pool *pool;
+    uint32_t number; // from 1
+    pthread_t thread;
+    bool started;
+    int64_t run; // 0: idle; under pool->lock
+    uint64_t memory_bytes;
+    uint32_t keep;    // checkpoints of the run
+    _Atomic int stop; // enum session_stop of the run
+    struct session_live live;
+};
+
+struct pool {
+    struct pool_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t news; // under lock, as all below
+    uint64_t used; // bytes of the runs being trained
+    bool stopping;
+    double speed; // FLOP/s, running mean
+    struct worker *workers;
+};
+
+/* ---- the sink: records and checkpoints of a worker's run ---- */
+
+static void sink_records(void *context, const struct tet_record *records, size_t n)
+{
+    struct worker *w = context;
+    store_metrics(w->pool->options.store, w->run, records, n);
+}
+
+static enum tet_err sink_checkpoint(void *context, struct store_checkpoint *checkpoint,
+                                    struct tet_error *error)
+{
+    struct worker *w = context;
+    return store_checkpoint_write(w->pool->options.store, w->run, checkpoint, w->keep, false,
+                                  error);
+}
+
+/* ---- one run ---- */
+
+static void measure(struct pool *pool, const json_t *definition,
+                    const struct session_result *result, uint64_t first)
+{
+    struct dataset_spec spec;
+    struct dataset_info info;
+    struct tet_plan plan;
+    if (result->step <= first || result->train_seconds < 0.05 ||
+        definition_dataset(&spec, definition, NULL) != TET_OK ||
+        catalog_info(pool->options.catalog, &spec, &info, NULL) != TET_OK ||
+        definition_plan(&plan, definition, &info, NULL) != TET_OK)
+        return;
+    const double flops =
+        tet_plan_flops(&plan, &info.shape) * plan.batch * (double)(result->step - first);
+    const double speed = flops / result->train_seconds;
+    pthread_mutex_lock(&pool->lock);
+    pool->speed = pool->speed == 0.0 ? speed : 0.8 * pool->speed + 0.2 * speed;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Writes the end of the attempt; a store that cannot write now (a full disk) is asked again until
+ * it can, or until the pool stops: the run is then trained again from its last checkpoint after a
+ * restart. */
+static void end_run(struct worker *w, struct session_result *result)
+{
+    struct pool *pool = w->pool;
+    for (;;) {
+        struct tet_error error = {0};
+        struct store_ending ending = {.state = result->state,
+                                      .step = result->step,
+                                      .train_seconds = result->train_seconds,
+                                      .keep = w->keep};
+        snprintf(ending.reason, sizeof ending.reason, "%s",
+                 result->state == RUN_QUEUED ? "given back when the server stopped"
+                                             : result->reason);
+        snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
+        if (result->captured)
+            ending.checkpoint = &result->last;
+        const enum tet_err err = store_end(pool->options.store, w->run, &ending, &error);
+        if (err == TET_OK || err == TET_NOT_FOUND || err == TET_CONFLICT)
+            return; // written, or no longer ours to write
+        pthread_mutex_lock(&pool->lock);
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 1;
+        const bool stopping = pool->stopping;
+        if (!stopping)
+            pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+        pthread_mutex_unlock(&pool->lock);
+        if (stopping)
+            return;
+    }
+}
+
+/* Whether the run was cancelled between its claim and now; later, pool_cancel finds the worker. */
+static bool see_state(void *context, const struct store_run *run)
+{
+    *(enum run_state *)context = run->state;
+    return true;
+}
+
+static void train(struct worker *w, const struct store_claim *claim)
+{
+    struct pool *pool = w->pool;
+    struct session_result result = {.state = RUN_FAILED};
+    struct store_checkpoint resume = {0};
+    struct tet_error error = {0};
+    json_t *definition = NULL;
+    enum run_state state = RUN_RUNNING;
+    if (store_run_read(pool->options.store, claim->run, see_state, &state, NULL) == TET_OK &&
+        state != RUN_RUNNING)
+        goto out; // cancelled: nothing to train, nothing to say
+    enum tet_err err = json_read(&definition, claim->definition, strlen(claim->definition), &error);
+    if (err == TET_OK && claim->memory_bytes > pool->options.memory_bytes)
+        err = tet_error_set(&error, TET_NO_MEMORY,
+                            "the run needs %llu bytes; this server allows %llu",
+                            (unsigned long long)claim->memory_bytes,
+                            (unsigned long long)pool->options.memory_bytes);
+    if (err == TET_OK && claim->resumed)
+        err = store_checkpoint_read(pool->options.store, claim->run, 0, &resume, &error);
+    if (err != TET_OK) {
+        snprintf(result.reason, sizeof result.reason, "%s", error.message);
+    } else {
+        const json_int_t keep =
+            json_integer_value(json_object_get(json_object_get(definition, "record"), "keep"));
+        w->keep = keep > 0 ? (uint32_t)keep : 2;
+        const struct session session = {.definition = definition,
+                                        .catalog = pool->options.catalog,
+                                        .weights_folder = pool->options.weights_folder,
+                                        .memory_bytes = pool->options.memory_bytes,
+                                        .resume = claim->resumed ? &resume : NULL,
+                                        .stop = &w->stop,
+                                        .live = &w->live,
+                                        .sink = {w, sink_records, sink_checkpoint}};
+        session_run(&session, &result);
+        measure(pool, definition, &result, resume.cursor.step);
+    }
+    end_run(w, &result);
+out:
+    store_checkpoint_free(&result.last);
+    store_checkpoint_free(&resume);
+    json_decref(definition);
+}
+
+/* ---- the workers ---- */
+
+static void begin(struct worker *w, const struct store_claim *claim)
+{
+    pthread_mutex_lock(&w->pool->lock);
+    atomic_store(&w->stop, w->pool->stopping ? SESSION_GIVE_BACK : SESSION_GO_ON);
+    atomic_store(&w->live.step, 0);
+    atomic_store(&w->live.epoch, 0);
+    atomic_store(&w->live.loss, NAN);
+    atomic_store(&w->live.samples_per_second, 0.0f);
+    w->run = claim->run;
+    w->memory_bytes = claim->memory_bytes;
+    w->pool->used += claim->memory_bytes;
+    pthread_mutex_unlock(&w->pool->lock);
+}
+
+static void finish(struct worker *w)
+{
+    pthread_mutex_lock(&w->pool->lock);
+    w->pool->used -= w->memory_bytes;
+    w->run = 0;
+    w->memory_bytes = 0;
+    w->pool->news++; // whoever waits for memory may go on
+    pthread_cond_broadcast(&w->pool->changed);
+    pthread_mutex_unlock(&w->pool->lock);
+}
+
+static void *work(void *context)
+{
+    struct worker *w = context;
+    struct pool *pool = w->pool;
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stopping) {
+        const uint64_t seen = pool->news;
+        /* Nothing else runs: take the head whatever it needs, and fail it if that is over the
+         * bound. */
+        const uint64_t free_bytes = pool->used == 0 ? UINT64_MAX
+                                    : pool->used < pool->options.memory_bytes
+                                        ? pool->options.memory_bytes - pool->used
+                                        : 0;
+        pthread_mutex_unlock(&pool->lock);
+        struct store_claim claim = {0};
+        bool found = false, blocked = false;
+        const enum tet_err err =
+            store_claim(pool->options.store, w->number, free_bytes, &claim, &found, &blocked, NULL);
+        if (found) {
+            begin(w, &claim);
+            train(w, &claim);
+            finish(w);
+        }
+        store_claim_free(&claim);
+        pthread_mutex_lock(&pool->lock);
+        while (!found && !pool->stopping && pool->news == seen) {
+            struct timespec until; // a store that failed is asked again without being told
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_sec += err == TET_OK ? 60 : 1;
+            if (pthread_cond_timedwait(&pool->changed, &pool->lock, &until) != 0)
+                break;
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
+                        struct tet_error *error)
+{
+    struct pool *p = calloc(1, sizeof *p);
+    *pool = NULL;
+    if (p != NULL)
+        p->workers = calloc(options->workers, sizeof *p->workers);
+    if (p == NULL || p->workers == NULL) {
+        free(p);
+        return tet_error_set(error, TET_NO_MEMORY, "no memory for %u workers", options->workers);
+    }
+    p->options = *options;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->changed, NULL);
+    for (uint32_t i = 0; i < options->workers; i++) {
+        struct worker *w = &p->workers[i];
+        w->pool = p;
+        w->number = i + 1;
+        if (pthread_create(&w->thread, NULL, work, w) != 0) {
+            pool_stop(p);
+            return tet_error_set(error, TET_INTERNAL, "cannot start worker %u of %u", i + 1,
+                                 options->workers);
+        }
+        w->started = true;
+    }
+    *pool = p;
+    return TET_OK;
+}
+
+void pool_stop(struct pool *p)
+{
+    if (p == NULL)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    store_no_wait(p->options.store);
+    for (uint32_t i = 0; i < p->options.workers; i++) {
+        int go_on = SESSION_GO_ON; // a cancellation stays one
+        atomic_compare_exchange_strong(&p->workers[i].stop, &go_on, SESSION_GIVE_BACK);
+    }
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    for (uint32_t i = 0; i < p->options.workers; i++)
+        if (p->workers[i].started)
+            pthread_join(p->workers[i].thread, NULL);
+    pthread_cond_destroy(&p->changed);
+    pthread_mutex_destroy(&p->lock);
+    free(p->workers);
+    free(p);
+}
+
+void pool_wake(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->news++;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_cancel(struct pool *p, const int64_t *runs, size_t n)
+{
+    pthread_mutex_lock(&p->lock);
+    for (uint32_t i = 0; i < p->options.workers; i++)
+        for (size_t k = 0; k < n; k++)
+            if (p->workers[i].run == runs[k])
+                atomic_store(&p->workers[i].stop, SESSION_CANCEL);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool pool_look(struct pool *p, int64_t run, struct pool_view *view)
+{
+    bool found = false;
+    pthread_mutex_lock(&p->lock);
+    for (uint32_t i = 0; i < p->options.workers && !found; i++) {
+        struct worker *w = &p->workers[i];
+        if (w->run != run)
+            continue;
+        found = true;
+        *view = (struct pool_view){.step = atomic_load(&w->live.step),
+                                   .epoch = atomic_load(&w->live.epoch),
+                                   .loss = atomic_load(&w->live.loss),
+                                   .samples_per_second = atomic_load(&w->live.samples_per_second)};
+    }
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
+uint32_t pool_workers(const struct pool *p)
+{
+    return p->options.workers;
+}
+
+double pool_speed(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const double speed = p->speed;
+    pthread_mutex_unlock(&p->lock);
+    return speed;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The pool: the local executor. N worker threads claim runs from the store, train them, and write
+ * what comes out back to it.
+ *
+ * Threads: any function from any thread, but pool_start and pool_stop from one. Lock order:
+ * pool.lock before anything of the store; the pool calls the store without holding its lock.
+ */
+#ifndef SERVER_POOL_H
+#define SERVER_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data/catalog.h"
+#include "store/store.h"
+
+struct pool;
+
+struct pool_options {
+    struct store *store;
+    struct catalog *catalog;
+    const char *weights_folder; // for initial_weights; NULL: none
+    uint32_t workers;
+    uint64_t memory_bytes; // of all runs at once
+};
+
+enum { POOL_MAX_WORKERS = 1024 };
+
+/* pool_start: Errors: TET_NO_MEMORY, TET_INTERNAL (no thread). What options point to must outlive
+ * the pool. */
+TET_MUST_CHECK enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
+                                       struct tet_error *error);
+
+/* pool_stop: running runs stop at their next mini-batch and go back to the queue with a checkpoint;
+ * returns when all workers have ended. NULL is fine. */
+void pool_stop(struct pool *pool);
+
+void pool_wake(struct pool *pool); // there is new work
+
+/* pool_cancel: stops the runs with these ids if they are being trained; the store has already
+ * cancelled them. */
+void pool_cancel(struct pool *pool, const int64_t *runs, size_t n);
+
+/* What a run that is being trained shows. */
+struct pool_view {
+    uint64_t step;
+    uint32_t epoch;
+    float loss;               // NaN: not yet
+    float samples_per_second; // 0: not yet
+};
+bool pool_look(struct pool *pool, int64_t run,
+               struct pool_view *view); // false: it is not being trained
+
+uint32_t pool_workers(const struct pool *pool);
+
+/* pool_speed: floating-point operations per second that one worker reached over the runs trained
+ * lately, 0 before any. */
+double pool_speed(struct pool *pool);
+
+#endif

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One attempt at a run: see session.h. */
+#include "session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "definition/definition.h"
+#include "weights.h"
+
+/* A step's records are handed over together, so that whoever reads "after step s" misses none of
+ * them. Most that one step can have: nine series per layer, and the epoch's evaluation. */
+enum { STEP_RECORDS = 10 * (TET_MAX_HIDDEN + 2), PENDING = 4 * STEP_RECORDS };
+
+/* Records on their way to the sink, and the clock. */
+struct run {
+    const struct session *session;
+    struct tet_plan plan;
+    struct tet_trainer *trainer;
+    struct tet_record pending[PENDING];
+    size_t n_pending;
+    double begun, mark; // seconds: of the session, of the present stretch of measuring
+    uint64_t mark_step;
+};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void flush(struct run *r)
+{
+    if (r->n_pending > 0)
+        r->session->sink.records(r->session->sink.context, r->pending, r->n_pending);
+    r->n_pending = 0;
+}
+
+static void report(void *context, const struct tet_record *record)
+{
+    struct run *r = context;
+    struct session_live *live = r->session->live;
+    if (record->series == TET_SERIES_TRAIN_ACCURACY)
+        atomic_store_explicit(&live->train_accuracy, (float)record->value, memory_order_relaxed);
+    if (record->series == TET_SERIES_TEST_ACCURACY)
+        atomic_store_explicit(&live->test_accuracy, (float)record->value, memory_order_relaxed);
+    r->pending[r->n_pending++] = *record;
+}
+
+/* Whether the last step's records are all there: an evaluation would add to them. */
+static bool step_is_whole(const struct run *r, const struct tet_cursor *cursor)
+{
+    const bool last = cursor->batch == tet_plan_steps_per_epoch(&r->plan) ||
+                      cursor->step == tet_plan_steps(&r->plan);
+    return cursor->batch == 0 || !last;
+}
+
+/* Twice a second or so: publishes the speed and hands over what waits. */
+static void tick(struct run *r)
+{
+    struct session_live *live = r->session->live;
+    const struct tet_cursor cursor = tet_trainer_cursor(r->trainer);
+    atomic_store_explicit(&live->step, cursor.step, memory_order_relaxed);
+    atomic_store_explicit(&live->epoch, cursor.epoch, memory_order_relaxed);
+    atomic_store_explicit(&live->loss, (float)cursor.last_loss, memory_order_relaxed);
+    if (r->n_pending > PENDING - STEP_RECORDS && step_is_whole(r, &cursor))
+        flush(r);
+    const double now = seconds();
+    if (now - r->mark < 0.5)
+        return;
+    const double rate = (double)(cursor.step - r->mark_step) * r->plan.batch / (now - r->mark);
+    atomic_store_explicit(&live->samples_per_second, (float)rate, memory_order_relaxed);
+    r->mark = now;
+    r->mark_step = cursor.step;
+    if (step_is_whole(r, &cursor))
+        flush(r);
+}
+
+static enum tet_err load_initial_weights(struct run *r, struct tet_error *error)
+{
+    const char *name =
+        json_string_value(json_object_get(r->session->definition, "initial_weights"));
+    if (name == NULL)
+        return TET_OK;
+    char path[4096];
+    const char *folder = r->session->weights_folder;
+    if (name[0] == '/' || folder == NULL)
+        folder = "";
+    const int n = snprintf(path, sizeof path, "%s%s%s", folder, *folder != '\0' ? "/" : "", name);
+    if (n >= (int)sizeof path)
+        return tet_error_set(error, TET_BAD_WEIGHTS, "initial weights: the path is too long");
+    return weights_load(r->trainer, path, r->session->memory_bytes, error);
+}
+
+static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
+                            struct tet_error *error)
+{
+    const struct session *s = r->session;
+    struct dataset_spec spec;
+    struct dataset_info info;
+    enum tet_err err = definition_dataset(&spec, s->definition, error);
+    if (err == TET_OK)
+        err = catalog_acquire(s->catalog, &spec, dataset, &info, error);
+    const json_t *sum = json_object_get(json_object_get(s->definition, "dataset"), "sha256");
+    if (err == TET_OK && json_is_string(sum) && strcmp(json_string_value(sum), info.sha256) != 0)
+        err = tet_error_set(error, TET_BAD_DATASET,
+                            "dataset %s has changed since the run was submitted: %s, not %s",
+                            spec.name, info.sha256, json_string_value(sum));
+    if (err == TET_OK)
+        err = definition_plan(&r->plan, s->definition, &info, error);
+    if (err == TET_OK)
+        err = tet_trainer_create(&r->trainer, &r->plan, *dataset, report, r, error);
+    if (err == TET_OK)
+        err = s->resume != NULL ? weights_restore(r->trainer, s->resume, error)
+                                : load_initial_weights(r, error);
+    return err;
+}
+
+static enum tet_err checkpoint(struct run *r, struct tet_error *error)
+{
+    const json_t *record = json_object_get(r->session->definition, "record");
+    const json_int_t every = json_integer_value(json_object_get(record, "checkpoint_epochs"));
+    const uint32_t epoch = tet_trainer_cursor(r->trainer).epoch;
+    if (r->session->sink.checkpoint == NULL || every < 1 || epoch % every != 0)
+        return TET_OK;
+    flush(r);
+    struct store_checkpoint copy;
+    enum tet_err err = weights_capture(&copy, r->trainer, error);
+    return err == TET_OK ? r->session->sink.checkpoint(r->session->sink.context, &copy, error)
+                         : err;
+}
+
+static void describe_divergence(const struct run *r, char reason[STORE_REASON])
+{
+    const struct tet_divergence *d = tet_trainer_divergence(r->trainer);
+    char what[64];
+    if (d->tensor[0] != '\0')
+        snprintf(what, sizeof what, "%.24s", d->tensor);
+    else
+        snprintf(what, sizeof what, "the loss");
+    if (d->last_step > 0)
+        snprintf(reason, STORE_REASON,
+                 "%s is not finite at step %llu; the last finite loss was %.6g at step %llu", what,
+                 (unsigned long long)d->step, d->last_loss, (unsigned long long)d->last_step);
+    else
+        snprintf(reason, STORE_REASON, "%s is not finite at step %llu, the first", what,
+                 (unsigned long long)d->step);
+}
+
+static void fail(struct session_result *result, const struct tet_error *error)
+{
+    result->state = RUN_FAILED;
+    result->err = error->err;
+    snprintf(result->reason, sizeof result->reason, "%s", error->message);
+}
+
+/* Trains until the end or until told to stop. */
+static void train(struct run *r, struct session_result *result)
+{
+    struct tet_error error = {0};
+    enum tet_event event = TET_STEPPED;
+    int stop = SESSION_GO_ON;
+    while (event != TET_FINISHED && event != TET_DIVERGED) {
+        stop = atomic_load_explicit(r->session->stop, memory_order_relaxed);
+        if (stop != SESSION_GO_ON)
+            break;
+        event = tet_trainer_step(r->trainer);
+        tick(r);
+        if (event == TET_EPOCH && checkpoint(r, &error) != TET_OK) {
+            fail(result, &error);
+            return;
+        }
+    }
+    result->state = event == TET_DIVERGED       ? RUN_DIVERGED
+                    : event == TET_FINISHED     ? RUN_SUCCEEDED
+                    : stop == SESSION_GIVE_BACK ? RUN_QUEUED
+                                                : RUN_CANCELLED;
+    if (result->state == RUN_DIVERGED)
+        describe_divergence(r, result->reason);
+    if (result->state == RUN_SUCCEEDED || result->state == RUN_QUEUED) {
+        if (weights_capture(&result->last, r->trainer, &error) != TET_OK) {
+            fail(result, &error);
+            return;
+        }
+        result->captured = true;
+    }
+    if (result->state == RUN_SUCCEEDED)
+        weights_digest(result->digest, &result->last);
+}
+
+void session_run(const struct session *session, struct session_result *result)
+{
+    struct run r = {.session = session, .begun = seconds()};
+    struct tet_error error = {0};
+    const struct tet_dataset *dataset = NULL;
+    *result = (struct session_result){0};
+    atomic_store(&session->live->train_accuracy, NAN);
+    atomic_store(&session->live->test_accuracy, NAN);
+    if (prepare(&r, &dataset, &error) != TET_OK) {
+        fail(result, &error);
+    } else {
+        r.begun = r.mark = seconds();
+        r.mark_step = tet_trainer_cursor(r.trainer).step;
+        train(&r, result);
+        result->step = tet_trainer_cursor(r.trainer).step;
+        result->train_seconds = seconds() - r.begun;
+    }
+    flush(&r);
+    tet_trainer_destroy(r.trainer);
+    catalog_release(session->catalog, dataset);
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The result table of `tetrad run` and `tetrad submit --watch`: a line for each point of the sweep,
+ * seeds put together.
+ */
+#ifndef SERVER_TABLE_H
+#define SERVER_TABLE_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include <tetrad/trainer.h>
+
+#include "store/store.h"
+
+/* What the table says of one run. */
+struct outcome {
+    char label[160]; // the run's parameters without the seed: runs of one label are put together
+    enum run_state state;
+    char digest[STORE_HASH];
+    uint64_t steps, epochs; // of the whole run: which records are of the first and the last epoch
+    double accuracy; // last test accuracy, else validation, else training accuracy; NaN: none
+    double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN]; // sums of the modulation cosine
+    uint32_t n_first[TET_MAX_HIDDEN], n_last[TET_MAX_HIDDEN];
+    int accuracy_of; // the series that accuracy is from
+};
+
+/* outcome_begin: for a run with that resolved definition and those parameters (of the sweep). */
+void outcome_begin(struct outcome *outcome, const json_t *definition, const json_t *parameters,
+                   uint64_t steps);
+void outcome_take(struct outcome *outcome, enum tet_series series, uint32_t layer, uint64_t step,
+                  double value);
+
+/* table_print: accuracy as mean +- sample standard deviation, the modulation cosine of each hidden
+ * layer averaged over the first and the last epoch, and the beginning of each run's digest. */
+void table_print(FILE *out, const struct outcome *outcomes, size_t n);
+
+#endif

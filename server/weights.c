@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A trainer's arrays outside of it: see weights.h. */
+#include "weights.h"
+
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum tet_err weights_capture(struct store_checkpoint *checkpoint, const struct tet_trainer *trainer,
+                             struct tet_error *error)
+{
+    *checkpoint = (struct store_checkpoint){.cursor = tet_trainer_cursor(trainer),
+                                            .n = tet_trainer_tensors(trainer)};
+    checkpoint->arrays = calloc(checkpoint->n, sizeof *checkpoint->arrays);
+    if (checkpoint->arrays == NULL)
+        goto no_memory;
+    for (uint32_t i = 0; i < checkpoint->n; i++) {
+        struct store_array *array = &checkpoint->arrays[i];
+        struct tet_tensor tensor;
+        tet_trainer_tensor(trainer, i, &tensor);
+        snprintf(array->name, sizeof array->name, "%s", tensor.name);
+        array->rank = tensor.rank;
+        memcpy(array->shape, tensor.shape, sizeof array->shape);
+        array->n = tensor.n;
+        array->velocity = tensor.velocity;
+        array->data = malloc(tensor.n * sizeof *array->data);
+        if (array->data == NULL)
+            goto no_memory;
+        tet_trainer_get(trainer, i, array->data);
+    }
+    return TET_OK;
+no_memory:
+    if (checkpoint->arrays == NULL)
+        checkpoint->n = 0;
+    store_checkpoint_free(checkpoint);
+    return tet_error_set(error, TET_NO_MEMORY, "no memory for a copy of the weights");
+}
+
+static const struct store_array *find_array(const struct store_checkpoint *checkpoint,
+                                            const char *name)
+{
+    for (size_t i = 0; i < checkpoint->n; i++)
+        if (strcmp(checkpoint->arrays[i].name, name) == 0)
+            return &checkpoint->arrays[i];
+    return NULL;
+}
+
+enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_checkpoint *checkpoint,
+                             struct tet_error *error)
+{
+    const uint32_t n = tet_trainer_tensors(trainer);
+    if (checkpoint->n != n)
+        return tet_error_set(error, TET_BAD_WEIGHTS,
+                             "the checkpoint has %zu arrays, the network %u", checkpoint->n, n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct tet_tensor tensor;
+        tet_trainer_tensor(trainer, i, &tensor);
+        const struct store_array *array = find_array(checkpoint, tensor.name);
+        if (array == NULL || array->n != tensor.n || array->shape[0] != tensor.shape[0])
+            return tet_error_set(error, TET_BAD_WEIGHTS,
+                                 "the checkpoint's array %s is missing or of another shape",
+                                 tensor.name);
+        tet_trainer_set(trainer, i, array->data);
+    }
+    return tet_trainer_seek(trainer, &checkpoint->cursor, error);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct store_array *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* The weights, without velocities, sorted by name: *n of them in a new array of pointers. */
+static const struct store_array **sorted(const struct store_checkpoint *checkpoint, size_t *n)
+{
+    const struct store_array **list = calloc(checkpoint->n + 1, sizeof(struct store_array *));
+    *n = 0;
+    for (size_t i = 0; list != NULL && i < checkpoint->n; i++)
+        if (!checkpoint->arrays[i].velocity)
+            list[(*n)++] = &checkpoint->arrays[i];
+    if (list != NULL)
+        qsort(list, *n, sizeof *list, by_name);
+    return list;
+}
+
+static void hash_number(crypto_hash_sha256_state *state, uint32_t v)
+{
+    const unsigned char bytes[4] = {(unsigned char)v, (unsigned char)(v >> 8),
+                                    (unsigned char)(v >> 16), (unsigned char)(v >> 24)};
+    crypto_hash_sha256_update(state, bytes, sizeof bytes);
+}
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "arrays are hashed and stored as they lie in memory, which must be little-endian"
+#endif
+
+void weights_digest(char digest[STORE_HASH], const struct store_checkpoint *checkpoint)
+{
+    size_t n = 0;
+    const struct store_array **list = sorted(checkpoint, &n);
+    digest[0] = '\0';
+    if (list == NULL)
+        return;
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    for (size_t i = 0; i < n; i++) {
+        crypto_hash_sha256_update(&state, (const unsigned char *)list[i]->name,
+                                  strlen(list[i]->name) + 1);
+        hash_number(&state, list[i]->rank);
+        for (uint32_t k = 0; k < list[i]->rank; k++)
+            hash_number(&state, list[i]->shape[k]);
+        crypto_hash_sha256_update(&state, (const unsigned char *)list[i]->data,
+                                  list[i]->n * sizeof(float));
+    }
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_final(&state, hash);
+    strcpy(digest, "sha256:");
+    sodium_bin2hex(digest + 7, STORE_HASH - 7, hash, sizeof hash);
+    free(list);
+}
+
+/* ---- .npz ---- */
+
+static bool known_name(const char *name)
+{
+    if (strchr("WbBVUD", name[0]) == NULL || name[1] < '1' || name[1] > '9')
+        return false;
+    return strspn(name + 1, "0123456789") == strlen(name + 1);
+}
+
+static enum tet_err load_array(struct tet_trainer *trainer, uint32_t i,
+                               const struct tet_tensor *tensor, const struct npy *array,
+                               struct tet_error *error)
+{
+    bool fits = array->rank == tensor->rank;
+    for (uint32_t k = 0; fits && k < tensor->rank; k++)
+        fits = array->shape[k] == tensor->shape[k];
+    if (!fits)
+        return tet_error_set(error, TET_BAD_WEIGHTS,
+                             "initial weights: %s has rank %u and %llu x %llu values, the network "
+                             "needs (%u%s%.0u)",
+                             tensor->name, array->rank,
+                             (unsigned long long)(array->rank > 0 ? array->shape[0] : 0),
+                             (unsigned long long)(array->rank > 1 ? array->shape[1] : 1),
+                             tensor->shape[0], tensor->rank > 1 ? ", " : "", tensor->shape[1]);
+    float *values = malloc(tensor->n * sizeof *values);
+    if (values == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "no memory for the initial weights");
+    enum tet_err err = TET_OK;
+    for (uint64_t k = 0; k < tensor->n && err == TET_OK; k++) {
+        values[k] = npy_to_float(array, k);
+        if (!isfinite(values[k]))
+            err = tet_error_set(error, TET_BAD_WEIGHTS,
+                                "initial weights: value %llu of %s is not finite",
+                                (unsigned long long)k, tensor->name);
+    }
+    if (err == TET_OK)
+        tet_trainer_set(trainer, i, values);
+    free(values);
+    return err;
+}
+
+enum tet_err weights_load(struct tet_trainer *trainer, const char *path, uint64_t max_bytes,
+                          struct tet_error *error)
+{
+    struct npz npz = {0};
+    enum tet_err err = npz_read(&npz, path, max_bytes, error);
+    size_t fitting = 0;
+    for (size_t i = 0; i < npz.n && err == TET_OK; i++)
+        if (!known_name(npz.arrays[i].name))
+            err =
+                tet_error_set(error, TET_BAD_WEIGHTS,
+                              "initial weights: there is no array \"%s\"; allowed are W1, b1, B2, "
+                              "V1, U1, D1 and so on",
+                              npz.arrays[i].name);
+    for (uint32_t i = 0; i < tet_trainer_tensors(trainer) && err == TET_OK; i++) {
+        struct tet_tensor tensor;
+        tet_trainer_tensor(trainer, i, &tensor);
+        const struct npy *array = npz_find(&npz, tensor.name);
+        if (array != NULL && !tensor.velocity) {
+            err = load_array(trainer, i, &tensor, array, error);
+            fitting++;
+        }
+    }
+    if (err == TET_OK && fitting == 0)
+        err = tet_error_set(error, TET_BAD_WEIGHTS,
+                            "initial weights: %s has none of the network's arrays", path);
+    npz_free(&npz);
+    return err;
+}
+
+enum tet_err weights_npz(struct npy **arrays, size_t *n, const struct store_checkpoint *checkpoint,
+                         struct tet_error *error)
+{
+    const struct store_array **list = sorted(checkpoint, n);
+    *arrays = calloc(checkpoint->n + 1, sizeof **arrays);
+    if (list == NULL || *arrays == NULL) {
+        free(list);
+        free(*arrays);
+        *arrays = NULL;
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < *n; i++) {
+        struct npy *array = &(*arrays)[i];
+        snprintf(array->name, sizeof array->name, "%s", list[i]->name);
+        array->type = NPY_F4;
+        array->rank = list[i]->rank;
+        array->shape[0] = list[i]->shape[0];
+        array->shape[1] = list[i]->shape[1];
+        array->n = list[i]->n;
+        array->data = list[i]->data;
+    }
+    free(list);
+    return TET_OK;
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A trainer's arrays outside of it: checkpoints, the digest, .npz files. */
+#ifndef SERVER_WEIGHTS_H
+#define SERVER_WEIGHTS_H
+
+#include <tetrad/trainer.h>
+
+#include "data/npz.h"
+#include "store/store.h"
+
+/* weights_capture: copies the trainer's arrays and cursor. The caller frees with
+ * store_checkpoint_free. Errors: TET_NO_MEMORY. */
+TET_MUST_CHECK enum tet_err weights_capture(struct store_checkpoint *checkpoint,
+                                            const struct tet_trainer *trainer,
+                                            struct tet_error *error);
+
+/* weights_restore: puts a checkpoint into a trainer of the same plan. Errors: TET_BAD_WEIGHTS
+ * (names or shapes differ; the trainer's arrays are then undefined). */
+TET_MUST_CHECK enum tet_err weights_restore(struct tet_trainer *trainer,
+                                            const struct store_checkpoint *checkpoint,
+                                            struct tet_error *error);
+
+/* weights_digest: "sha256:..." over the weights (not the velocities) in the order of their names'
+ * bytes; of each: name, NUL, rank and dimensions as 32-bit little-endian numbers, values as
+ * little-endian float32 in row-major order. */
+void weights_digest(char digest[STORE_HASH], const struct store_checkpoint *checkpoint);
+
+/* weights_load: replaces initial values by the arrays of an .npz with the names of circuit.md. An
+ * array that the network lacks but a rule could have (B2, V1, U1, D1, ...) is passed over; one that
+ * is not given keeps its drawn value. Errors: TET_BAD_WEIGHTS (unknown name, wrong shape, not
+ * finite, nothing that fits), TET_IO, TET_NOT_FOUND, TET_NO_MEMORY. */
+TET_MUST_CHECK enum tet_err weights_load(struct tet_trainer *trainer, const char *path,
+                                         uint64_t max_bytes, struct tet_error *error);
+
+/* weights_npz: the weights of a checkpoint as arrays for npz_write; data stays the checkpoint's.
+ * The caller frees *arrays. */
+TET_MUST_CHECK enum tet_err weights_npz(struct npy **arrays, size_t *n,
+                                        const struct store_checkpoint *checkpoint,
+                                        struct tet_error *error);
+
+#endif
