@@ -146,6 +146,10 @@ uninstall:
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)
+# The dataset is not part of the repository.
+science: all
+	$(Q)[ -d "$(TETRAD_DATA)/mnist" ] || { echo 'make science: set TETRAD_DATA to a folder that holds mnist/' >&2; exit 2; }
+	$(Q)deploy/demo $(PROGRAM) schema/examples/sal-bp-mnist.json "$(TETRAD_DATA)"
 demo-stop:
 	$(Q)deploy/demo $(PROGRAM) stop
 

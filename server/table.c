@@ -56,10 +56,8 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
         o->epochs == 0)
         return;
     const uint64_t epoch = (o->steps + o->epochs - 1) / o->epochs;
-    if (step <= epoch) {
-        o->first[layer - 1] += value;
-        o->n_first[layer - 1]++;
-    }
+    if (o->n_first[layer - 1]++ == 0)
+        o->first[layer - 1] = value;
     if (step + epoch > o->steps) {
         o->last[layer - 1] += value;
         o->n_last[layer - 1]++;
@@ -92,7 +90,7 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
             g->accuracy[1] += delta * (o->accuracy - g->accuracy[0] / (double)g->n_accuracy);
         for (int l = 0; l < TET_MAX_HIDDEN; l++)
             if (o->n_first[l] > 0 && o->n_last[l] > 0) {
-                g->first[l] += o->first[l] / o->n_first[l];
+                g->first[l] += o->first[l];
                 g->last[l] += o->last[l] / o->n_last[l];
                 g->n_cosine[l]++;
             }
@@ -147,5 +145,6 @@ void table_print(FILE *out, const struct outcome *outcomes, size_t n)
         fputc('\n', out);
     }
     if (layers > 0)
-        fprintf(out, "  cosines: mean over the first epoch > mean over the last, layer 1 first\n");
+        fprintf(out, "  cosine with the gradient: at the first step > mean over the last epoch, "
+                     "layer 1 first\n");
 }

@@ -18,9 +18,10 @@ struct outcome {
     char label[160]; // the run's parameters without the seed: runs of one label are put together
     enum run_state state;
     char digest[STORE_HASH];
-    uint64_t steps, epochs; // of the whole run: which records are of the first and the last epoch
+    uint64_t steps, epochs; // of the whole run: which records are of the last epoch
     double accuracy; // last test accuracy, else validation, else training accuracy; NaN: none
-    double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN]; // sums of the modulation cosine
+    /* The modulation's cosine: at the first record, and summed over the last epoch's records. */
+    double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     uint32_t n_first[TET_MAX_HIDDEN], n_last[TET_MAX_HIDDEN];
     int accuracy_of; // the series that accuracy is from
 };
@@ -32,7 +33,8 @@ void outcome_take(struct outcome *outcome, enum tet_series series, uint32_t laye
                   double value);
 
 /* table_print: accuracy as mean +- sample standard deviation, the modulation cosine of each hidden
- * layer averaged over the first and the last epoch, and the beginning of each run's digest. */
+ * layer at the first record and averaged over the last epoch, and the beginning of each run's
+ * digest. */
 void table_print(FILE *out, const struct outcome *outcomes, size_t n);
 
 #endif
