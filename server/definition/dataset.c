@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "definition/text.h"
+#include "text.h"
 
 enum { STROKES_TRAIN = 20000, STROKES_TEST = 5000, STROKES_SEED = 1 };
 
@@ -40,12 +40,10 @@ static void too_large(struct faults *faults, const json_t *dataset, const char *
 /* A member that a fault has taken out gets no default: a guess would only make further faults. */
 static bool strokes_defaults(json_t *dataset, struct faults *faults)
 {
-    bool good = (faults_known(faults, "/dataset/seed") ||
-                 set_default(dataset, "seed", STROKES_SEED)) &&
-                (faults_known(faults, "/dataset/train") ||
-                 set_default(dataset, "train", STROKES_TRAIN)) &&
-                (faults_known(faults, "/dataset/test") ||
-                 set_default(dataset, "test", STROKES_TEST));
+    bool good =
+        (faults_known(faults, "/dataset/seed") || set_default(dataset, "seed", STROKES_SEED)) &&
+        (faults_known(faults, "/dataset/train") || set_default(dataset, "train", STROKES_TRAIN)) &&
+        (faults_known(faults, "/dataset/test") || set_default(dataset, "test", STROKES_TEST));
     too_large(faults, dataset, "train", 1, TET_STROKES_MAX, "the most that strokes makes");
     too_large(faults, dataset, "test", 0, TET_STROKES_MAX, "the most that strokes makes");
     return good;
@@ -64,7 +62,8 @@ static void report_catalog(const struct inputs *inputs, const struct inputs_data
     struct text words = {0};
     json_t *names = inputs_names(inputs), *known;
     size_t i;
-    json_array_foreach(names, i, known) {
+    json_array_foreach(names, i, known)
+    {
         text_printf(&words, "%s%s", i > 0 ? ", " : "one of ", json_string_value(known));
         if (words.size > 2000) {
             text_puts(&words, ", ...");

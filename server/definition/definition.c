@@ -3,13 +3,13 @@
  * Reads definitions: the order of work, hashes, and what an experiment's resolved definition is.
  *
  * Every run of a sweep is a copy of the definition with its values set, filled from the schema,
- * checked against it and resolved. Faults go into one list, each at the place where its author wrote
- * it. A value that has a fault is taken out of the run, so the checks that follow see only values of
- * the right type and say nothing where one is missing.
+ * checked against it and resolved. Faults go into one list, each at the place where its author
+ * wrote it. A value that has a fault is taken out of the run, so the checks that follow see only
+ * values of the right type and say nothing where one is missing.
  *
- * The resolved experiment has all defaults of the schema. Sections that no axis of the sweep touches
- * and that came out the same in all runs are taken from the runs, fully resolved. Resolving it again
- * gives the same bytes.
+ * The resolved experiment has all defaults of the schema. Sections that no axis of the sweep
+ * touches and that came out the same in all runs are taken from the runs, fully resolved. Resolving
+ * it again gives the same bytes.
  *
  * Any thread; nothing is shared but the schema.
  */
@@ -55,9 +55,8 @@ static bool hash(const json_t *value, char text[DEFINITION_HASH])
  * their sum is what counts. */
 static bool hash_run(const json_t *run, char text[DEFINITION_HASH])
 {
-    static const char *const dropped[][2] = {{"training", "threads"},
-                                             {"record", "keep"},
-                                             {"record", "checkpoint_epochs"}};
+    static const char *const dropped[][2] = {
+        {"training", "threads"}, {"record", "keep"}, {"record", "checkpoint_epochs"}};
     json_t *copy = json_copy((json_t *)run);
     bool good = json_object_size(copy) == json_object_size(run); // json_copy hides want of memory
     json_object_del(copy, "name");
@@ -87,13 +86,15 @@ static json_t *share(json_t *value, json_t *other)
     if (json_equal(value, other))
         return other;
     if (json_is_object(value) && json_is_object(other)) {
-        json_object_foreach(value, key, member) {
+        json_object_foreach(value, key, member)
+        {
             json_t *shared = share(member, json_object_get(other, key));
             if (shared != member)
                 json_object_set_nocheck(value, key, shared); // replaces: cannot fail
         }
     } else if (json_is_array(value) && json_is_array(other)) {
-        json_array_foreach(value, i, member) {
+        json_array_foreach(value, i, member)
+        {
             json_t *shared = share(member, json_array_get(other, i));
             if (shared != member)
                 json_array_set(value, i, shared);
@@ -136,8 +137,8 @@ static enum tet_err make_run(struct reading *r, bool keep)
         !schema_fill(schema_experiment(), run, NULL, NULL, NULL))
         goto out;
     schema_check(schema_experiment(), run, NULL, &r->faults);
-    err = resolve_run(run, &r->inputs, &r->rules, &r->faults, clean, &memory_bytes, &steps,
-                      r->error);
+    err =
+        resolve_run(run, &r->inputs, &r->rules, &r->faults, clean, &memory_bytes, &steps, r->error);
     if (err == TET_OK && keep && r->faults.n == 0) {
         err = keep_run(r, run, memory_bytes, steps);
         run = NULL;
@@ -231,7 +232,8 @@ static enum tet_err resolve_experiment(struct reading *r)
         if (d->resolved == NULL ||
             !schema_fill(schema_experiment(), d->resolved, NULL, skip_swept, r->sweep))
             return TET_NO_MEMORY;
-        json_object_foreach(d->runs[0].resolved, section, value) {
+        json_object_foreach(d->runs[0].resolved, section, value)
+        {
             struct text pointer = {0};
             text_token(&pointer, section);
             bool fixed = !pointer.failed && !sweep_touches(r->sweep, text_get(&pointer)) &&
@@ -252,9 +254,10 @@ static enum tet_err bad_definition(struct reading *r, json_t **details)
     const json_t *first = json_array_get(r->faults.list, 0);
     size_t n = r->faults.n;
     *details = json_incref(r->faults.list);
-    return tet_error_set(r->error, TET_BAD_DEFINITION, "the definition has %zu fault%s; the first: "
-                         "%s: allowed is %s", n, n == 1 ? "" : "s",
-                         json_string_value(json_object_get(first, "pointer")),
+    return tet_error_set(r->error, TET_BAD_DEFINITION,
+                         "the definition has %zu fault%s; the first: "
+                         "%s: allowed is %s",
+                         n, n == 1 ? "" : "s", json_string_value(json_object_get(first, "pointer")),
                          json_string_value(json_object_get(first, "allowed")));
 }
 

@@ -22,10 +22,10 @@
 #include <tetrad/plan.h>
 
 #include "data/catalog.h"
+#include "json.h"
 
 enum {
     DEFINITION_MAX_BYTES = 1 << 20, // of JSON text
-    DEFINITION_MAX_DEPTH = 32,      // of nested arrays and objects
     DEFINITION_MAX_RUNS = 10000,    // of one sweep
     DEFINITION_MAX_FAULTS = 100,    // listed in one reply; the rest are counted
     DEFINITION_HASH = 72            // "sha256:" and 64 hex digits and NUL
@@ -40,11 +40,15 @@ struct definition_context {
     bool weights_paths; // initial_weights may contain '/' (tetrad run); false: a plain file name
 };
 
-/* One run of an experiment. */
+/* One run of an experiment. Runs share what is equal in them: do not change a resolved run. */
 struct run_definition {
     json_t *resolved;   // every default written out, no sweep; owned
-    json_t *parameters; // {"rule.name": "sal"}: what the sweep set; {} without a sweep; owned
-    char hash[DEFINITION_HASH]; // of the resolved definition without name and tags
+    json_t *parameters; // {"rule.name": "sal"}: what the sweep set and the
+    // run has (a setting that its rule has no use for is dropped); {} without a sweep; owned
+    char hash[DEFINITION_HASH]; // of the resolved definition without what cannot change the run:
+                                // name, tags, training.threads, record.keep,
+                                // record.checkpoint_epochs, and the path of initial_weights (its
+                                // SHA-256 counts)
     uint64_t memory_bytes;      // trainer and dataset
     uint64_t steps;             // mini-batches in all
 };
@@ -53,7 +57,7 @@ struct definition {
     json_t *resolved; // of the experiment: defaults written out, the sweep as given; owned
     char hash[DEFINITION_HASH]; // of `resolved`
     const char *name;           // inside resolved
-    size_t n_runs;              // at least 1
+    size_t n_runs; // at least 1; combinations that come out as the same run (hash) are one
     struct run_definition *runs;
 };
 
@@ -61,7 +65,8 @@ struct definition {
  * TET_BAD_DEFINITION *details is a new array of {"pointer", "found", "allowed"} (and "hint" where a
  * name is nearly right), at most DEFINITION_MAX_FAULTS of them, the message says how many there are
  * in all. Other errors: TET_BAD_JSON (syntax, with line and column; duplicate keys, invalid UTF-8,
- * numbers beyond a double, too deep), TET_TOO_LARGE, TET_NO_MEMORY. On an error *definition is
+ * numbers beyond a double, too deep), TET_TOO_LARGE, TET_NO_MEMORY,
+ * TET_IO (a dataset or its folder cannot be read). On an error *definition is
  * NULL. On success *details is NULL. The caller frees both. */
 TET_MUST_CHECK enum tet_err definition_read(struct definition **definition, json_t **details,
                                             const char *text, size_t size,
@@ -70,8 +75,9 @@ TET_MUST_CHECK enum tet_err definition_read(struct definition **definition, json
 void definition_free(struct definition *definition); // NULL is fine
 
 /* definition_plan: the plan of a resolved run definition (as definition_read made it, perhaps in
- * another process and read back from the store). `shape` is its dataset's. Errors:
- * TET_BAD_DEFINITION. */
+ * another process and read back from the store). `info` is its dataset's. Errors:
+ * TET_BAD_DEFINITION; TET_BAD_DATASET where the dataset is no longer what the definition was
+ * resolved against (SHA-256, counts). Ranges are for tet_plan_check. */
 TET_MUST_CHECK enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
                                             const struct dataset_info *info,
                                             struct tet_error *error);
@@ -80,21 +86,8 @@ TET_MUST_CHECK enum tet_err definition_plan(struct tet_plan *plan, const json_t 
 TET_MUST_CHECK enum tet_err definition_dataset(struct dataset_spec *spec, const json_t *resolved,
                                                struct tet_error *error);
 
-/* json_canonical: keys sorted, no spaces, doubles with 17 digits; a new string that the caller
- * frees with free(), or NULL for lack of memory. Equal values give equal bytes. */
-char *json_canonical(const json_t *value);
-
-/* json_clone: a copy whose objects and arrays are its own and whose single values are shared; NULL
- * for lack of memory (json_deep_copy may then give a copy with members missing). */
-json_t *json_clone(const json_t *value);
-
-/* json_read: strict JSON text to a value: UTF-8, no duplicate keys, no NaN, no number beyond a
- * double, at most DEFINITION_MAX_DEPTH levels. Errors: TET_BAD_JSON with line and column,
- * TET_NO_MEMORY. */
-TET_MUST_CHECK enum tet_err json_read(json_t **value, const char *text, size_t size,
-                                      struct tet_error *error);
-
-/* schema_experiment: the embedded schema, parsed once; never NULL. Borrowed. */
+/* schema_experiment: the embedded schema, parsed once; NULL only for lack of memory the first time.
+ * Borrowed, never changed; any thread. */
 const json_t *schema_experiment(void);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "definition/definition.h"
 #include "definition/sweep.h"
-#include "definition/text.h"
+#include "text.h"
 
 enum {
     SHOWN_STRING = 80, // bytes of a string that a fault quotes
@@ -50,8 +50,9 @@ static json_t *shown(const json_t *value)
         return json_deep_copy(value);
     if (json_dumpb(value, NULL, 0, JSON_COMPACT) <= SHOWN_VALUE)
         return json_deep_copy(value);
-    return json_is_array(value) ? json_sprintf("(an array of %zu values)", json_array_size(value))
-                                : json_sprintf("(an object of %zu fields)", json_object_size(value));
+    return json_is_array(value)
+               ? json_sprintf("(an array of %zu values)", json_array_size(value))
+               : json_sprintf("(an object of %zu fields)", json_object_size(value));
 }
 
 /* The place as the definition's author knows it. */
@@ -70,8 +71,8 @@ static void append(struct faults *faults, const char *pointer, const json_t *fou
         faults->no_memory = true;
     if (++faults->n > DEFINITION_MAX_FAULTS)
         return;
-    json_t *fault = json_pack("{s:s, s:o, s:s}", "pointer", pointer, "found", shown(found),
-                              "allowed", allowed);
+    json_t *fault =
+        json_pack("{s:s, s:o, s:s}", "pointer", pointer, "found", shown(found), "allowed", allowed);
     if (fault == NULL ||
         (hint != NULL && json_object_set_new(fault, "hint", json_string(hint)) != 0) ||
         json_array_append(faults->list, fault) != 0)
@@ -156,10 +157,12 @@ const char *faults_nearest(const char *name, const json_t *names)
     if (n == 0 || n > HINT_NAME)
         return NULL;
     size_t least = n < 3 ? 2 : n < 6 ? 3 : n / 2 + 1; // one more than the edits that still are near
-    json_array_foreach(names, i, value) {
+    json_array_foreach(names, i, value)
+    {
         consider(name, json_string_value(value), &best, &least);
     }
-    json_object_foreach((json_t *)names, key, value) {
+    json_object_foreach((json_t *)names, key, value)
+    {
         consider(name, key, &best, &least);
     }
     return best;

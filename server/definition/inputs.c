@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "definition/text.h"
+#include "text.h"
 
 void inputs_init(struct inputs *inputs, const struct definition_context *context)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a definition refers to: datasets and files of initial weights. Answers are remembered for the
- * time that one definition is read, since thousands of runs may ask the same.
+ * What a definition refers to: datasets and files of initial weights. Answers are remembered for
+ * the time that one definition is read, since thousands of runs may ask the same.
  */
 #ifndef SERVER_DEFINITION_INPUTS_H
 #define SERVER_DEFINITION_INPUTS_H

@@ -63,8 +63,9 @@ static bool uses(int rule, unsigned need)
     return info->group[need - NEED_GROUP];
 }
 
-/* Whether a setting at `pointer` that the run's rule has no use for is meant for another rule of the
- * sweep: any, where all grids share the setting; one of this grid's, where this grid sets it. */
+/* Whether a setting at `pointer` that the run's rule has no use for is meant for another rule of
+ * the sweep: any, where all grids share the setting; one of this grid's, where this grid sets it.
+ */
 static bool meant_for_another(const struct work *w, const char *pointer, unsigned need)
 {
     struct text place = {0};
@@ -94,7 +95,8 @@ static void refuse_group(struct work *w, const char *pointer, const json_t *foun
         faults_add(w->faults, pointer, found, NULL, "groups of rule %s: %s", w->info->name, has);
 }
 
-/* A group that the rule lacks. Where the sweep sets one of its members, that is where it comes from. */
+/* A group that the rule lacks. Where the sweep sets one of its members, that is where it comes
+ * from. */
 static void drop_group(struct work *w, const char *section, json_t *groups, unsigned g)
 {
     const char *name = tet_group_name((enum tet_group)g), *key;
@@ -102,7 +104,8 @@ static void drop_group(struct work *w, const char *section, json_t *groups, unsi
     json_t *member;
     char pointer[RESOLVE_POINTER];
     size_t swept = 0;
-    json_object_foreach((json_t *)group, key, member) {
+    json_object_foreach((json_t *)group, key, member)
+    {
         struct text place = {0};
         snprintf(pointer, sizeof pointer, "/%s/groups/%s/%s", section, name, key);
         if (sweep_pointer(w->faults->point, pointer, &place)) {
@@ -185,7 +188,8 @@ static void resolve_network(struct work *w)
     const json_t *gate = get(w->run, "rule", "gate");
     json_t *layers = get(w->run, "network", "layers"), *layer;
     size_t i;
-    json_array_foreach(layers, i, layer) {
+    json_array_foreach(layers, i, layer)
+    {
         resolve_layer(w, layer, i, json_is_true(gate));
     }
 }
@@ -196,14 +200,14 @@ static json_t *make_group(struct work *w, const char *section, const char *name)
 {
     json_t *groups = get(w->run, section, "groups"), *group = json_object_get(groups, name);
     if (group == NULL && groups != NULL) {
-        group = json_object();
-        set(w, groups, name, group);
+        set(w, groups, name, json_object());
+        group = json_object_get(groups, name);
     }
     return group;
 }
 
-/* Defaults that are the same for every rule come from the schema, which did not see groups that were
- * not there yet. */
+/* Defaults that are the same for every rule come from the schema, which did not see groups that
+ * were not there yet. */
 static void resolve_groups(struct work *w)
 {
     const json_t *sections = json_object_get(schema_experiment(), "properties"),
@@ -329,8 +333,8 @@ static enum tet_err resolve_weights(struct work *w)
     return TET_OK;
 }
 
-static void check_memory(struct work *w, const struct inputs_dataset *entry,
-                         uint64_t *memory_bytes, uint64_t *steps)
+static void check_memory(struct work *w, const struct inputs_dataset *entry, uint64_t *memory_bytes,
+                         uint64_t *steps)
 {
     const struct dataset_info *info = &entry->info;
     struct tet_plan plan;

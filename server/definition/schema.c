@@ -63,7 +63,8 @@ static void put_list(const json_t *values, struct text *text)
     size_t i;
     json_t *value;
     text_puts(text, "one of ");
-    json_array_foreach(values, i, value) {
+    json_array_foreach(values, i, value)
+    {
         if (i > 0)
             text_puts(text, ", ");
         put_plain(value, text);
@@ -74,7 +75,8 @@ static void put_names(const json_t *object, struct text *text)
 {
     const char *key, *between = "one of ";
     json_t *value;
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach((json_t *)object, key, value)
+    {
         text_printf(text, "%s%s", between, key);
         between = ", ";
     }
@@ -85,10 +87,8 @@ static void put_range(const json_t *schema, struct text *text)
 {
     static const struct {
         const char *key, *sign;
-    } bounds[] = {{"minimum", ">="},
-                  {"exclusiveMinimum", ">"},
-                  {"maximum", "<="},
-                  {"exclusiveMaximum", "<"}};
+    } bounds[] = {
+        {"minimum", ">="}, {"exclusiveMinimum", ">"}, {"maximum", "<="}, {"exclusiveMaximum", "<"}};
     const json_t *lo = json_object_get(schema, "minimum"), *hi = json_object_get(schema, "maximum");
     if (lo != NULL && hi != NULL) {
         text_puts(text, " from ");
@@ -126,7 +126,8 @@ static void put_branches(const json_t *branches, struct text *text)
     size_t i;
     json_t *branch;
     const char *last = "";
-    json_array_foreach(branches, i, branch) {
+    json_array_foreach(branches, i, branch)
+    {
         const char *type = json_string_value(json_object_get(schema_deref(branch), "type"));
         if (type == NULL || strcmp(type, last) == 0)
             continue;
@@ -192,7 +193,8 @@ static const char *tag(const json_t *branch, const json_t **schema)
 {
     const char *key;
     json_t *property;
-    json_object_foreach(json_object_get(branch, "properties"), key, property) {
+    json_object_foreach(json_object_get(branch, "properties"), key, property)
+    {
         *schema = property;
         if (json_object_get(property, "const") != NULL)
             return key;
@@ -205,7 +207,8 @@ static const json_t *choose(const json_t *branches, const json_t *value)
 {
     size_t i;
     json_t *branch;
-    json_array_foreach(branches, i, branch) {
+    json_array_foreach(branches, i, branch)
+    {
         const json_t *candidate = schema_deref(branch), *property = NULL;
         const char *type = json_string_value(json_object_get(candidate, "type"));
         if (type != NULL && !has_type(value, type))
@@ -238,7 +241,8 @@ bool schema_fill(const json_t *schema, json_t *value, const struct place *place,
     json_t *property, *element;
     size_t i;
     if (json_is_object(value)) {
-        json_object_foreach(json_object_get(schema, "properties"), key, property) {
+        json_object_foreach(json_object_get(schema, "properties"), key, property)
+        {
             json_t *member = json_object_get(value, key);
             if (member == NULL) {
                 const json_t *preset = json_object_get(property, "default");
@@ -255,7 +259,8 @@ bool schema_fill(const json_t *schema, json_t *value, const struct place *place,
                 return false;
         }
     } else if (json_is_array(value) && (items = json_object_get(schema, "items")) != NULL) {
-        json_array_foreach(value, i, element) {
+        json_array_foreach(value, i, element)
+        {
             struct place at = {place, NULL, i};
             if (!schema_fill(items, element, &at, skip, context))
                 return false;
@@ -299,7 +304,8 @@ static void no_branch(struct faults *faults, const struct place *place, const js
     const json_t *property;
     const char *key = NULL;
     size_t i;
-    json_array_foreach(branches, i, branch) {
+    json_array_foreach(branches, i, branch)
+    {
         const char *of_branch = tag(schema_deref(branch), &property);
         if (of_branch == NULL)
             continue;
@@ -341,7 +347,8 @@ static void check_object(const json_t *schema, json_t *value, const struct place
                  *others = json_object_get(schema, "additionalProperties");
     json_t *name, *member;
     size_t i;
-    json_array_foreach(json_object_get(schema, "required"), i, name) {
+    json_array_foreach(json_object_get(schema, "required"), i, name)
+    {
         const char *needed = json_string_value(name);
         struct place at = {place, needed, 0};
         if (json_object_get(value, needed) == NULL)
@@ -349,7 +356,8 @@ static void check_object(const json_t *schema, json_t *value, const struct place
     }
     const char *key;
     void *next;
-    json_object_foreach_safe(value, next, key, member) {
+    json_object_foreach_safe(value, next, key, member)
+    {
         struct place at = {place, key, 0};
         const json_t *property = json_object_get(properties, key);
         if (property == NULL && json_is_object(others))
@@ -370,7 +378,8 @@ static void check_array(const json_t *schema, json_t *value, const struct place 
     json_t *element, *replacement;
     size_t i;
     if (json_is_true(json_object_get(schema, "uniqueItems"))) {
-        json_array_foreach(value, i, element) {
+        json_array_foreach(value, i, element)
+        {
             struct place at = {place, NULL, i};
             size_t j = 0; // lists with unique items are short: maxItems bounds them
             while (j < i && !same(json_array_get(value, j), element))
@@ -381,7 +390,8 @@ static void check_array(const json_t *schema, json_t *value, const struct place 
     }
     if (items == NULL)
         return;
-    json_array_foreach(value, i, element) {
+    json_array_foreach(value, i, element)
+    {
         struct place at = {place, NULL, i};
         replacement = NULL;
         if (!check_value(items, element, &at, faults, &replacement))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The part of JSON Schema 2020-12 that schema/experiment.schema.json uses: type (one), properties,
- * required, additionalProperties, minProperties, items, minItems, maxItems, uniqueItems, enum, const,
- * minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, maxLength, default, $ref to
+ * required, additionalProperties, minProperties, items, minItems, maxItems, uniqueItems, enum,
+ * const, minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, maxLength, default, $ref
+ * to
  * "#/$defs/NAME", and anyOf, whose branches differ in their type or in a property with a const.
  *
  * A value is filled first (schema_fill), then checked (schema_check).
@@ -14,7 +15,7 @@
 #include <stdbool.h>
 
 #include "definition/faults.h"
-#include "definition/text.h"
+#include "text.h"
 
 /* Where one is: a chain up to the definition's root, turned into a pointer when there is a fault.
  */

@@ -9,9 +9,13 @@
 #include "definition/definition.h"
 
 /* What cannot be swept: names of the experiment, and what cannot change a run. */
-static const char *const fixed[] = {
-    "name",        "tags",      "sweep", "training.threads", "record.checkpoint_epochs",
-    "record.keep", "initial_weights_sha256"};
+static const char *const fixed[] = {"name",
+                                    "tags",
+                                    "sweep",
+                                    "training.threads",
+                                    "record.checkpoint_epochs",
+                                    "record.keep",
+                                    "initial_weights_sha256"};
 
 static bool is_index(const char *name, size_t *index)
 {
@@ -43,16 +47,19 @@ static void add_names(const json_t *schema, json_t *names, const char *prefix)
     json_t *branch, *property;
     const char *key;
     schema = schema_deref(schema);
-    json_array_foreach(json_object_get(schema, "anyOf"), i, branch) {
+    json_array_foreach(json_object_get(schema, "anyOf"), i, branch)
+    {
         add_names(branch, names, prefix);
     }
-    json_object_foreach(json_object_get(schema, "properties"), key, property) {
+    json_object_foreach(json_object_get(schema, "properties"), key, property)
+    {
         json_object_set_new(names, key, json_sprintf("%s%s", prefix, key));
     }
 }
 
 /* Follows a path through schema and definition. NULL where it leads nowhere; then `names` holds the
- * members {name: path} that there are where it was lost, `lost` is the name that is none of them. */
+ * members {name: path} that there are where it was lost, `lost` is the name that is none of them.
+ */
 static const json_t *follow(const json_t *schema, const json_t *value, const char *name, size_t n,
                             struct text *prefix, json_t *names, const char **lost)
 {
@@ -64,7 +71,8 @@ static const json_t *follow(const json_t *schema, const json_t *value, const cha
     size_t i;
     json_t *branch;
     if (branches != NULL) {
-        json_array_foreach(branches, i, branch) {
+        json_array_foreach(branches, i, branch)
+        {
             if (found == NULL && child(json_object_get(schema_deref(branch), "properties"), name))
                 found = follow(branch, value, name, n, prefix, names, lost);
         }
@@ -93,7 +101,8 @@ static void put_paths(const json_t *names, struct text *text)
 {
     const char *key, *between = "a path: ";
     json_t *path;
-    json_object_foreach((json_t *)names, key, path) {
+    json_object_foreach((json_t *)names, key, path)
+    {
         bool is_fixed = false;
         for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
             is_fixed |= strcmp(json_string_value(path), fixed[i]) == 0;
@@ -118,8 +127,8 @@ static bool check_path(const struct sweep_axis *axis, const json_t *base, const 
     json_t *names = json_object();
     struct text prefix = {0}, words = {0}, hint = {0};
     const char *lost = "";
-    const json_t *found = follow(schema_experiment(), base, axis->names, axis->n_names, &prefix,
-                                 names, &lost);
+    const json_t *found =
+        follow(schema_experiment(), base, axis->names, axis->n_names, &prefix, names, &lost);
     if (names == NULL || prefix.failed) {
         faults->no_memory = true;
     } else if (found == NULL) {
@@ -186,7 +195,8 @@ static void check_duplicates(const struct sweep_axis *axis, const char *pointer,
 {
     json_t *seen = json_object(), *value;
     size_t i;
-    json_array_foreach(axis->values, i, value) {
+    json_array_foreach(axis->values, i, value)
+    {
         char *text = json_canonical(value);
         if (text == NULL || seen == NULL)
             faults->no_memory = true;
@@ -256,7 +266,8 @@ static bool grid_init(struct sweep_grid *grid, const json_t *json)
     if (grid->axes == NULL)
         return false;
     grid->n_axes = n;
-    json_object_foreach((json_t *)json, path, values) {
+    json_object_foreach((json_t *)json, path, values)
+    {
         if (!axis_init(&grid->axes[i++], path, values))
             return false;
     }
@@ -294,7 +305,8 @@ static void excuse(const json_t *grid, struct faults *faults)
 {
     const char *path;
     json_t *values;
-    json_object_foreach((json_t *)grid, path, values) {
+    json_object_foreach((json_t *)grid, path, values)
+    {
         struct sweep_axis axis;
         if ((!json_is_array(values) || json_array_size(values) == 0) &&
             axis_init(&axis, path, NULL)) {
@@ -311,8 +323,8 @@ static void excuse(const json_t *grid, struct faults *faults)
 struct sweep *sweep_read(json_t *json, const json_t *base, struct faults *faults)
 {
     struct sweep *sweep = calloc(1, sizeof *sweep);
-    const json_t *schema = json_object_get(json_object_get(schema_experiment(), "properties"),
-                                           "sweep");
+    const json_t *schema =
+        json_object_get(json_object_get(schema_experiment(), "properties"), "sweep");
     const struct place place = {NULL, "sweep", 0};
     json_t *grid = json;
     if (sweep == NULL) {

@@ -16,12 +16,12 @@
 
 #include "definition/faults.h"
 #include "definition/schema.h"
-#include "definition/text.h"
+#include "text.h"
 
 struct sweep_axis {
-    const char *path;     // "training.seed"; a key of `values`' grid
-    char *pointer;        // "/training/seed"
-    char *names;          // the path cut at its dots by NULs, n_names of them
+    const char *path; // "training.seed"; a key of `values`' grid
+    char *pointer;    // "/training/seed"
+    char *names;      // the path cut at its dots by NULs, n_names of them
     size_t n_names;
     const json_t *values; // array of at least one
     size_t n, stride;     // value of run r: (r / stride) % n
@@ -49,9 +49,9 @@ struct sweep_point {
     size_t run; // within the grid
 };
 
-/* sweep_read: takes over `json`, the value of the member "sweep" (faulty parts are taken out of it);
- * base is the definition without it. Adds faults; the sweep holds what is usable. NULL where memory
- * fails. */
+/* sweep_read: takes over `json`, the value of the member "sweep" (faulty parts are taken out of
+ * it); base is the definition without it. Adds faults; the sweep holds what is usable. NULL where
+ * memory fails. */
 struct sweep *sweep_read(json_t *json, const json_t *base, struct faults *faults);
 void sweep_free(struct sweep *sweep); // NULL is fine
 
@@ -62,8 +62,8 @@ bool sweep_apply(const struct sweep_point *point, json_t *run);
  * does not have; NULL for lack of memory. */
 json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved);
 
-/* sweep_pointer: where `pointer` is at or below a place that the point's grid sets, writes the place
- * in the sweep ("/sweep/training.seed/2") and returns true. point NULL: false. */
+/* sweep_pointer: where `pointer` is at or below a place that the point's grid sets, writes the
+ * place in the sweep ("/sweep/training.seed/2") and returns true. point NULL: false. */
 bool sweep_pointer(const struct sweep_point *point, const char *pointer, struct text *text);
 
 /* sweep_touches: whether any axis sets something at, above or below the pointer. */

@@ -4,21 +4,21 @@
  *
  * The canonical form is that of RFC 8785 (JCS): no spaces, strings with the fewest escapes, numbers
  * as ECMAScript writes them: the shortest digits that read back as the same double, integers
- * without a point, zero without a sign. So 1, 1.0 and 1e0 give the same bytes. Two differences, which
- * no definition can show: keys are sorted by their bytes, and integers beyond 2^53 that no double
- * equals keep all their digits.
+ * without a point, zero without a sign. So 1, 1.0 and 1e0 give the same bytes. Two differences,
+ * which no definition can show: keys are sorted by their bytes, and integers beyond 2^53 that no
+ * double equals keep all their digits.
  *
  * Any thread; nothing is shared. LC_NUMERIC must be "C", as it is in a program that never calls
  * setlocale.
  */
-#include "definition/definition.h"
+#include "json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "definition/text.h"
+#include "text.h"
 
 /* Nesting is bounded before Jansson sees the text, because it parses by recursion. Brackets within
  * strings do not count; whether the text is JSON at all is Jansson's to say. */
@@ -42,11 +42,11 @@ static enum tet_err check_depth(const char *text, size_t size, struct tet_error 
             string = true;
         } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
-        } else if ((c == '[' || c == '{') && ++depth > DEFINITION_MAX_DEPTH) {
+        } else if ((c == '[' || c == '{') && ++depth > JSON_MAX_DEPTH) {
             return tet_error_set(
                 error, TET_BAD_JSON,
                 "line %zu, column %zu: arrays and objects are nested deeper than %d levels", line,
-                column, DEFINITION_MAX_DEPTH);
+                column, JSON_MAX_DEPTH);
         }
     }
     return TET_OK;
@@ -60,7 +60,8 @@ enum tet_err json_read(json_t **value, const char *text, size_t size, struct tet
         return err;
     json_error_t why = {0};
     *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    /* An integer beyond 64 bits may still be a double; the schema then says what is wrong with it. */
+    /* An integer beyond 64 bits may still be a double; the schema then says what is wrong with it.
+     */
     if (*value == NULL && json_error_code(&why) == json_error_numeric_overflow)
         *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
     if (*value != NULL)
@@ -71,7 +72,7 @@ enum tet_err json_read(json_t **value, const char *text, size_t size, struct tet
                          why.text);
 }
 
-static void put_value(struct text *text, const json_t *value);
+static void put_value(struct text *text, const json_t *value, bool sorted);
 
 static void put_string(struct text *text, const char *bytes, size_t n)
 {
@@ -131,7 +132,7 @@ static void put_real(struct text *text, double value)
     if (value < 0)
         text_add(text, "-", 1);
     value = fabs(value);
-    for (int precision = 0; precision <= 16; precision++) {
+    for (int precision = 14; precision <= 16; precision++) { // fewer digits: zeros at the end of 15
         snprintf(shown, sizeof shown, "%.*e", precision, value);
         if (strtod(shown, NULL) == value)
             break;
@@ -145,6 +146,8 @@ static void put_real(struct text *text, double value)
         if (*p != '.')
             digits[k++] = *p;
     }
+    while (k > 1 && digits[k - 1] == '0')
+        k--;
     digits[k] = '\0';
     put_digits(text, digits, k, exponent + 1);
 }
@@ -166,7 +169,7 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void put_object(struct text *text, const json_t *object)
+static void put_object(struct text *text, const json_t *object, bool sorted)
 {
     size_t n = json_object_size(object), i = 0;
     const char *few[32], **keys = few;
@@ -179,44 +182,47 @@ static void put_object(struct text *text, const json_t *object)
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach((json_t *)object, key, value)
+    {
         keys[i++] = key;
     }
-    qsort(keys, n, sizeof *keys, compare_keys);
+    if (sorted)
+        qsort(keys, n, sizeof *keys, compare_keys);
     text_add(text, "{", 1);
     for (i = 0; i < n; i++) {
         if (i > 0)
             text_add(text, ",", 1);
         put_string(text, keys[i], strlen(keys[i]));
         text_add(text, ":", 1);
-        put_value(text, json_object_get(object, keys[i]));
+        put_value(text, json_object_get(object, keys[i]), sorted);
     }
     text_add(text, "}", 1);
     if (keys != few)
         free(keys);
 }
 
-static void put_array(struct text *text, const json_t *array)
+static void put_array(struct text *text, const json_t *array, bool sorted)
 {
     size_t i;
     json_t *value;
     text_add(text, "[", 1);
-    json_array_foreach(array, i, value) {
+    json_array_foreach(array, i, value)
+    {
         if (i > 0)
             text_add(text, ",", 1);
-        put_value(text, value);
+        put_value(text, value, sorted);
     }
     text_add(text, "]", 1);
 }
 
-static void put_value(struct text *text, const json_t *value)
+static void put_value(struct text *text, const json_t *value, bool sorted)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        put_object(text, value);
+        put_object(text, value, sorted);
         break;
     case JSON_ARRAY:
-        put_array(text, value);
+        put_array(text, value, sorted);
         break;
     case JSON_STRING:
         put_string(text, json_string_value(value), json_string_length(value));
@@ -247,12 +253,14 @@ json_t *json_clone(const json_t *value)
     bool good = true;
     if (json_is_object(value)) {
         copy = json_object();
-        json_object_foreach((json_t *)value, key, member) {
+        json_object_foreach((json_t *)value, key, member)
+        {
             good = good && json_object_set_new_nocheck(copy, key, json_clone(member)) == 0;
         }
     } else if (json_is_array(value)) {
         copy = json_array();
-        json_array_foreach(value, i, member) {
+        json_array_foreach(value, i, member)
+        {
             good = good && json_array_append_new(copy, json_clone(member)) == 0;
         }
     } else
@@ -266,6 +274,13 @@ json_t *json_clone(const json_t *value)
 char *json_canonical(const json_t *value)
 {
     struct text text = {0};
-    put_value(&text, value);
+    put_value(&text, value, true);
+    return text_take(&text);
+}
+
+char *json_text(const json_t *value)
+{
+    struct text text = {0};
+    put_value(&text, value, false);
     return text_take(&text);
 }

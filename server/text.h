@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Text that grows: what canonical JSON, pointers and the words of faults are written into. */
-#ifndef SERVER_DEFINITION_TEXT_H
-#define SERVER_DEFINITION_TEXT_H
+#ifndef SERVER_TEXT_H
+#define SERVER_TEXT_H
 
 #include <stdarg.h>
 #include <stdbool.h>

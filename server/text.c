@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Text that grows. One thread per text. */
-#include "definition/text.h"
+#include "text.h"
 
 #include <stdint.h>
 #include <stdio.h>
