@@ -13,6 +13,7 @@
  */
 #include "json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +133,8 @@ static void put_real(struct text *text, double value)
     if (value < 0)
         text_add(text, "-", 1);
     value = fabs(value);
-    for (int precision = 14; precision <= 16; precision++) { // fewer digits: zeros at the end of 15
+    /* Fewer digits show as zeros at the end of 15; a subnormal has not that many to begin with. */
+    for (int precision = value < DBL_MIN ? 0 : 14; precision <= 16; precision++) {
         snprintf(shown, sizeof shown, "%.*e", precision, value);
         if (strtod(shown, NULL) == value)
             break;
