@@ -30,6 +30,10 @@ static enum tet_err check_layers(const struct tet_plan *p, const struct tet_shap
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "hidden layer %u: units %u, descending %u: allowed 1 to %d", i + 1,
                                  layer->units, layer->descending_units, TET_MAX_UNITS);
+        if ((unsigned)layer->activation > TET_IDENTITY)
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "hidden layer %u: activation %d is unknown", i + 1,
+                                 (int)layer->activation);
         if (layer->descending_units != layer->units && (p->gate || !laterals))
             return tet_error_set(
                 error, TET_BAD_DEFINITION,
@@ -48,11 +52,19 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
     enum tet_err err = check_layers(p, shape, error);
     if (err != TET_OK)
         return err;
+    if ((unsigned)p->loss > TET_MSE || (unsigned)p->standardize > TET_STANDARDIZE_FEATURE ||
+        (unsigned)p->schedule.type > TET_SCHEDULE_COSINE)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "loss %d, standardize %d, schedule %d: one is unknown", (int)p->loss,
+                             (int)p->standardize, (int)p->schedule.type);
     if (!p->gate && !tet_rule_info(p->rule)->takes_gate)
         return tet_error_set(error, TET_BAD_DEFINITION, "rule %s always gates",
                              tet_rule_info(p->rule)->name);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         const struct tet_group_plan *group = &p->group[g];
+        if ((unsigned)group->init > TET_INIT_IDENTITY)
+            return tet_error_set(error, TET_BAD_DEFINITION, "group %s: init %d is unknown",
+                                 tet_group_name(g), (int)group->init);
         if (!in_range(group->lr, 0.0f, 1e30f) || !in_range(group->decay, 0.0f, 1e30f) ||
             !in_range(group->scale, 0.0f, 1e30f))
             return tet_error_set(error, TET_BAD_DEFINITION,

@@ -88,7 +88,8 @@ uint64_t tet_trainer_layout(struct tet_trainer *t, const struct tet_plan *plan,
         t->targets = (float *)(void *)at[4];
         t->losses = (float *)(void *)at[5];
     }
-    return used;
+    const size_t huge = (size_t)2 << 20; // from here on in whole huge pages
+    return used >= huge ? (used + huge - 1) / huge * huge : used;
 }
 
 static enum tet_err find_parts(struct tet_trainer *t, const struct tet_dataset *data,
@@ -178,10 +179,8 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
         err = tet_kernels_select(&kernels, error);
     if (err != TET_OK)
         return err;
-    const size_t huge = (size_t)2 << 20; // above this, ask for huge pages
-    size_t bytes = tet_trainer_layout(NULL, plan, &data->shape, NULL);
-    const size_t alignment = bytes >= huge ? huge : 64;
-    bytes = (bytes + alignment - 1) / alignment * alignment;
+    const size_t bytes = tet_trainer_layout(NULL, plan, &data->shape, NULL);
+    const size_t huge = (size_t)2 << 20, alignment = bytes >= huge ? huge : 64;
     struct tet_trainer *t = aligned_alloc(alignment, bytes);
     if (t == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for a trainer of %zu bytes", bytes);
@@ -546,6 +545,7 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
     const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
     const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
     if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
+        (cursor->epoch == p->epochs && cursor->batch > 0) ||
         cursor->step != (full < steps ? full : steps))
         return tet_error_set(
             error, TET_BAD_DEFINITION,

@@ -123,6 +123,13 @@ static size_t cross_entropy(size_t n, size_t d, size_t ld, float *z, const int32
         for (size_t c = d; c < width; c++)
             z[c] = -INFINITY;
         const float top = row_max(width, z);
+        const size_t label = (size_t)labels[r];
+        const float below = z[label] - top; // z is read before s, which may be z, is written
+        size_t best = 0;
+        for (size_t c = 1; c < d; c++)
+            if (z[c] > z[best])
+                best = c;
+        correct += best == label;
         vf lanes[SUM_VECTORS];
         for (int i = 0; i < SUM_VECTORS; i++)
             lanes[i] = v_set(0.0f);
@@ -134,13 +141,7 @@ static size_t cross_entropy(size_t n, size_t d, size_t ld, float *z, const int32
                     v_store(s + c + (size_t)i * VL, e);
             }
         const float sum = v_sum16(lanes);
-        const size_t label = (size_t)labels[r];
-        loss[r] = first_lane(v_log(v_set(sum))) - (z[label] - top);
-        size_t best = 0;
-        for (size_t c = 1; c < d; c++)
-            if (z[c] > z[best])
-                best = c;
-        correct += best == label;
+        loss[r] = first_lane(v_log(v_set(sum))) - below;
         if (s != NULL) {
             const float whole = 1.0f / sum;
             const float p = s[label] * whole;

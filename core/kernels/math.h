@@ -81,8 +81,9 @@ INLINE vf v_tanh(vf x)
     p = v_fma(p, z, v_set(-5.37397155531e-2f));
     p = v_fma(p, z, v_set(1.33314422036e-1f));
     p = v_fma(p, z, v_set(-3.33332819422e-1f));
-    vf small = v_fma(p * z, x, x);
-    return v_choose(v_less(a, v_set(0.625f)), small, v_float(v_bits(large) | sign));
+    vf small = v_fma(p * z, a, a); // of |x|, so that -0 stays -0
+    vf y = v_choose(v_less(a, v_set(0.625f)), small, large);
+    return v_float(v_bits(y) | sign);
 }
 
 #endif

@@ -150,7 +150,7 @@ static enum epilogue forward_epilogue(const struct tet_forward *f)
 {
     if (f->finish == TET_FINISH_RELU && f->bias != NULL)
         return STORE_RELU;
-    if (f->finish == TET_FINISH_GATE_RELU)
+    if (f->finish == TET_FINISH_GATE_RELU && f->bias == NULL)
         return STORE_GATE_RELU;
     return f->bias != NULL ? STORE_BIAS : STORE;
 }
@@ -166,6 +166,8 @@ static void finish_tile(const struct tet_forward *f, size_t n, size_t m, size_t 
                 v_store(y, v_tanh(z));
             else if (f->finish == TET_FINISH_GATE_TANH)
                 v_store(y, gate_tanh(z, v_load(f->gate + i * f->ldy + c)));
+            else if (f->finish == TET_FINISH_GATE_RELU)
+                v_store(y, gate_relu(z, v_load(f->gate + i * f->ldy + c)));
             else
                 v_store(y, phi_relu(z));
         }
@@ -176,7 +178,8 @@ static void forward(const struct tet_forward *f)
     const size_t columns = f->p->columns, rows = tet_round(f->p->rows);
     const enum epilogue epilogue = forward_epilogue(f);
     const bool finishing = f->finish == TET_FINISH_TANH || f->finish == TET_FINISH_GATE_TANH ||
-                           (f->finish == TET_FINISH_RELU && f->bias == NULL);
+                           (f->finish == TET_FINISH_RELU && f->bias == NULL) ||
+                           (f->finish == TET_FINISH_GATE_RELU && f->bias != NULL);
     for (size_t panel = 0; panel < rows; panel += TET_PANEL) {
         const size_t width = tet_panel_width(f->p->rows, panel);
         for (size_t n = 0, m; n < f->n; n += m) {

@@ -101,6 +101,7 @@ INLINE vi v_sub_int(vi a, vi b)
 
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
+typedef uint32_t vu __attribute__((vector_size(4 * VL))); // wraps around
 typedef float vf_unaligned __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 typedef uint8_t vbytes __attribute__((vector_size(VL), aligned(1), may_alias));
 
@@ -138,15 +139,15 @@ INLINE vi v_equal(vf a, vf b)
 }
 INLINE vi v_shift_left(vi a, int n)
 {
-    return a << n;
+    return (vi)((vu)a << n);
 }
 INLINE vi v_add_int(vi a, vi b)
 {
-    return a + b;
+    return (vi)((vu)a + (vu)b);
 }
 INLINE vi v_sub_int(vi a, vi b)
 {
-    return a - b;
+    return (vi)((vu)a - (vu)b);
 }
 
 #if defined(TET_ISA_AVX512)

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Plans: what tet_plan_check refuses, how long a run is, its rates, and the table of rules. */
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <tetrad/plan.h>
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static const struct tet_shape shape = {.inputs = 784, .outputs = 10};
+
+static struct tet_plan good_plan(void)
+{
+    struct tet_plan p = {
+        .hidden = {{256, 256, TET_RELU}, {128, 128, TET_TANH}},
+        .n_hidden = 2,
+        .rule = TET_RULE_SAL,
+        .gate = true,
+        .momentum = 0.9f,
+        .schedule = {.type = TET_SCHEDULE_STEP, .n_epochs = 2, .epochs = {3, 5}, .factor = 0.1f},
+        .epochs = 6,
+        .batch = 64,
+        .n_train = 1000,
+        .record_every = 10,
+        .record_alignment = true};
+    for (int g = 0; g < TET_GROUPS; g++)
+        p.group[g] =
+            (struct tet_group_plan){.lr = 0.1f, .decay = 0.001f, .scale = 1.0f, .plastic = true};
+    return p;
+}
+
+static void accepted(const char *what, const struct tet_plan *p, const struct tet_shape *s)
+{
+    struct tet_error error = {0};
+    if (tet_plan_check(p, s, &error) != TET_OK || error.err != TET_OK)
+        fail_msg("%s: refused: %s", what, error.message);
+}
+
+static void refused(const char *what, const struct tet_plan *p, const struct tet_shape *s,
+                    const char *word)
+{
+    struct tet_error error = {0};
+    const enum tet_err err = tet_plan_check(p, s, &error);
+    if (err != TET_BAD_DEFINITION || error.err != TET_BAD_DEFINITION)
+        fail_msg("%s: got %d, expected %d", what, (int)err, (int)TET_BAD_DEFINITION);
+    if (strstr(error.message, word) == NULL)
+        fail_msg("%s: message \"%s\" does not speak of \"%s\"", what, error.message, word);
+    assert_int_equal(tet_plan_check(p, s, NULL), TET_BAD_DEFINITION);
+}
+
+/* One fault in an otherwise good plan. */
+#define REFUSED(change, word)                                                                      \
+    do {                                                                                           \
+        struct tet_plan p = good_plan();                                                           \
+        change;                                                                                    \
+        refused(#change, &p, &shape, word);                                                        \
+    } while (0)
+
+#define ACCEPTED(change)                                                                           \
+    do {                                                                                           \
+        struct tet_plan p = good_plan();                                                           \
+        change;                                                                                    \
+        accepted(#change, &p, &shape);                                                             \
+    } while (0)
+
+static void faults(void **state)
+{
+    (void)state;
+    const struct tet_plan good = good_plan();
+    accepted("good", &good, &shape);
+    REFUSED(p.rule = TET_RULES, "rule");
+    REFUSED(p.rule = (enum tet_rule_name)77, "rule");
+    REFUSED(p.n_hidden = TET_MAX_HIDDEN + 1, "hidden");
+    REFUSED(p.n_hidden = UINT32_MAX, "hidden");
+    REFUSED(p.hidden[0].units = 0, "hidden layer 1");
+    REFUSED(p.hidden[1].units = TET_MAX_UNITS + 1, "hidden layer 2");
+    REFUSED(p.hidden[1].descending_units = 0, "hidden layer 2");
+    REFUSED(p.hidden[1].descending_units = TET_MAX_UNITS + 1, "hidden layer 2");
+    REFUSED(p.hidden[1].descending_units = 127, "hidden layer 2");
+    REFUSED((p.hidden[1].descending_units = 127, p.gate = false, p.rule = TET_RULE_KP), "layer 2");
+    REFUSED((p.gate = false, p.rule = TET_RULE_BP), "bp");
+    for (int g = 0; g < TET_GROUPS; g++) {
+        const char *const name = tet_group_name((enum tet_group)g);
+        static const float bad[] = {-1.0f, NAN, INFINITY, -INFINITY, 2e30f};
+        for (size_t i = 0; i < COUNT(bad); i++) {
+            REFUSED(p.group[g].lr = bad[i], name);
+            REFUSED(p.group[g].decay = bad[i], name);
+            REFUSED(p.group[g].scale = bad[i], name);
+        }
+    }
+    REFUSED(p.momentum = 1.0f, "momentum");
+    REFUSED(p.momentum = -0.1f, "momentum");
+    REFUSED(p.momentum = NAN, "momentum");
+    REFUSED(p.batch = 0, "batch");
+    REFUSED((p.batch = TET_MAX_BATCH + 1, p.n_train = TET_MAX_BATCH + 1), "batch");
+    REFUSED(p.batch = 1001, "batch");
+    REFUSED(p.n_train = 0, "batch");
+    REFUSED(p.epochs = 0, "epochs");
+    REFUSED(p.schedule.n_epochs = TET_MAX_DROPS + 1, "schedule");
+    REFUSED(p.schedule.factor = 1.5f, "factor");
+    REFUSED(p.schedule.factor = -0.5f, "factor");
+    REFUSED(p.schedule.factor = NAN, "factor");
+}
+
+static void bounds(void **state)
+{
+    (void)state;
+    ACCEPTED(p.n_hidden = 0);
+    ACCEPTED(p.batch = 1);
+    ACCEPTED(p.batch = p.n_train);
+    ACCEPTED((p.batch = TET_MAX_BATCH, p.n_train = TET_MAX_BATCH));
+    ACCEPTED(p.momentum = 0.0f);
+    ACCEPTED(p.momentum = 0.999f);
+    ACCEPTED(p.group[TET_W].lr = 0.0f);
+    ACCEPTED(p.group[TET_W].lr = 1e30f);
+    ACCEPTED(
+        (p.gate = false, p.hidden[0].descending_units = 1, p.hidden[1].descending_units = 999));
+    ACCEPTED((p.gate = false, p.rule = TET_RULE_KP));
+    ACCEPTED((p.gate = false, p.rule = TET_RULE_FA));
+    ACCEPTED(p.schedule.factor = 0.0f);
+    ACCEPTED(p.schedule.factor = 1.0f);
+    ACCEPTED(p.n_train = UINT32_MAX);
+    ACCEPTED(p.epochs = UINT32_MAX);
+}
+
+/* Values that would be used as an index or fall through every case. */
+static void unknown_names(void **state)
+{
+    (void)state;
+    REFUSED(p.hidden[1].activation = (enum tet_activation)3, "activation");
+    REFUSED(p.loss = (enum tet_loss)2, "loss");
+    REFUSED(p.group[TET_V].init = (enum tet_init)3, "init");
+    REFUSED(p.schedule.type = (enum tet_schedule_type)3, "schedule");
+    REFUSED(p.standardize = (enum tet_standardize)3, "standardi");
+}
+
+static void shapes(void **state)
+{
+    (void)state;
+    static const struct tet_shape bad[] = {
+        {0, 10}, {784, 0}, {TET_MAX_UNITS + 1, 10}, {784, TET_MAX_UNITS + 1}, {UINT32_MAX, 10}};
+    const struct tet_plan p = good_plan();
+    for (size_t i = 0; i < COUNT(bad); i++)
+        refused("shape", &p, &bad[i], "puts");
+    accepted("smallest", &p, &(struct tet_shape){1, 1});
+    accepted("largest", &p, &(struct tet_shape){TET_MAX_UNITS, TET_MAX_UNITS});
+}
+
+/* The first fault stays. */
+static void first_error_wins(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct tet_plan p = good_plan();
+    p.batch = 0;
+    assert_int_equal(tet_plan_check(&p, &shape, &error), TET_BAD_DEFINITION);
+    struct tet_error first = error;
+    p = good_plan();
+    p.momentum = 7.0f;
+    assert_int_equal(tet_plan_check(&p, &shape, &error), TET_BAD_DEFINITION);
+    assert_string_equal(error.message, first.message);
+}
+
+static void steps(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n_train, batch, epochs;
+        uint64_t max_steps, per_epoch, all;
+    } cases[] = {
+        {1000, 64, 6, 0, 16, 96},
+        {1024, 64, 6, 0, 16, 96},
+        {1025, 64, 6, 0, 17, 102},
+        {64, 64, 1, 0, 1, 1},
+        {65, 64, 1, 0, 2, 2},
+        {1, 1, 3, 0, 1, 3},
+        {1000, 64, 6, 95, 16, 95},
+        {1000, 64, 6, 96, 16, 96},
+        {1000, 64, 6, 97, 16, 96},
+        {1000, 64, 6, 1, 16, 1},
+        {1000, 64, 6, UINT64_MAX, 16, 96},
+        {UINT32_MAX, 1, UINT32_MAX, 0, UINT32_MAX, (uint64_t)UINT32_MAX * UINT32_MAX},
+        {UINT32_MAX, 2, 1, 0, UINT64_C(1) << 31, UINT64_C(1) << 31},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tet_plan p = good_plan();
+        p.n_train = cases[i].n_train;
+        p.batch = cases[i].batch;
+        p.epochs = cases[i].epochs;
+        p.max_steps = cases[i].max_steps;
+        const uint64_t per_epoch = tet_plan_steps_per_epoch(&p), all = tet_plan_steps(&p);
+        if (per_epoch != cases[i].per_epoch || all != cases[i].all)
+            fail_msg("case %zu: got %llu and %llu, expected %llu and %llu", i,
+                     (unsigned long long)per_epoch, (unsigned long long)all,
+                     (unsigned long long)cases[i].per_epoch, (unsigned long long)cases[i].all);
+    }
+}
+
+static void rate_is(const struct tet_plan *p, uint32_t epoch, double expected)
+{
+    const float got = tet_plan_rate(p, epoch);
+    if (!(fabs((double)got - expected) <= 1.2e-7 * fabs(expected) + 1e-12))
+        fail_msg("epoch %u: got %.9g, expected %.9g", epoch, (double)got, expected);
+}
+
+static void rates(void **state)
+{
+    (void)state;
+    struct tet_plan p = good_plan();
+    static const double drops[] = {1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01};
+    for (uint32_t epoch = 0; epoch < COUNT(drops); epoch++)
+        rate_is(&p, epoch, drops[epoch]);
+    p.schedule.epochs[0] = 0; // at once
+    rate_is(&p, 0, 0.1);
+    p.schedule = (struct tet_schedule_plan){TET_SCHEDULE_STEP, 3, {2, 2, 2}, 0.5f};
+    rate_is(&p, 1, 1.0);
+    rate_is(&p, 2, 0.125);
+    p.schedule = (struct tet_schedule_plan){.type = TET_SCHEDULE_STEP, .factor = 0.5f};
+    rate_is(&p, 5, 1.0);
+    p.schedule = (struct tet_schedule_plan){TET_SCHEDULE_CONSTANT, 1, {0}, 0.5f};
+    rate_is(&p, 5, 1.0);
+    static const float factors[] = {0.0f, 0.1f, 1.0f};
+    static const uint32_t epochs[] = {1, 2, 15, 1000};
+    for (size_t f = 0; f < COUNT(factors); f++)
+        for (size_t e = 0; e < COUNT(epochs); e++)
+            for (uint32_t epoch = 0; epoch < epochs[e]; epoch++) {
+                p.epochs = epochs[e];
+                p.schedule =
+                    (struct tet_schedule_plan){.type = TET_SCHEDULE_COSINE, .factor = factors[f]};
+                const double t = (double)epoch / epochs[e], rest = 1.0 - (double)factors[f];
+                rate_is(&p, epoch,
+                        (double)factors[f] + rest * (1.0 + cos(3.14159265358979323846 * t)) / 2.0);
+            }
+    p.epochs = 10;
+    p.schedule.factor = 0.0f;
+    assert_true(tet_plan_rate(&p, 0) == 1.0f);
+}
+
+/* Memory grows with every size, and does not overflow at the largest. */
+static void memory(void **state)
+{
+    (void)state;
+    const struct tet_plan good = good_plan();
+    const uint64_t base = tet_plan_memory(&good, &shape);
+    // W, b and velocity alone: two times 4 bytes for each weight of the four groups
+    const uint64_t weights = 784 * 256 + 256 * 128 + 128 * 10 + // W
+                             256 * 128 + 128 * 10 +             // B
+                             2 * (256 * 256 + 128 * 128);       // V, U
+    assert_true(base > 8 * weights);
+    assert_true(base < 8 * weights * 2);
+    struct tet_plan p = good;
+    p.momentum = 0.0f;
+    assert_true(tet_plan_memory(&p, &shape) + 4 * weights <= base);
+    p = good;
+    p.rule = TET_RULE_BP;
+    assert_true(tet_plan_memory(&p, &shape) < base);
+    p = good;
+    p.batch = 4096;
+    assert_true(tet_plan_memory(&p, &shape) > base);
+    p = good;
+    p.gate = false;
+    p.n_hidden = TET_MAX_HIDDEN;
+    p.batch = TET_MAX_BATCH;
+    p.n_train = UINT32_MAX;
+    p.shuffle = true;
+    p.loss = TET_MSE;
+    for (uint32_t l = 0; l < TET_MAX_HIDDEN; l++)
+        p.hidden[l] = (struct tet_layer_plan){TET_MAX_UNITS, TET_MAX_UNITS, TET_TANH};
+    const struct tet_shape largest = {TET_MAX_UNITS, TET_MAX_UNITS};
+    accepted("largest", &p, &largest);
+    const double matrices = 65.0 + 64.0 + 2 * 64.0, each = 8.0 * TET_MAX_UNITS * TET_MAX_UNITS;
+    const double expected = matrices * each, got = (double)tet_plan_memory(&p, &largest);
+    if (!(got > expected && got < 1.2 * expected))
+        fail_msg("got %g bytes, expected over %g", got, expected);
+}
+
+static void rule_table(void **state)
+{
+    (void)state;
+    static const char *const names[TET_RULES] = {"bp", "fa", "kp", "sal"};
+    static const bool groups[TET_RULES][TET_GROUPS] = {
+        {true}, {true, true}, {true, true}, {true, true, true, true}};
+    for (int r = 0; r < TET_RULES; r++) {
+        const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)r);
+        assert_string_equal(info->name, names[r]);
+        assert_memory_equal(info->group, groups[r], sizeof groups[r]);
+        assert_int_equal(info->takes_gate, r != TET_RULE_BP);
+        assert_true(*info->title != '\0' && *info->equation != '\0' && *info->source != '\0');
+        assert_null(strchr(info->equation, '\n'));
+    }
+    for (int g = 0; g < TET_GROUPS; g++)
+        assert_int_equal(tet_group_name((enum tet_group)g)[0], "WBVU"[g]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(faults),
+        cmocka_unit_test(bounds),
+        cmocka_unit_test(unknown_names),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(first_error_wins),
+        cmocka_unit_test(steps),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(memory),
+        cmocka_unit_test(rule_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
