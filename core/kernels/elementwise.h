@@ -10,6 +10,8 @@
 #include "kernels/kernels.h"
 #include "kernels/math.h"
 
+#define UNROLL _Pragma("GCC unroll 16")
+
 typedef vf unary_fn(vf x);
 
 INLINE void map(unary_fn *f, size_t n, const float *x, float *y)
@@ -225,12 +227,33 @@ static void standardize_floats(size_t d, const float *x, const float *scale, con
         y[i] = fmaf(x[i], scale[i], shift[i]);
 }
 
+/* VL x VL values: log2 VL rounds, each of which interleaves the first half of the rows with the
+ * second. */
+INLINE void transpose_block(const float *a, size_t lda, float *b, size_t ldb)
+{
+    vf r[VL], t[VL];
+    UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(a + (size_t)i * lda);
+    UNROLL for (int round = 1; round < VL; round *= 2)
+    {
+        UNROLL for (int i = 0; i < VL / 2; i++)
+        {
+            t[2 * i] = v_interleave_low(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = v_interleave_high(r[i], r[i + VL / 2]);
+        }
+        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+    }
+    UNROLL for (int i = 0; i < VL; i++) v_store(b + (size_t)i * ldb, r[i]);
+}
+
 static void transpose(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb)
 {
-    for (size_t r = 0; r < n; r += 16)
-        for (size_t c = 0; c < d; c++)
-            for (size_t i = r; i < r + 16; i++)
-                b[c * ldb + i] = i < n ? a[i * lda + c] : 0.0f;
+    const size_t whole = n - n % VL, wide = d - d % VL;
+    for (size_t r = 0; r < whole; r += VL)
+        for (size_t c = 0; c < wide; c += VL)
+            transpose_block(a + r * lda + c, lda, b + c * ldb + r, ldb);
+    for (size_t c = 0; c < d; c++)
+        for (size_t r = c < wide ? whole : 0; r < tet_round(n); r++)
+            b[c * ldb + r] = r < n ? a[r * lda + c] : 0.0f;
 }
 
 #define ELEMENTWISE_KERNELS                                                                        \

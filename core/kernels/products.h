@@ -53,8 +53,6 @@ enum epilogue {
     EPILOGUES
 };
 
-#define UNROLL _Pragma("GCC unroll 8")
-
 INLINE void tile_body(const int mr, const int nv, const enum epilogue epilogue,
                       const struct tile *t)
 {

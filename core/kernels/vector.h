@@ -84,6 +84,16 @@ INLINE vi v_equal(vf a, vf b)
 {
     return -(a == b);
 }
+INLINE vf v_interleave_low(vf a, vf b) // of one lane: transposing 1 x 1 never asks for it
+{
+    (void)b;
+    return a;
+}
+INLINE vf v_interleave_high(vf a, vf b)
+{
+    (void)a;
+    return b;
+}
 INLINE vi v_shift_left(vi a, int n)
 {
     return (vi)((uint32_t)a << n);
@@ -103,7 +113,6 @@ typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef uint32_t vu __attribute__((vector_size(4 * VL))); // wraps around
 typedef float vf_unaligned __attribute__((vector_size(4 * VL), aligned(4), may_alias));
-typedef uint8_t vbytes __attribute__((vector_size(VL), aligned(1), may_alias));
 
 INLINE vf v_load(const float *p)
 {
@@ -112,10 +121,6 @@ INLINE vf v_load(const float *p)
 INLINE void v_store(float *p, vf x)
 {
     *(vf_unaligned *)p = x;
-}
-INLINE vf v_bytes(const uint8_t *p)
-{
-    return __builtin_convertvector(*(const vbytes *)p, vf);
 }
 INLINE vi v_bits(vf x)
 {
@@ -163,6 +168,23 @@ INLINE vf v_fma(vf a, vf b, vf c)
 {
     return _mm512_fmadd_ps(a, b, c);
 }
+INLINE vf v_bytes(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+/* a0 b0 a1 b1 ... of the lower and of the upper halves */
+INLINE vf v_interleave_low(vf a, vf b)
+{
+    const __m512i at = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+INLINE vf v_interleave_high(vf a, vf b)
+{
+    const __m512i at =
+        _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+    return _mm512_permutex2var_ps(a, at, b);
+}
 #elif defined(TET_ISA_AVX2)
 INLINE vf v_set(float x)
 {
@@ -176,6 +198,19 @@ INLINE vf v_fma(vf a, vf b, vf c)
 {
     return _mm256_fmadd_ps(a, b, c);
 }
+INLINE vf v_bytes(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+INLINE vf v_interleave_low(vf a, vf b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+INLINE vf v_interleave_high(vf a, vf b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
 #elif defined(TET_ISA_NEON)
 INLINE vf v_set(float x)
 {
@@ -188,6 +223,19 @@ INLINE vi v_seti(int32_t x)
 INLINE vf v_fma(vf a, vf b, vf c)
 {
     return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+INLINE vf v_bytes(const uint8_t *p)
+{
+    const float x[4] = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+    return v_load(x);
+}
+INLINE vf v_interleave_low(vf a, vf b)
+{
+    return (vf)vzip1q_f32((float32x4_t)a, (float32x4_t)b);
+}
+INLINE vf v_interleave_high(vf a, vf b)
+{
+    return (vf)vzip2q_f32((float32x4_t)a, (float32x4_t)b);
 }
 #endif
 
