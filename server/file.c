@@ -3,9 +3,14 @@
 #include "file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum tet_err file_read(const char *path, size_t max_bytes, char **text, size_t *size,
                        struct tet_error *error)
@@ -36,4 +41,46 @@ out:
     if (file != stdin)
         fclose(file);
     return err;
+}
+
+char *file_join(const char *folder, const char *name)
+{
+    char *path = NULL;
+    const bool absolute = name[0] == '/';
+    return asprintf(&path, "%s%s%s", absolute ? "" : folder, absolute ? "" : "/", name) < 0 ? NULL
+                                                                                            : path;
+}
+
+/* Opens without waiting (a FIFO) and takes nothing but regular files. */
+static int open_regular(const char *path)
+{
+    struct stat status;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file >= 0 && (fstat(file, &status) != 0 || !S_ISREG(status.st_mode))) {
+        close(file);
+        errno = EINVAL;
+        file = -1;
+    }
+    return file;
+}
+
+enum tet_err file_sha256(const char *path, char text[FILE_SHA256], struct tet_error *error)
+{
+    crypto_hash_sha256_state state;
+    unsigned char buffer[1 << 14], digest[crypto_hash_sha256_BYTES];
+    ssize_t n;
+    const int file = open_regular(path);
+    if (file < 0)
+        return tet_error_set(error, TET_IO, "%s: %s", path, strerror(errno));
+    crypto_hash_sha256_init(&state);
+    while ((n = read(file, buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0)
+            crypto_hash_sha256_update(&state, buffer, (unsigned long long)n);
+    close(file);
+    if (n < 0)
+        return tet_error_set(error, TET_IO, "%s: %s", path, strerror(errno));
+    crypto_hash_sha256_final(&state, digest);
+    memcpy(text, "sha256:", 7);
+    sodium_bin2hex(text + 7, FILE_SHA256 - 7, digest, sizeof digest);
+    return TET_OK;
 }

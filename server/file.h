@@ -13,4 +13,14 @@
 TET_MUST_CHECK enum tet_err file_read(const char *path, size_t max_bytes, char **text, size_t *size,
                                       struct tet_error *error);
 
+/* file_join: "folder/name", or the name alone where it is absolute; freed by the caller, NULL for
+ * lack of memory. */
+char *file_join(const char *folder, const char *name);
+
+/* file_sha256: "sha256:" and 64 hex digits of a regular file's bytes. Errors: TET_IO (path and
+ * cause). */
+enum { FILE_SHA256 = 72 };
+TET_MUST_CHECK enum tet_err file_sha256(const char *path, char text[FILE_SHA256],
+                                        struct tet_error *error);
+
 #endif

@@ -25,8 +25,8 @@ json_t *json_clone(const json_t *value);
 TET_MUST_CHECK enum tet_err json_read(json_t **value, const char *text, size_t size,
                                       struct tet_error *error);
 
-/* json_text: the value as json_canonical writes it, but with members in the order they were set: for
- * people and for replies. */
+/* json_text: the value as json_canonical writes it, but with members in the order they were set:
+ * for people and for replies. */
 char *json_text(const json_t *value);
 
 #endif

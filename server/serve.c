@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <tetrad/trainer.h>
@@ -97,10 +98,11 @@ int serve_command(const struct options *options)
     block_signals(&set);
     const enum tet_err err = start(&parts, options, &error);
     if (err == TET_OK) {
-        printf("tetrad %s serves http://127.0.0.1:%u  (database %s, data %s, %u workers, kernels "
-               "%s)\n",
-               TETRAD_VERSION, parts.port, options->value[OPTION_DB], options->value[OPTION_DATA],
-               pool_workers(parts.api.pool), tet_isa_name());
+        const char *listen = options->value[OPTION_LISTEN];
+        printf("tetrad %s serves http://%.*s:%u  (database %s, data %s, %u workers, kernels %s)\n",
+               TETRAD_VERSION, (int)(strrchr(listen, ':') - listen), listen, parts.port,
+               options->value[OPTION_DB], options->value[OPTION_DATA], pool_workers(parts.api.pool),
+               tet_isa_name());
         fflush(stdout);
         int number = 0;
         sigwait(&set, &number);

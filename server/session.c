@@ -4,10 +4,12 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "definition/definition.h"
+#include "file.h"
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
@@ -81,18 +83,22 @@ static void tick(struct run *r)
 
 static enum tet_err load_initial_weights(struct run *r, struct tet_error *error)
 {
-    const char *name =
-        json_string_value(json_object_get(r->session->definition, "initial_weights"));
+    const json_t *definition = r->session->definition;
+    const char *name = json_string_value(json_object_get(definition, "initial_weights"));
+    const char *sum = json_string_value(json_object_get(definition, "initial_weights_sha256"));
+    char now[FILE_SHA256];
     if (name == NULL)
         return TET_OK;
-    char path[4096];
-    const char *folder = r->session->weights_folder;
-    if (name[0] == '/' || folder == NULL)
-        folder = "";
-    const int n = snprintf(path, sizeof path, "%s%s%s", folder, *folder != '\0' ? "/" : "", name);
-    if (n >= (int)sizeof path)
-        return tet_error_set(error, TET_BAD_WEIGHTS, "initial weights: the path is too long");
-    return weights_load(r->trainer, path, r->session->memory_bytes, error);
+    char *path = file_join(r->session->weights_folder, name);
+    enum tet_err err = path != NULL ? file_sha256(path, now, error)
+                                    : tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    if (err == TET_OK && sum != NULL && strcmp(sum, now) != 0)
+        err = tet_error_set(error, TET_BAD_WEIGHTS,
+                            "initial weights %s have changed since the run was submitted", name);
+    if (err == TET_OK)
+        err = weights_load(r->trainer, path, r->session->memory_bytes, error);
+    free(path);
+    return err;
 }
 
 static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,

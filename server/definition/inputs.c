@@ -2,14 +2,10 @@
 /* Datasets and weight files as a definition names them. One thread per definition. */
 #include "definition/inputs.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "text.h"
+#include "file.h"
 
 void inputs_init(struct inputs *inputs, const struct definition_context *context)
 {
@@ -63,53 +59,20 @@ static const char *refuse_name(const struct definition_context *context, const c
     return NULL;
 }
 
-/* Opens without waiting (a FIFO) and reads nothing but regular files. */
-static int open_regular(const struct definition_context *context, const char *name)
-{
-    struct text path = {0};
-    struct stat status;
-    if (name[0] != '/')
-        text_printf(&path, "%s/", context->weights_folder);
-    text_puts(&path, name);
-    int file = path.failed ? -1 : open(text_get(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    text_free(&path);
-    if (file >= 0 && (fstat(file, &status) != 0 || !S_ISREG(status.st_mode))) {
-        close(file);
-        file = -1;
-    }
-    return file;
-}
-
-static bool hash_file(int file, char text[DEFINITION_HASH])
-{
-    crypto_hash_sha256_state state;
-    unsigned char buffer[1 << 14], digest[crypto_hash_sha256_BYTES];
-    ssize_t n;
-    crypto_hash_sha256_init(&state);
-    while ((n = read(file, buffer, sizeof buffer)) != 0) {
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0)
-            crypto_hash_sha256_update(&state, buffer, (unsigned long long)n);
-    }
-    crypto_hash_sha256_final(&state, digest);
-    memcpy(text, "sha256:", 7);
-    sodium_bin2hex(text + 7, DEFINITION_HASH - 7, digest, sizeof digest);
-    return true;
-}
-
 static json_t *look(const struct definition_context *context, const char *name)
 {
     char hash[DEFINITION_HASH];
+    struct tet_error why = {0};
     const char *refusal = refuse_name(context, name);
     if (refusal != NULL)
         return json_pack("[s]", refusal);
-    int file = open_regular(context, name);
-    if (file < 0)
-        return json_pack("[s]", "a regular file that exists and can be read");
-    bool read = hash_file(file, hash);
-    close(file);
-    return read ? json_string(hash) : json_pack("[s]", "a file that can be read");
+    char *path = file_join(context->weights_folder, name);
+    if (path == NULL)
+        return NULL;
+    const enum tet_err err = file_sha256(path, hash, &why);
+    free(path);
+    return err == TET_OK ? json_string(hash)
+                         : json_pack("[s]", "a regular file that exists and can be read");
 }
 
 enum tet_err inputs_weights(struct inputs *inputs, const char *name, const char **sha256,
