@@ -78,7 +78,7 @@ const char *http_query_nth(const struct http_request *request, const char *key,
                            size_t nth); // of a key given several times, from 0; NULL: no more
 const char *http_header(const struct http_request *request, const char *name);
 const char *http_body(const struct http_request *request,
-                      size_t *size); // not terminated; NULL with size 0
+                      size_t *size); // not terminated; NULL with size 0; freed after the handler
 
 /* http_query_only: whether all query keys are in the NULL-terminated list; otherwise replies with
  * an error that names the unknown one, and the nearest known. */

@@ -102,7 +102,7 @@ struct http_request *request_new(struct http_server *server, struct MHD_Connecti
 void request_free(struct http_request *request, struct body_budget *budget); // NULL is fine
 /* request_parse: splits and decodes the target. TET_BAD_REQUEST, TET_NOT_FOUND, TET_NO_MEMORY. */
 TET_MUST_CHECK enum tet_err request_parse(struct http_request *request, struct tet_error *error);
-/* request_run: calls the handler and makes sure that there is a reply. */
+/* request_run: calls the handler, frees the body, makes sure that there is a reply. */
 void request_run(struct http_request *request, void *context);
 
 /* ---- text.c ---- */

@@ -9,6 +9,8 @@
  */
 #include "http/http_private.h"
 
+#include "json.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,7 +70,7 @@ static void fail(struct http_reply *reply)
 
 void http_reply_json(struct http_reply *reply, int status, json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = value != NULL ? json_text(value) : NULL;
     size_t n = text != NULL ? strlen(text) : 0;
     char *line = text != NULL ? realloc(text, n + 2) : NULL;
     json_decref(value);

@@ -131,6 +131,7 @@ enum tet_err request_parse(struct http_request *request, struct tet_error *error
 void request_run(struct http_request *request, void *context)
 {
     request->route->handle(context, request, &request->reply);
+    body_free(&request->body, &request->server->budget); // a client with its answer holds nothing
     if (request->reply.status != 0)
         return;
     struct tet_error error = {0};
