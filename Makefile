@@ -49,13 +49,17 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_http test_pool test_store
+CONCURRENT := test_catalog test_http test_store
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))
 SERVER_OBJECTS = $(call objects,$(SERVER))
 LIBRARY = $(BUILD)/libtetrad.a
 PROGRAM = $(BUILD)/tetrad
+
+# As many jobs as processors, unless the caller has said how many.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE = $(MAKE) --no-print-directory $(JOBS)
 
 Q = $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
@@ -64,7 +68,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 .PHONY: all help deps deps-test demo demo-stop check check-fast tests install uninstall clean science
 all: deps
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM)
+	+$(Q)$(SUBMAKE) $(PROGRAM)
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -127,9 +131,9 @@ API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
 tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS)
 
 check: deps-test
-	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)$(MAKE) --no-print-directory tests SANITIZER=address,undefined
-	$(Q)$(MAKE) --no-print-directory SANITIZER=thread \
+	+$(Q)$(SUBMAKE) tests
+	+$(Q)$(SUBMAKE) tests SANITIZER=address,undefined
+	+$(Q)$(SUBMAKE) SANITIZER=thread \
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)

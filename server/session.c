@@ -170,8 +170,10 @@ static void train(struct run *r, struct session_result *result)
     enum tet_event event = TET_STEPPED;
     int stop = SESSION_GO_ON;
     while (event != TET_FINISHED && event != TET_DIVERGED) {
+        const struct tet_cursor cursor = tet_trainer_cursor(r->trainer);
         stop = atomic_load_explicit(r->session->stop, memory_order_relaxed);
-        if (stop != SESSION_GO_ON)
+        /* Given back only with whole steps: what was handed over of a step is never added to. */
+        if (stop == SESSION_CANCEL || (stop == SESSION_GIVE_BACK && step_is_whole(r, &cursor)))
             break;
         event = tet_trainer_step(r->trainer);
         tick(r);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The routes. `blocking` marks those that wait for a commit, read a dataset, or send much. */
+/* The routes. `blocking` marks those that touch the store or a dataset: they leave the threads that
+ * answer at once to those that do not, such as /healthz. */
 #include "api/api.h"
 
 #define JSON_BODY "application/json"
 
 const struct http_route api_routes[] = {
     {"POST", "/v1/experiments", api_submit, true, JSON_BODY},
-    {"GET", "/v1/experiments", api_experiments, false, NULL},
+    {"GET", "/v1/experiments", api_experiments, true, NULL},
     {"GET", "/v1/experiments/{id}", api_experiment, true, NULL},
     {"POST", "/v1/experiments/{id}/cancel", api_cancel_experiment, true, NULL},
-    {"GET", "/v1/runs/{id}", api_run, false, NULL},
+    {"GET", "/v1/runs/{id}", api_run, true, NULL},
     {"POST", "/v1/runs/{id}/cancel", api_cancel_run, true, NULL},
     {"GET", "/v1/runs/{id}/metrics", api_metrics, true, NULL},
     {"GET", "/v1/runs/{id}/weights", api_weights, true, NULL},
