@@ -36,7 +36,7 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/error.c core/network.c core/philox.c core/plan.c core/series.c core/telemetry.c core/trainer.c \
+CORE := core/error.c core/network.c core/philox.c core/plan.c core/series.c core/team.c core/telemetry.c core/trainer.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c
@@ -49,7 +49,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_http test_store
+CONCURRENT := test_catalog test_database_file test_http test_records test_recovery test_store test_team
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))

@@ -172,13 +172,14 @@ static enum tet_activation activation(const struct tet_net *net, uint32_t l)
     return l < net->L ? net->plan.hidden[l - 1].activation : TET_IDENTITY;
 }
 
-void tet_net_ascend(struct tet_net *net)
+void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank)
 {
     static const enum tet_finish finish[] = {[TET_RELU] = TET_FINISH_RELU,
                                              [TET_TANH] = TET_FINISH_TANH,
                                              [TET_IDENTITY] = TET_FINISH_NONE};
-    for (uint32_t l = 1; l <= net->L; l++)
-        net->kernels->forward(&(struct tet_forward){.n = net->n,
+    for (uint32_t l = 1; l <= net->L; l++) {
+        net->kernels->forward(&(struct tet_forward){.rank = rank,
+                                                    .n = net->n,
                                                     .x = net->x[l - 1],
                                                     .ldx = tet_stride(net->d[l - 1]),
                                                     .p = &net->p[TET_W][l],
@@ -186,50 +187,75 @@ void tet_net_ascend(struct tet_net *net)
                                                     .finish = finish[activation(net, l)],
                                                     .y = net->x[l],
                                                     .ldy = tet_stride(net->d[l])});
+        tet_team_sync(rank);
+    }
 }
 
-void tet_net_carry(struct tet_net *net, const struct tet_packed *p, const float *x, float *y,
-                   uint32_t gate_layer)
+void tet_net_carry(struct tet_net *net, const struct tet_rank *rank, const struct tet_packed *p,
+                   const float *x, float *y, uint32_t gate_layer)
 {
     static const enum tet_finish finish[] = {[TET_RELU] = TET_FINISH_GATE_RELU,
                                              [TET_TANH] = TET_FINISH_GATE_TANH,
                                              [TET_IDENTITY] = TET_FINISH_NONE};
+    const bool gated = gate_layer > 0;
     net->kernels->forward(&(struct tet_forward){
+        .rank = rank,
         .n = net->n,
         .x = x,
         .ldx = tet_stride(p->columns),
         .p = p,
-        .finish = gate_layer > 0 ? finish[activation(net, gate_layer)] : TET_FINISH_NONE,
-        .gate = gate_layer > 0 ? net->x[gate_layer] : NULL,
+        .finish = gated ? finish[activation(net, gate_layer)] : TET_FINISH_NONE,
+        .gate = gated ? net->x[gate_layer] : NULL,
         .y = y,
         .ldy = tet_stride(p->rows)});
+    tet_team_sync(rank);
 }
 
-void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+/* By way of the transposed signals: each rank turns a share of the columns round, there and back.
+ */
+void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
+                           const float *above, float *y)
 {
     const struct tet_kernels *k = net->kernels;
     const struct tet_packed *w = &net->p[TET_W][l + 1];
-    const size_t ld = tet_stride(net->capacity);
+    const size_t ld = tet_stride(net->capacity), ldy = tet_stride(w->columns);
     float *const *t = net->transposed;
-    k->transpose(net->n, w->rows, above, tet_stride(w->rows), t[0], ld);
-    k->backward(w, net->n, t[0], ld, t[1], ld);
-    k->transpose(w->columns, net->n, t[1], ld, y, tet_stride(w->columns));
-    tet_net_gate(net, l, y, y);
+    size_t first, last;
+    tet_share(rank, w->rows, TET_LANES, &first, &last);
+    if (first < last)
+        k->transpose(net->n, last - first, above + first, tet_stride(w->rows), t[0] + first * ld,
+                     ld);
+    tet_team_sync(rank);
+    k->backward(rank, w, net->n, t[0], ld, t[1], ld);
+    tet_team_sync(rank);
+    tet_share(rank, w->columns, TET_LANES, &first, &last);
+    if (first < last) {
+        k->transpose(last - first, net->n, t[1] + first * ld, ld, y + first, ldy);
+        k->gate(net->n, last - first, ldy, activation(net, l), y + first, net->x[l] + first,
+                y + first);
+    }
+    tet_team_sync(rank);
 }
 
-void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
+                  float *y)
 {
-    net->kernels->gate(net->n, net->d[l], tet_stride(net->d[l]), activation(net, l), s, net->x[l],
-                       y);
+    const size_t ld = tet_stride(net->d[l]);
+    size_t first, last;
+    tet_share(rank, net->n, 1, &first, &last);
+    net->kernels->gate(last - first, net->d[l], ld, activation(net, l), s + first * ld,
+                       net->x[l] + first * ld, y + first * ld);
+    tet_team_sync(rank);
 }
 
-void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
-                    const float *x)
+void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
+                    const float *a, const float *x)
 {
     const struct tet_group_plan *plan = &net->plan.group[g];
     const struct tet_packed *p = &net->p[g][l];
     if (plan->plastic)
-        net->kernels->drive(&(struct tet_drive){.n = net->n,
+        net->kernels->drive(&(struct tet_drive){.rank = rank,
+                                                .n = net->n,
                                                 .a = a,
                                                 .lda = tet_stride(p->rows),
                                                 .x = x,
@@ -240,13 +266,15 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
                             p);
 }
 
-void tet_net_change_ascending(struct tet_net *net)
+void tet_net_change_ascending(struct tet_net *net, const struct tet_rank *rank)
 {
     const struct tet_group_plan *plan = &net->plan.group[TET_W];
     for (uint32_t l = 1; l <= net->L; l++) {
-        tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
-        if (plan->plastic)
-            net->kernels->bias(net->n, net->d[l], net->m[l], tet_stride(net->d[l]),
-                               plan->lr * net->rate, net->b[l]);
+        tet_net_change(net, rank, TET_W, l, net->m[l], net->x[l - 1]);
+        size_t first, last;
+        tet_share(rank, net->d[l], TET_LANES, &first, &last);
+        if (plan->plastic && first < last)
+            net->kernels->bias(net->n, last - first, net->m[l] + first, tet_stride(net->d[l]),
+                               plan->lr * net->rate, net->b[l] + first);
     }
 }

@@ -60,25 +60,28 @@ void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first,
 void tet_net_pack(const struct tet_packed *shape, float *packed, const float *values);
 void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *values);
 
-void tet_net_ascend(struct tet_net *net); // x_0 to x_1..x_L
+/* What follows is run by every rank of a team on its share. Activities are whole for all ranks when
+ * a function returns; changes of synapses are whole at the next tet_team_sync. */
+void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank); // x_0 to x_1..x_L
 
 /* tet_net_carry: y (N, R) = x (N, C) P^T, then the gate of hidden layer `gate_layer` (0: none),
  * whose width is R. */
-void tet_net_carry(struct tet_net *net, const struct tet_packed *p, const float *x, float *y,
-                   uint32_t gate_layer);
+void tet_net_carry(struct tet_net *net, const struct tet_rank *rank, const struct tet_packed *p,
+                   const float *x, float *y, uint32_t gate_layer);
 
 /* tet_net_backpropagate: y (N, d_l) = phi'(z_l) * (above (N, d_{l+1}) W_{l+1}) */
-void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y);
+void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
+                           const float *above, float *y);
 
-void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
+void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
                   float *y); // y = phi'(z_l) * s, (N, d_l)
 
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
  * nothing if it is frozen. a (N, R), x (N, C). */
-void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
-                    const float *x);
+void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
+                    const float *a, const float *x);
 
 /* tet_net_change_ascending: W_l and b_l for all l, from m_l and x_{l-1}: what all rules share. */
-void tet_net_change_ascending(struct tet_net *net);
+void tet_net_change_ascending(struct tet_net *net, const struct tet_rank *rank);
 
 #endif

@@ -80,6 +80,9 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
             "batch %u, epochs %u, training examples %u: allowed a batch of 1 to %d, at most the "
             "examples, and at least one epoch",
             p->batch, p->epochs, p->n_train, TET_MAX_BATCH);
+    if (p->threads > TET_MAX_THREADS)
+        return tet_error_set(error, TET_BAD_DEFINITION, "%u threads: allowed at most %d",
+                             p->threads, TET_MAX_THREADS);
     if (p->schedule.n_epochs > TET_MAX_DROPS || !in_range(p->schedule.factor, 0.0f, 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",

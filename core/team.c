@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { SPINS = 4000, YIELDS = 50 };
+enum { SPINS = 2000, YIELDS = 20 };
 
 struct tet_team {
     size_t size;

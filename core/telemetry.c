@@ -9,6 +9,8 @@
 
 #include "rules/rules.h"
 
+static const struct tet_rank alone = {.size = 1}; // one rank gathers telemetry; the others wait
+
 /* The three sums that make a cosine, gathered over blocks. */
 struct cosine {
     double ab, aa, bb;
@@ -53,7 +55,7 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
         const float *signal = net->s[l];
         if (net->plan.rule != TET_RULE_BP) {
             float *below = net->signal[l % 2];
-            tet_net_backpropagate(net, l, above, below);
+            tet_net_backpropagate(net, &alone, l, above, below);
             signal = below;
         }
         struct cosine c = {0};
@@ -79,7 +81,7 @@ static double feedback_with_laterals(struct tet_net *net, uint32_t l)
         size_t ldg = tet_panel_width(w->rows, c);
         if (l + 1 < net->L) {
             unpack_columns(&net->p[TET_V][l + 1], c, nc, net->block[1]);
-            k->backward(w, nc, net->block[1], TET_PANEL, net->block[2], TET_PANEL);
+            k->backward(&alone, w, nc, net->block[1], TET_PANEL, net->block[2], TET_PANEL);
             gradient = net->block[2];
             ldg = TET_PANEL;
         }

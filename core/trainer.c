@@ -13,6 +13,7 @@
 #include "trainer.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "network.h"
 #include "philox.h"
 #include "rules/rules.h"
+#include "team.h"
 #include "telemetry.h"
 
 /* A contiguous stretch of examples of a dataset. */
@@ -31,8 +33,19 @@ struct part {
 
 enum { TRAIN, VALIDATION, TEST, PARTS };
 
+/* The examples that the team is at. */
+struct batch {
+    const struct part *part;
+    const uint32_t *order; // NULL: as they lie
+    uint32_t first;
+    bool learn, record;
+    _Atomic size_t correct; // classified right, by all ranks
+};
+
 struct tet_trainer {
     struct tet_net net;
+    struct tet_team *team;
+    struct batch batch;
     const struct tet_dataset *dataset;
     struct part part[PARTS];
     tet_report_fn *report;
@@ -197,6 +210,8 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
     err = find_parts(t, data, error);
     if (err == TET_OK)
         err = find_standard(t, error);
+    if (err == TET_OK)
+        err = tet_team_create(&t->team, plan->threads, error);
     if (err != TET_OK) {
         free(t);
         return err;
@@ -208,6 +223,8 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
 
 void tet_trainer_destroy(struct tet_trainer *t)
 {
+    if (t != NULL)
+        tet_team_destroy(t->team);
     free(t);
 }
 
@@ -229,11 +246,11 @@ static void emit_telemetry(void *context, enum tet_series series, uint32_t layer
         t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
 }
 
-/* ---- mini-batches ---- */
+/* ---- mini-batches: run by every rank on its share of the examples ---- */
 
-static void take_target(struct tet_trainer *t, const struct tet_examples *from, size_t example,
-                        size_t row)
+static void take_target(struct tet_trainer *t, size_t example, size_t row)
 {
+    const struct tet_examples *from = t->batch.part->examples;
     const uint32_t outputs = t->net.d[t->net.L];
     if (from->labels != NULL)
         t->labels[row] = from->labels[example];
@@ -248,50 +265,104 @@ static void take_target(struct tet_trainer *t, const struct tet_examples *from, 
     }
 }
 
-/* Stages examples first.. of a part, standardised, as x_0; order NULL: as they lie. */
-static void stage(struct tet_trainer *t, const struct part *part, const uint32_t *order,
-                  uint32_t first, uint32_t n)
+/* The batch's examples, standardised, as x_0, and their targets. */
+static void stage(struct tet_trainer *t, const struct tet_rank *rank)
 {
     const struct tet_kernels *k = t->net.kernels;
+    const struct batch *b = &t->batch;
+    const struct tet_examples *from = b->part->examples;
     const uint32_t d = t->net.d[0];
-    t->net.n = n;
-    for (uint32_t row = 0; row < n; row++) {
-        const size_t example = part->first + (order != NULL ? order[first + row] : first + row);
+    size_t begin, end;
+    tet_share(rank, t->net.n, 1, &begin, &end);
+    for (size_t row = begin; row < end; row++) {
+        const size_t example =
+            b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
         float *x = t->net.x[0] + row * tet_stride(d);
-        if (part->examples->bytes != NULL)
-            k->standardize_bytes(d, part->examples->bytes + example * d, t->scale, t->shift, x);
+        if (from->bytes != NULL)
+            k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
         else
-            k->standardize_floats(d, part->examples->floats + example * d, t->scale, t->shift, x);
-        take_target(t, part->examples, example, row);
+            k->standardize_floats(d, from->floats + example * d, t->scale, t->shift, x);
+        take_target(t, example, row);
     }
+    tet_team_sync(rank);
 }
 
-/* The loss of the batch at hand, summed in double in the order of the examples; s_L where `learn`.
- */
-static double judge(struct tet_trainer *t, bool learn, uint64_t *correct)
+static size_t count_correct(const struct tet_trainer *t, size_t begin, size_t end)
+{
+    const uint32_t d = t->net.d[t->net.L];
+    size_t correct = 0;
+    for (size_t n = begin; n < end; n++) {
+        const float *z = t->net.x[t->net.L] + n * tet_stride(d);
+        uint32_t best = 0;
+        for (uint32_t c = 1; c < d; c++)
+            if (z[c] > z[best])
+                best = c;
+        correct += best == (uint32_t)t->labels[n];
+    }
+    return correct;
+}
+
+/* The losses of the batch; s_L, divided by the batch's size, where it is learned from. */
+static void judge(struct tet_trainer *t, const struct tet_rank *rank)
 {
     struct tet_net *net = &t->net;
-    const uint32_t L = net->L;
-    const size_t ld = tet_stride(net->d[L]);
-    float *s = learn ? net->s[L] : NULL;
+    const uint32_t d = net->d[net->L];
+    const size_t ld = tet_stride(d);
+    const float share = 1.0f / (float)net->n;
+    size_t begin, end, correct = 0;
+    tet_share(rank, net->n, 1, &begin, &end);
+    float *z = net->x[net->L] + begin * ld,
+          *s = t->batch.learn ? net->s[net->L] + begin * ld : NULL;
     if (net->plan.loss == TET_CROSS_ENTROPY)
-        *correct +=
-            net->kernels->cross_entropy(net->n, net->d[L], ld, net->x[L], t->labels, s, t->losses);
+        correct = net->kernels->cross_entropy(end - begin, d, ld, z, t->labels + begin, share, s,
+                                              t->losses + begin);
     else {
-        net->kernels->mse(net->n, net->d[L], ld, net->x[L], t->targets, s, t->losses);
-        for (size_t n = 0; n < net->n && t->dataset->train.labels != NULL; n++) {
-            const float *z = net->x[L] + n * ld;
-            uint32_t best = 0;
-            for (uint32_t c = 1; c < net->d[L]; c++)
-                if (z[c] > z[best])
-                    best = c;
-            *correct += best == (uint32_t)t->labels[n];
-        }
+        net->kernels->mse(end - begin, d, ld, z, t->targets + begin * ld, share, s,
+                          t->losses + begin);
+        if (t->dataset->train.labels != NULL)
+            correct = count_correct(t, begin, end);
     }
+    atomic_fetch_add_explicit(&t->batch.correct, correct, memory_order_relaxed);
+    tet_team_sync(rank);
+}
+
+/* Summed in double in the order of the examples. */
+static double batch_loss(const struct tet_trainer *t)
+{
     double sum = 0.0;
-    for (size_t n = 0; n < net->n; n++)
+    for (size_t n = 0; n < t->net.n; n++)
         sum += t->losses[n];
     return sum;
+}
+
+/* A whole mini-batch, or the forward half of it. */
+static void run_batch(void *context, const struct tet_rank *rank)
+{
+    struct tet_trainer *t = context;
+    stage(t, rank);
+    tet_net_ascend(&t->net, rank);
+    judge(t, rank);
+    if (!t->batch.learn || !isfinite(batch_loss(t))) // all ranks see the same
+        return;
+    t->net.rule->descend(&t->net, rank);
+    if (t->batch.record) {
+        if (rank->rank == 0)
+            tet_telemetry(&t->net, emit_telemetry, t);
+        tet_team_sync(rank);
+    }
+    t->net.rule->change(&t->net, rank);
+}
+
+/* Runs examples first.. of a part; returns the sum of their losses and adds to *correct. */
+static double run_team(struct tet_trainer *t, const struct part *part, const uint32_t *order,
+                       uint32_t first, uint32_t n, bool learn, bool record, uint64_t *correct)
+{
+    t->net.n = n;
+    t->batch = (struct batch){
+        .part = part, .order = order, .first = first, .learn = learn, .record = record};
+    tet_team_run(t->team, run_batch, t);
+    *correct += t->batch.correct;
+    return batch_loss(t);
 }
 
 static const char *first_not_finite(const struct tet_trainer *t, char name[24])
@@ -349,16 +420,12 @@ static enum tet_event train(struct tet_trainer *t)
         order_epoch(t);
     const uint32_t first = t->cursor.batch * p->batch;
     const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
-    stage(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n);
-    tet_net_ascend(&t->net);
-    const double loss = judge(t, true, &t->cursor.correct);
-    if (!isfinite(loss))
-        return diverge(t, t->cursor.step + 1);
-    t->net.rule->descend(&t->net);
     const uint64_t step = t->cursor.step + 1;
-    if (p->record_every > 0 && (step == 1 || step % p->record_every == 0))
-        tet_telemetry(&t->net, emit_telemetry, t);
-    t->net.rule->change(&t->net);
+    const bool record = p->record_every > 0 && (step == 1 || step % p->record_every == 0);
+    const double loss = run_team(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n, true,
+                                 record, &t->cursor.correct);
+    if (!isfinite(loss))
+        return diverge(t, step);
     t->cursor.loss_sum += loss;
     t->cursor.last_loss = loss / n;
     t->cursor.step = step;
@@ -414,9 +481,8 @@ static enum tet_event evaluate(struct tet_trainer *t)
         const struct part *part = &t->part[t->evaluated];
         const uint32_t rest = part->n - t->position;
         const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
-        stage(t, part, NULL, t->position, n);
-        tet_net_ascend(&t->net);
-        t->loss[t->evaluated] += judge(t, false, &t->correct[t->evaluated]);
+        t->loss[t->evaluated] +=
+            run_team(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
         t->position += n;
         return TET_STEPPED;
     }

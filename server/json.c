@@ -4,9 +4,10 @@
  *
  * The canonical form is that of RFC 8785 (JCS): no spaces, strings with the fewest escapes, numbers
  * as ECMAScript writes them: the shortest digits that read back as the same double, integers
- * without a point, zero without a sign. So 1, 1.0 and 1e0 give the same bytes. Two differences,
- * which no definition can show: keys are sorted by their bytes, and integers beyond 2^53 that no
- * double equals keep all their digits.
+ * without a point, zero without a sign. So 1, 1.0 and 1e0 give the same bytes. Three differences:
+ * keys are sorted by their bytes; numbers from 1e18 on have an exponent, because readers (Jansson
+ * among them) take digits alone for an integer of 64 bits; and integers beyond 2^53 that no double
+ * equals keep all their digits.
  *
  * Any thread; nothing is shared. LC_NUMERIC must be "C", as it is in a program that never calls
  * setlocale.
@@ -103,13 +104,14 @@ static void put_zeros(struct text *text, int n)
         text_add(text, "0", 1);
 }
 
-/* ECMA-262, Number::toString: `digits` has k of them, and the value is 0.digits * 10^n. */
+/* ECMA-262, Number::toString, but with an exponent from 1e18 on: `digits` has k of them, and the value
+ * is 0.digits * 10^n. */
 static void put_digits(struct text *text, const char *digits, int k, int n)
 {
-    if (k <= n && n <= 21) {
+    if (k <= n && n <= 18) {
         text_add(text, digits, (size_t)k);
         put_zeros(text, n - k);
-    } else if (0 < n && n <= 21) {
+    } else if (0 < n && n < k) {
         text_printf(text, "%.*s.%s", n, digits, digits + n);
     } else if (-6 < n && n <= 0) {
         text_puts(text, "0.");

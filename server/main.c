@@ -77,7 +77,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return run_one(i, argc - 2, argv + 2);
-    fprintf(stderr, "tetrad: there is no command \"%s\"\n\n", argv[1]);
-    print_help(stderr);
+    fprintf(stderr, "tetrad: there is no command \"%s\"; `tetrad help` lists them\n", argv[1]);
     return STATUS_USAGE;
 }

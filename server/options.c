@@ -228,6 +228,7 @@ int status_of(enum tet_err err)
         return STATUS_USAGE;
     case TET_BAD_JSON:
     case TET_BAD_DEFINITION:
+    case TET_TOO_LARGE:
         return STATUS_DEFINITION;
     case TET_BAD_DATASET:
     case TET_BAD_WEIGHTS:

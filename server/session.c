@@ -10,6 +10,7 @@
 
 #include "definition/definition.h"
 #include "file.h"
+#include "machine.h"
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
@@ -117,6 +118,8 @@ static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
                             spec.name, info.sha256, json_string_value(sum));
     if (err == TET_OK)
         err = definition_plan(&r->plan, s->definition, &info, error);
+    const uint32_t processors = machine_processors();
+    r->plan.threads = r->plan.threads < processors ? r->plan.threads : processors;
     if (err == TET_OK)
         err = tet_trainer_create(&r->trainer, &r->plan, *dataset, report, r, error);
     if (err == TET_OK)
@@ -147,7 +150,11 @@ static void describe_divergence(const struct run *r, char reason[STORE_REASON])
         snprintf(what, sizeof what, "%.24s", d->tensor);
     else
         snprintf(what, sizeof what, "the loss");
-    if (d->last_step > 0)
+    if (d->last_step == d->step)
+        snprintf(reason, STORE_REASON,
+                 "%s is not finite after the update of step %llu, whose loss was %.6g", what,
+                 (unsigned long long)d->step, d->last_loss);
+    else if (d->last_step > 0)
         snprintf(reason, STORE_REASON,
                  "%s is not finite at step %llu; the last finite loss was %.6g at step %llu", what,
                  (unsigned long long)d->step, d->last_loss, (unsigned long long)d->last_step);

@@ -116,10 +116,9 @@ INLINE float first_lane(vf x)
 }
 
 static size_t cross_entropy(size_t n, size_t d, size_t ld, float *z, const int32_t *labels,
-                            float *s, float *loss)
+                            float share, float *s, float *loss)
 {
     const size_t width = tet_round(d);
-    const float share = 1.0f / (float)n;
     size_t correct = 0;
     for (size_t r = 0; r < n; r++, z += ld) {
         for (size_t c = d; c < width; c++)
@@ -156,11 +155,10 @@ static size_t cross_entropy(size_t n, size_t d, size_t ld, float *z, const int32
     return correct;
 }
 
-static void mse(size_t n, size_t d, size_t ld, const float *z, const float *t, float *s,
-                float *loss)
+static void mse(size_t n, size_t d, size_t ld, const float *z, const float *t, float share,
+                float *s, float *loss)
 {
     const size_t width = tet_round(d);
-    const float share = 1.0f / (float)n;
     for (size_t r = 0; r < n; r++, z += ld, t += ld) {
         vf lanes[SUM_VECTORS];
         for (int i = 0; i < SUM_VECTORS; i++)

@@ -29,6 +29,8 @@
 
 #include <tetrad/plan.h>
 
+#include "team.h"
+
 enum { TET_LANES = 16, TET_PANEL = 64 };
 
 static inline size_t tet_round(size_t n) // up to whole vectors
@@ -55,6 +57,11 @@ static inline size_t tet_packed_floats(size_t rows, size_t columns)
     return tet_round(rows) * columns;
 }
 
+static inline size_t tet_panels(size_t rows)
+{
+    return (rows + TET_PANEL - 1) / TET_PANEL;
+}
+
 /* Width of the panel that begins at row r (a multiple of 64). */
 static inline size_t tet_panel_width(size_t rows, size_t r)
 {
@@ -78,6 +85,7 @@ enum tet_finish {
 };
 
 struct tet_forward {
+    const struct tet_rank *rank; // whose share of the tiles to compute
     size_t n;
     const float *x; // (N, C), stride ldx
     size_t ldx;
@@ -90,6 +98,7 @@ struct tet_forward {
 };
 
 struct tet_drive {
+    const struct tet_rank *rank;
     size_t n;
     const float *a; // (N, R), stride lda
     size_t lda;
@@ -105,9 +114,10 @@ struct tet_kernels {
     void (*forward)(const struct tet_forward *f);
 
     /* yt (C, N) = P^T st, with st (R, N): the backward product with the batch along the vector.
-     * Strides ldst, ldyt; columns up to N rounded up are computed. */
-    void (*backward)(const struct tet_packed *p, size_t n, const float *st, size_t ldst, float *yt,
-                     size_t ldyt);
+     * Strides ldst, ldyt; columns up to N rounded up are computed. The rank's share of the rows of
+     * yt. */
+    void (*backward)(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+                     const float *st, size_t ldst, float *yt, size_t ldyt);
 
     /* P <- P + lr g, g = sum over n of a[n] x[n]^T - decay P; with a velocity v <- momentum v + g,
      * P <- P + lr v. The sum over the batch is not divided: a or x carries 1/N already. */
@@ -132,16 +142,16 @@ struct tet_kernels {
     void (*gate)(size_t n, size_t d, size_t ld, enum tet_activation phi, const float *s,
                  const float *x, float *y);
 
-    /* z (N, D), stride ld -> s = (onehot(label) - softmax(z)) / N in place of z if s is z; loss
-     * (N). D real columns. Returns how many rows have their largest value (the first of equals) at
-     * the label. s NULL: only losses. */
+    /* z (N, D), stride ld -> s = share * (onehot(label) - softmax(z)), in place of z if s is z;
+     * loss (N). D real columns. Returns how many rows have their largest value (the first of
+     * equals) at the label. s NULL: only losses. share: 1 / the examples of the mini-batch. */
     size_t (*cross_entropy)(size_t n, size_t d, size_t ld, float *z, const int32_t *labels,
-                            float *s, float *loss);
+                            float share, float *s, float *loss);
 
-    /* s = (t - z) / N, loss = sum (t - z)^2 / 2 (16 lanes). t (N, D), stride ld. s NULL: only
+    /* s = share * (t - z), loss = sum (t - z)^2 / 2 (16 lanes). t (N, D), stride ld. s NULL: only
      * losses. */
-    void (*mse)(size_t n, size_t d, size_t ld, const float *z, const float *t, float *s,
-                float *loss);
+    void (*mse)(size_t n, size_t d, size_t ld, const float *z, const float *t, float share,
+                float *s, float *loss);
 
     /* sum of a * b over (n, d) with strides; lane = column mod 16, rows in order */
     float (*dot)(size_t n, size_t d, const float *a, size_t lda, const float *b, size_t ldb);

@@ -132,11 +132,20 @@ typedef void tile_fn(const struct tile *t);
 EVERY(TILES)
 static tile_fn *const tiles[EPILOGUES][MR + 1][NV + 1] = {EVERY(TABLE)};
 
-/* Height of the next tile when `rest` rows are left: 6, but no tile of fewer than 4 where it can be
- * helped. */
-INLINE size_t tile_rows(size_t rest)
+/* n rows in tiles of at most MR, the last two of nearly equal height: how many tiles, and where one
+ * begins. */
+INLINE size_t tile_count(size_t n)
 {
-    return rest > 10 || rest == 6 ? 6 : rest > 8 ? 5 : rest > 6 ? 4 : rest;
+    return (n + MR - 1) / MR;
+}
+
+INLINE size_t tile_begin(size_t i, size_t n)
+{
+    const size_t count = tile_count(n);
+    if (i + 1 < count || count < 2)
+        return i < count ? i * MR : n;
+    const size_t two = (count - 2) * MR; // where the last two begin
+    return i == count ? n : two + (n - two + 1) / 2;
 }
 
 INLINE size_t tile_columns(size_t rest)
@@ -171,78 +180,93 @@ static void finish_tile(const struct tet_forward *f, size_t n, size_t m, size_t 
         }
 }
 
+/* The tiles of a product lie in a grid, panels by rows; a rank computes a stretch of them, panel
+ * after panel, so that a panel's weights stay in its cache. */
+struct stretch {
+    size_t first, last; // tiles
+    size_t rows, tiles; // rows of a panel's side, and the tiles that they make
+};
+
+INLINE struct stretch stretch_of(const struct tet_rank *rank, size_t panels, size_t rows)
+{
+    struct stretch s = {.rows = rows, .tiles = tile_count(rows)};
+    tet_share(rank, panels * s.tiles, 1, &s.first, &s.last);
+    return s;
+}
+
 static void forward(const struct tet_forward *f)
 {
-    const size_t columns = f->p->columns, rows = tet_round(f->p->rows);
+    const size_t columns = f->p->columns;
     const enum epilogue epilogue = forward_epilogue(f);
     const bool finishing = f->finish == TET_FINISH_TANH || f->finish == TET_FINISH_GATE_TANH ||
                            (f->finish == TET_FINISH_RELU && f->bias == NULL) ||
                            (f->finish == TET_FINISH_GATE_RELU && f->bias != NULL);
-    for (size_t panel = 0; panel < rows; panel += TET_PANEL) {
-        const size_t width = tet_panel_width(f->p->rows, panel);
-        for (size_t n = 0, m; n < f->n; n += m) {
-            m = tile_rows(f->n - n);
-            for (size_t at = 0, w; at < width; at += w) {
-                w = tile_columns(width - at);
-                const size_t r = panel + at, y = n * f->ldy + r;
-                struct tile t = {.a = f->x + n * f->ldx,
-                                 .a_row = f->ldx,
-                                 .a_k = 1,
-                                 .segments = 1,
-                                 .depth = columns,
-                                 .b = f->p->w + panel * columns + at,
-                                 .b_k = width,
-                                 .c = f->y + y,
-                                 .c_row = f->ldy,
-                                 .bias = f->bias != NULL ? f->bias + r : NULL,
-                                 .gate = f->gate != NULL ? f->gate + y : NULL};
-                tiles[epilogue][m][w / VL](&t);
-                if (finishing)
-                    finish_tile(f, n, m, r, w);
-            }
+    const struct stretch s = stretch_of(f->rank, tet_panels(f->p->rows), f->n);
+    for (size_t i = s.first; i < s.last; i++) {
+        const size_t panel = i / s.tiles * TET_PANEL, width = tet_panel_width(f->p->rows, panel);
+        const size_t n = tile_begin(i % s.tiles, s.rows),
+                     m = tile_begin(i % s.tiles + 1, s.rows) - n;
+        for (size_t at = 0, w; at < width; at += w) {
+            w = tile_columns(width - at);
+            const size_t r = panel + at, y = n * f->ldy + r;
+            struct tile t = {.a = f->x + n * f->ldx,
+                             .a_row = f->ldx,
+                             .a_k = 1,
+                             .segments = 1,
+                             .depth = columns,
+                             .b = f->p->w + panel * columns + at,
+                             .b_k = width,
+                             .c = f->y + y,
+                             .c_row = f->ldy,
+                             .bias = f->bias != NULL ? f->bias + r : NULL,
+                             .gate = f->gate != NULL ? f->gate + y : NULL};
+            tiles[epilogue][m][w / VL](&t);
+            if (finishing)
+                finish_tile(f, n, m, r, w);
         }
     }
 }
 
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
-    const size_t columns = p->columns, rows = tet_round(p->rows);
+    const size_t columns = p->columns;
     const enum epilogue epilogue = p->v != NULL ? UPDATE_MOMENTUM : UPDATE;
-    for (size_t panel = 0; panel < rows; panel += TET_PANEL) {
-        const size_t width = tet_panel_width(p->rows, panel);
-        for (size_t c = 0, m; c < columns; c += m) {
-            m = tile_rows(columns - c);
-            for (size_t at = 0, w; at < width; at += w) {
-                w = tile_columns(width - at);
-                const size_t i = panel * columns + c * width + at;
-                struct tile t = {.a = d->x + c,
-                                 .a_row = 1,
-                                 .a_k = d->ldx,
-                                 .segments = 1,
-                                 .depth = d->n,
-                                 .b = d->a + panel + at,
-                                 .b_k = d->lda,
-                                 .c = p->w + i,
-                                 .c_row = width,
-                                 .v = p->v != NULL ? p->v + i : NULL,
-                                 .lr = d->lr,
-                                 .decay = d->decay,
-                                 .momentum = d->momentum};
-                tiles[epilogue][m][w / VL](&t);
-            }
+    const struct stretch s = stretch_of(d->rank, tet_panels(p->rows), columns);
+    for (size_t k = s.first; k < s.last; k++) {
+        const size_t panel = k / s.tiles * TET_PANEL, width = tet_panel_width(p->rows, panel);
+        const size_t c = tile_begin(k % s.tiles, s.rows),
+                     m = tile_begin(k % s.tiles + 1, s.rows) - c;
+        for (size_t at = 0, w; at < width; at += w) {
+            w = tile_columns(width - at);
+            const size_t i = panel * columns + c * width + at;
+            struct tile t = {.a = d->x + c,
+                             .a_row = 1,
+                             .a_k = d->ldx,
+                             .segments = 1,
+                             .depth = d->n,
+                             .b = d->a + panel + at,
+                             .b_k = d->lda,
+                             .c = p->w + i,
+                             .c_row = width,
+                             .v = p->v != NULL ? p->v + i : NULL,
+                             .lr = d->lr,
+                             .decay = d->decay,
+                             .momentum = d->momentum};
+            tiles[epilogue][m][w / VL](&t);
         }
     }
 }
 
-static void backward(const struct tet_packed *p, size_t n, const float *st, size_t ldst, float *yt,
-                     size_t ldyt)
+static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+                     const float *st, size_t ldst, float *yt, size_t ldyt)
 {
     const size_t full = p->rows / TET_PANEL, columns = p->columns;
     const size_t rest = p->rows - full * TET_PANEL; // rows in the last, narrower panel
+    const struct stretch s = stretch_of(rank, 1, columns);
     for (size_t at = 0, w; at < tet_round(n); at += w) {
         w = tile_columns(tet_round(n) - at);
-        for (size_t c = 0, m; c < columns; c += m) {
-            m = tile_rows(columns - c);
+        for (size_t i = s.first; i < s.last; i++) {
+            const size_t c = tile_begin(i, columns), m = tile_begin(i + 1, columns) - c;
             struct tile t = {.a = p->w + c * TET_PANEL,
                              .a_row = TET_PANEL,
                              .a_k = 1,
@@ -274,8 +298,8 @@ static void panel_rows(const struct tet_packed *a, size_t r0, const float *b, si
 {
     const size_t width = tet_panel_width(a->rows, r0);
     const size_t rows = a->rows - r0 < TET_PANEL ? a->rows - r0 : TET_PANEL;
-    for (size_t r = 0, m; r < rows; r += m) {
-        m = tile_rows(rows - r);
+    for (size_t i = 0; i < tile_count(rows); i++) {
+        const size_t r = tile_begin(i, rows), m = tile_begin(i + 1, rows) - r;
         for (size_t at = 0, w; at < nc; at += w) {
             w = tile_columns(nc - at);
             struct tile t = {.a = a->w + r0 * a->columns + r,

@@ -31,7 +31,9 @@ static float finish(const struct tet_forward *f, float y, size_t i)
 
 static void forward(const struct tet_forward *f)
 {
-    for (size_t n = 0; n < f->n; n++)
+    size_t first, last;
+    tet_share(f->rank, f->n, 1, &first, &last);
+    for (size_t n = first; n < last; n++)
         for (size_t r = 0; r < tet_round(f->p->rows); r++) {
             float y = 0.0f;
             for (size_t c = 0; c < f->p->columns; c++)
@@ -42,10 +44,12 @@ static void forward(const struct tet_forward *f)
         }
 }
 
-static void backward(const struct tet_packed *p, size_t n, const float *st, size_t ldst, float *yt,
-                     size_t ldyt)
+static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+                     const float *st, size_t ldst, float *yt, size_t ldyt)
 {
-    for (size_t c = 0; c < p->columns; c++)
+    size_t first, last;
+    tet_share(rank, p->columns, 1, &first, &last);
+    for (size_t c = first; c < last; c++)
         for (size_t i = 0; i < tet_round(n); i++) {
             float y = 0.0f;
             for (size_t r = 0; r < p->rows; r++)
@@ -56,7 +60,9 @@ static void backward(const struct tet_packed *p, size_t n, const float *st, size
 
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
-    for (size_t r = 0; r < tet_round(p->rows); r++)
+    size_t first, last;
+    tet_share(d->rank, tet_round(p->rows), 1, &first, &last);
+    for (size_t r = first; r < last; r++)
         for (size_t c = 0; c < p->columns; c++) {
             const size_t i = tet_packed_at(p->rows, p->columns, r, c);
             float g = 0.0f;

@@ -11,23 +11,24 @@
  */
 #include "rules/rules.h"
 
-static void descend(struct tet_net *net)
+static void descend(struct tet_net *net, const struct tet_rank *rank)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_carry(net, &net->p[TET_B][l + 1], net->s[l + 1], net->s[l], net->plan.gate ? l : 0);
-        tet_net_carry(net, &net->p[TET_V][l], net->s[l], net->m[l], l);
+        tet_net_carry(net, rank, &net->p[TET_B][l + 1], net->s[l + 1], net->s[l],
+                      net->plan.gate ? l : 0);
+        tet_net_carry(net, rank, &net->p[TET_V][l], net->s[l], net->m[l], l);
         if (net->plan.group[TET_B].plastic)
-            tet_net_carry(net, &net->p[TET_U][l], net->x[l], net->u[l], 0);
+            tet_net_carry(net, rank, &net->p[TET_U][l], net->x[l], net->u[l], 0);
     }
 }
 
-static void change(struct tet_net *net)
+static void change(struct tet_net *net, const struct tet_rank *rank)
 {
-    tet_net_change_ascending(net);
+    tet_net_change_ascending(net, rank);
     for (uint32_t l = 1; l < net->L; l++) {
-        tet_net_change(net, TET_V, l, net->x[l], net->s[l]);
-        tet_net_change(net, TET_B, l + 1, net->u[l], net->s[l + 1]);
-        tet_net_change(net, TET_U, l, net->s[l], net->x[l]);
+        tet_net_change(net, rank, TET_V, l, net->x[l], net->s[l]);
+        tet_net_change(net, rank, TET_B, l + 1, net->u[l], net->s[l + 1]);
+        tet_net_change(net, rank, TET_U, l, net->s[l], net->x[l]);
     }
 }
 

@@ -20,7 +20,8 @@ enum {
     TET_MAX_HIDDEN = 64,     // hidden layers
     TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
     TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
-    TET_MAX_DROPS = 16       // epochs of a step schedule
+    TET_MAX_DROPS = 16,      // epochs of a step schedule
+    TET_MAX_THREADS = 64     // of one run
 };
 
 enum tet_rule_name { TET_RULE_BP, TET_RULE_FA, TET_RULE_KP, TET_RULE_SAL, TET_RULES };
@@ -75,6 +76,7 @@ struct tet_plan {
     enum tet_standardize standardize; // bytes that are not standardised count as v / 255
     uint32_t record_every;            // steps between telemetry records, 0: never
     bool record_alignment;
+    uint32_t threads; // that train together, 0 as 1; the result does not depend on it
 };
 
 /* What a plan needs to know of a dataset before it is loaded. */

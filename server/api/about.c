@@ -64,7 +64,8 @@ void api_health(void *context, const struct http_request *request, struct http_r
 {
     static const char text[] = "{\"status\":\"ok\"}\n";
     (void)context;
-    (void)request;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
     http_reply_static(reply, 200, "application/json; charset=utf-8", text, sizeof text - 1);
 }
 

@@ -252,12 +252,13 @@ static enum tet_err resolve_experiment(struct reading *r)
 static enum tet_err bad_definition(struct reading *r, json_t **details)
 {
     const json_t *first = json_array_get(r->faults.list, 0);
+    const char *pointer = json_string_value(json_object_get(first, "pointer"));
     size_t n = r->faults.n;
     *details = json_incref(r->faults.list);
     return tet_error_set(r->error, TET_BAD_DEFINITION,
-                         "the definition has %zu fault%s; the first: "
-                         "%s: allowed is %s",
-                         n, n == 1 ? "" : "s", json_string_value(json_object_get(first, "pointer")),
+                         "the definition has %zu fault%s; the first, at %s: allowed: %s", n,
+                         n == 1 ? "" : "s",
+                         pointer != NULL && *pointer != '\0' ? pointer : "its root",
                          json_string_value(json_object_get(first, "allowed")));
 }
 

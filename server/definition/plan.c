@@ -196,6 +196,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     plan->batch = read_count(&r, resolved, "training/batch");
     plan->seed = read_integer(&r, resolved, "training/seed", (uint64_t)1 << 53);
     plan->shuffle = read_bool(&r, resolved, "training/shuffle");
+    plan->threads = (uint32_t)read_integer(&r, resolved, "training/threads", TET_MAX_THREADS);
     if (find(resolved, "training/max_steps") != NULL)
         plan->max_steps = read_integer(&r, resolved, "training/max_steps", (uint64_t)1 << 53);
     plan->record_every = read_count(&r, resolved, "record/every");

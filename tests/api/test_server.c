@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Drives the real server through what is asked before and beside training: documents, health,
+ * datasets, submitting, listing. Every reply is held against openapi.json (contract.h). What comes
+ * out of training is test_results.c, bad input test_input.c.
+ */
+#include "api/contract.h"
+
+#include <zlib.h>
+
+#include "data/npz.h"
+#include "definition/definition.h"
+
+static struct daemon server;
+
+#define STROKES "\"dataset\":{\"name\":\"strokes\",\"train\":500,\"test\":100}"
+#define NETWORK "\"network\":{\"layers\":[{\"units\":8}]}"
+#define QUICK   "\"training\":{\"epochs\":1,\"batch\":50}"
+
+static int start(void **state)
+{
+    (void)state;
+    daemon_folder(&server);
+    daemon_start(&server, "2", NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    daemon_stop(&server);
+    daemon_remove(&server);
+    return 0;
+}
+
+/* ---- documents ---- */
+
+static void check_etag(const char *path)
+{
+    struct reply reply;
+    char tag[256], header[300], value[256];
+    ask_with(&server, "GET", path, NULL, NULL, &reply);
+    expect(&reply, 200);
+    assert_non_null(reply_header(&reply, "ETag", tag));
+    reply_free(&reply);
+    const char *const tries[] = {"%s", "W/%s", "\"other\", %s", "*"};
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(header, sizeof header, "If-None-Match: ");
+        const char *at = strstr(tries[i], "%s");
+        const int before = at != NULL ? (int)(at - tries[i]) : (int)strlen(tries[i]);
+        snprintf(header + 15, sizeof header - 15, "%.*s%s", before, tries[i],
+                 at != NULL ? tag : "");
+        ask_with(&server, "GET", path, NULL, (const char *const[]){header, NULL}, &reply);
+        expect(&reply, 304);
+        assert_string_equal(reply_header(&reply, "ETag", value), tag);
+        reply_free(&reply);
+    }
+    ask_with(&server, "GET", path, NULL, (const char *const[]){"If-None-Match: \"x\"", NULL},
+             &reply);
+    expect(&reply, 200);
+    reply_free(&reply);
+}
+
+static void test_documents(void **state)
+{
+    (void)state;
+    struct reply reply;
+    ask_with(&server, "GET", "/openapi.json", NULL, NULL, &reply);
+    expect(&reply, 200);
+    assert_string_equal(reply.body, embed_openapi);
+    reply_free(&reply);
+    ask_with(&server, "GET", "/v1/schema", NULL, NULL, &reply);
+    expect(&reply, 200);
+    assert_string_equal(reply.body, embed_experiment_schema);
+    reply_free(&reply);
+    check_etag("/openapi.json");
+    check_etag("/v1/rules");
+    check_etag("/v1/schema");
+}
+
+/* The routes and the document's paths are the same. */
+static void test_routes(void **state)
+{
+    (void)state;
+    json_t *index = get(&server, 200, "/"), *route, *item, *operation;
+    const json_t *paths = json_object_get(contract(), "paths"),
+                 *routes = json_object_get(index, "routes");
+    const char *path, *method;
+    size_t i, n = 0;
+    json_array_foreach(routes, i, route)
+    {
+        char lower[16] = "";
+        for (size_t k = 0; text(route, "method")[k] != '\0'; k++)
+            lower[k] = (char)tolower(text(route, "method")[k]);
+        const json_t *found = json_object_get(paths, text(route, "path"));
+        if (json_object_get(found, lower) == NULL)
+            fail_msg("openapi.json lacks %s %s", lower, text(route, "path"));
+    }
+    json_object_foreach((json_t *)(uintptr_t)paths, path, item)
+    {
+        json_object_foreach(item, method, operation)
+        {
+            n++;
+        }
+    }
+    assert_int_equal(json_array_size(routes), n);
+    assert_string_equal(text(index, "contract"), "/openapi.json");
+    json_decref(index);
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bp", "fa", "kp", "sal"};
+    json_t *rules = get(&server, 200, "/v1/rules"), *rule;
+    size_t i;
+    assert_int_equal(json_array_size(json_object_get(rules, "rules")), 4);
+    json_array_foreach(json_object_get(rules, "rules"), i, rule)
+    {
+        assert_string_equal(text(rule, "name"), names[i]);
+        const size_t groups = json_array_size(json_object_get(rule, "groups"));
+        assert_int_equal(groups, i == 0 ? 1 : i == 3 ? 4 : 2);
+        assert_true(strlen(text(rule, "equation")) > 0 && strlen(text(rule, "source")) > 0);
+    }
+    json_decref(rules);
+}
+
+static void test_health(void **state)
+{
+    (void)state;
+    json_decref(get(&server, 200, "/healthz"));
+    json_t *ready = get(&server, 200, "/readyz");
+    assert_string_equal(text(ready, "status"), "ready");
+    assert_int_equal(integer(ready, "workers"), 2);
+    json_decref(ready);
+}
+
+static void test_methods(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/",
+                                        "/healthz",
+                                        "/readyz",
+                                        "/openapi.json",
+                                        "/v1/schema",
+                                        "/v1/rules",
+                                        "/v1/datasets",
+                                        "/v1/datasets/strokes",
+                                        "/v1/experiments"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct reply head, whole;
+        char a[256], b[256];
+        ask_with(&server, "HEAD", paths[i], NULL, NULL, &head);
+        ask_with(&server, "GET", paths[i], NULL, NULL, &whole);
+        expect(&head, 200);
+        assert_int_equal(head.size, 0);
+        assert_string_equal(reply_header(&head, "Content-Type", a),
+                            reply_header(&whole, "Content-Type", b));
+        assert_string_equal(reply_header(&head, "Content-Length", a),
+                            reply_header(&whole, "Content-Length", b));
+        assert_int_equal(whole.size, (size_t)atol(b));
+        reply_free(&head);
+        reply_free(&whole);
+        request(&server, "OPTIONS", paths[i], NULL, 0, NULL, &head);
+        expect(&head, 204);
+        assert_non_null(strstr(reply_header(&head, "Allow", a), "GET, HEAD"));
+        reply_free(&head);
+        ask_with(&server, "DELETE", paths[i], NULL, NULL, &head);
+        expect(&head, 405);
+        assert_non_null(strstr(reply_header(&head, "Allow", a), "GET, HEAD"));
+        reply_free(&head);
+    }
+    json_decref(ask(&server, "GET", "/v1/experiments/1/cancel", NULL, 405));
+    json_decref(ask(&server, "POST", "/v1/runs/1", "{}", 405));
+}
+
+static void test_nothing_there(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1",
+                                        "/v2/runs",
+                                        "/favicon.ico",
+                                        "/v1/experiments/",
+                                        "/v1/experiments/x",
+                                        "/v1/experiments/0",
+                                        "/v1/experiments/-1",
+                                        "/v1/experiments/01",
+                                        "/v1/experiments/9223372036854775808",
+                                        "/v1/experiments/999999999",
+                                        "/v1/runs/999999999",
+                                        "/v1/runs/999999999/metrics",
+                                        "/v1/runs/999999999/weights",
+                                        "/v1/runs/999999999/weights.npz",
+                                        "/v1/runs/999999999/weights/W1.npy",
+                                        "/v1/datasets/nothing",
+                                        "/v1/datasets/..%2Fdata",
+                                        "/v1/runs/1/../1"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        json_t *error = get(&server, 404, "%s", paths[i]);
+        assert_string_equal(text(json_object_get(error, "error"), "code"), "not_found");
+        json_decref(error);
+    }
+    json_decref(ask(&server, "POST", "/v1/experiments/999999999/cancel", NULL, 404));
+    json_decref(ask(&server, "POST", "/v1/runs/999999999/cancel", NULL, 404));
+}
+
+/* ---- datasets ---- */
+
+static void big_endian(unsigned char *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (unsigned char)(value >> (24 - 8 * i));
+}
+
+/* n images of 2 x 2 and their labels 0, 1, 0, 1, ... */
+static void write_idx(const char *folder, unsigned n, bool gz)
+{
+    unsigned char images[16 + 400] = {0, 0, 8, 3}, labels[8 + 100] = {0, 0, 8, 1};
+    const unsigned char *const bytes[] = {images, labels};
+    const size_t sizes[] = {16 + 4 * n, 8 + n};
+    static const char *const names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"};
+    big_endian(images + 4, n);
+    big_endian(images + 8, 2);
+    big_endian(images + 12, 2);
+    big_endian(labels + 4, n);
+    for (unsigned i = 0; i < n; i++) {
+        labels[8 + i] = i % 2;
+        memset(images + 16 + 4 * i, i % 2 ? 200 : (int)i, 4);
+    }
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (int k = 0; k < 2; k++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s%s", folder, names[k], gz ? ".gz" : "");
+        gzFile file = gzopen(path, gz ? "wb" : "wbT");
+        assert_int_equal(gzwrite(file, bytes[k], (unsigned)sizes[k]), (int)sizes[k]);
+        assert_int_equal(gzclose(file), Z_OK);
+    }
+}
+
+static void write_npz(const char *path)
+{
+    float x[40];
+    float t[20];
+    for (int i = 0; i < 40; i++)
+        x[i] = (float)i / 40.0f;
+    for (int i = 0; i < 20; i++)
+        t[i] = x[2 * i] - x[2 * i + 1];
+    const struct npy arrays[] = {
+        {.name = "x", .type = NPY_F4, .rank = 2, .shape = {20, 2}, .n = 40, .data = x},
+        {.name = "t", .type = NPY_F4, .rank = 1, .shape = {20}, .n = 20, .data = t}};
+    assert_int_equal(npz_write(arrays, 2, path, NULL), TET_OK);
+}
+
+static const json_t *dataset_named(const json_t *list, const char *name)
+{
+    json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(list, "datasets"), i, one)
+    {
+        if (strcmp(text(one, "name"), name) == 0)
+            return one;
+    }
+    fail_msg("no dataset %s in the list", name);
+    return NULL;
+}
+
+static void test_datasets(void **state)
+{
+    (void)state;
+    char path[200];
+    snprintf(path, sizeof path, "%s/pairs", server.data);
+    write_idx(path, 20, false);
+    snprintf(path, sizeof path, "%s/pairs-gz", server.data);
+    write_idx(path, 20, true);
+    snprintf(path, sizeof path, "%s/curve.npz", server.data);
+    write_npz(path);
+    snprintf(path, sizeof path, "%s/broken.npz", server.data);
+    file_write(path, "not a zip", 9);
+    snprintf(path, sizeof path, "%s/notes.txt", server.data);
+    file_write(path, "x", 1);
+
+    json_t *list = get(&server, 200, "/v1/datasets");
+    assert_int_equal(json_array_size(json_object_get(list, "datasets")), 5);
+    const json_t *broken = dataset_named(list, "broken"), *strokes = dataset_named(list, "strokes"),
+                 *idx = dataset_named(list, "pairs"), *gz = dataset_named(list, "pairs-gz"),
+                 *npz = dataset_named(list, "curve");
+    assert_non_null(strstr(text(broken, "error"), "broken.npz"));
+    assert_string_equal(text(strokes, "kind"), "builtin");
+    assert_int_equal(integer(strokes, "inputs"), 784);
+    assert_int_equal(integer(strokes, "outputs"), 10);
+    assert_true(json_is_null(json_object_get(strokes, "sha256")));
+    assert_string_equal(text(idx, "kind"), "idx");
+    assert_int_equal(integer(idx, "inputs"), 4);
+    assert_int_equal(integer(idx, "outputs"), 2);
+    assert_int_equal(integer(idx, "rows"), 2);
+    assert_int_equal(integer(idx, "train"), 20);
+    assert_int_equal(integer(idx, "test"), 0);
+    assert_string_equal(text(idx, "sha256"), text(gz, "sha256")); // of the content
+    assert_string_equal(text(npz, "kind"), "npz");
+    assert_true(json_is_false(json_object_get(npz, "labels")));
+
+    json_t *one = get(&server, 200, "/v1/datasets/pairs");
+    assert_true(json_equal(one, idx));
+    json_decref(one);
+    json_t *error = get(&server, 422, "/v1/datasets/broken");
+    assert_string_equal(text(json_object_get(error, "error"), "code"), "bad_dataset");
+    json_decref(error);
+    json_decref(list);
+}
+
+/* Both kinds of file datasets can be trained on; the run keeps the sum of what it saw. */
+static void test_training_on_files(void **state)
+{
+    (void)state;
+    json_t *run = await_end(&server,
+                            submit(&server, "{\"dataset\":{\"name\":\"pairs-gz\"}," NETWORK
+                                            ",\"rule\":{\"name\":\"bp\"},"
+                                            "\"training\":{\"epochs\":2,\"batch\":10}}"),
+                            "succeeded");
+    json_t *dataset = get(&server, 200, "/v1/datasets/pairs-gz");
+    assert_string_equal(
+        text(json_object_get(json_object_get(run, "definition"), "dataset"), "sha256"),
+        text(dataset, "sha256"));
+    json_decref(dataset);
+    json_decref(run);
+    run = await_end(&server,
+                    submit(&server, "{\"dataset\":{\"name\":\"curve\",\"test\":4},\"network\":{"
+                                    "\"layers\":[],\"loss\":\"mse\"},\"rule\":{\"name\":\"bp\"},"
+                                    "\"training\":{\"epochs\":2,\"batch\":4}}"),
+                    "succeeded");
+    assert_true(json_is_number(json_object_get(json_object_get(run, "final"), "test/loss")));
+    json_decref(run);
+}
+
+/* ---- submitting ---- */
+
+/* Equal as JSON: 0 is 0.0. */
+static void assert_same(const json_t *a, const json_t *b)
+{
+    char *x = json_canonical(a), *y = json_canonical(b);
+    assert_string_equal(x, y);
+    free(x);
+    free(y);
+}
+
+static void test_submit(void **state)
+{
+    (void)state;
+    static const char definition[] = "{\"name\":\"First\",\"tags\":[\"a\",\"b\"]," STROKES
+                                     "," NETWORK ",\"rule\":{\"name\":\"sal\"}," QUICK "}";
+    struct reply reply;
+    char location[256], expected[64];
+    ask_with(&server, "POST", "/v1/experiments", definition, NULL, &reply);
+    expect(&reply, 201);
+    const json_t *resolved = json_object_get(reply.json, "definition");
+    snprintf(expected, sizeof expected, "/v1/experiments/%lld", integer(reply.json, "id"));
+    assert_string_equal(reply_header(&reply, "Location", location), expected);
+    assert_int_equal(integer(reply.json, "run_count"), 1);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "runs")), 1);
+    assert_true(json_is_false(json_object_get(reply.json, "replayed")));
+    assert_true(json_is_true(json_object_get(json_object_get(resolved, "rule"), "gate")));
+    assert_int_equal(integer(json_object_get(resolved, "training"), "seed"), 1);
+    assert_int_equal(integer(json_object_get(resolved, "record"), "every"), 100);
+    const json_t *rates = json_object_get(json_object_get(resolved, "optimizer"), "groups");
+    assert_int_equal(json_object_size(rates), 4);
+
+    json_t *experiment = get(&server, 200, "%s", location);
+    assert_string_equal(text(experiment, "name"), "First");
+    assert_string_equal(text(experiment, "owner"), "local");
+    assert_string_equal(text(experiment, "hash"), text(reply.json, "hash"));
+    assert_same(json_object_get(experiment, "definition"), resolved);
+    const json_t *run = json_array_get(json_object_get(experiment, "runs"), 0);
+    assert_int_equal(integer(run, "id"), integer(reply.json, "first_run"));
+    json_decref(await_end(&server, integer(run, "id"), "succeeded"));
+    json_decref(experiment);
+
+    /* What came back can be submitted again, and is the same. */
+    char *again = json_dumps(resolved, JSON_INDENT(2));
+    json_t *second = ask(&server, "POST", "/v1/experiments", again, 201);
+    assert_string_equal(text(second, "hash"), text(reply.json, "hash"));
+    assert_int_not_equal(integer(second, "id"), integer(reply.json, "id"));
+    json_decref(second);
+    free(again);
+    reply_free(&reply);
+}
+
+static void test_idempotency(void **state)
+{
+    (void)state;
+    static const char first[] = "{" STROKES "," NETWORK ",\"rule\":{\"name\":\"bp\"}," QUICK "}",
+                      same[] = "{ " QUICK ", \"rule\": {\"name\": \"bp\"},\n" NETWORK "," STROKES
+                               ",\"name\":\"untitled\"}",
+                      other[] = "{" STROKES "," NETWORK ",\"rule\":{\"name\":\"fa\"}," QUICK "}";
+    static const char *const key[] = {"Idempotency-Key: paper-figure-3", NULL};
+    struct reply made, again, conflict;
+    char a[256], b[256];
+    ask_with(&server, "POST", "/v1/experiments", first, key, &made);
+    expect(&made, 201);
+    json_decref(await_end(&server, integer(made.json, "first_run"), "succeeded"));
+    for (int i = 0; i < 2; i++) {
+        ask_with(&server, "POST", "/v1/experiments", i == 0 ? first : same, key, &again);
+        expect(&again, 200);
+        assert_true(json_is_true(json_object_get(again.json, "replayed")));
+        assert_int_equal(integer(again.json, "id"), integer(made.json, "id"));
+        assert_true(
+            json_equal(json_object_get(again.json, "runs"), json_object_get(made.json, "runs")));
+        assert_string_equal(text(again.json, "state"), "succeeded");
+        assert_string_equal(reply_header(&again, "Location", a),
+                            reply_header(&made, "Location", b));
+        reply_free(&again);
+    }
+    ask_with(&server, "POST", "/v1/experiments", other, key, &conflict);
+    expect(&conflict, 409);
+    assert_string_equal(text(json_object_get(conflict.json, "error"), "code"), "conflict");
+    reply_free(&conflict);
+    reply_free(&made);
+    static const char *const bad[] = {"Idempotency-Key: two words", NULL};
+    ask_with(&server, "POST", "/v1/experiments", first, bad, &conflict);
+    expect(&conflict, 400);
+    reply_free(&conflict);
+}
+
+static void test_dry_run(void **state)
+{
+    (void)state;
+    json_t *before = get(&server, 200, "/v1/experiments?limit=1"), *after, *dry;
+    dry = ask(&server, "POST", "/v1/experiments?dry_run=1",
+              "{" STROKES "," NETWORK ",\"rule\":{\"name\":\"bp\"}," QUICK
+              ",\"sweep\":{\"training.seed\":[1,2,3]}}",
+              200);
+    assert_int_equal(integer(dry, "run_count"), 3);
+    assert_int_equal(integer(dry, "steps"), 30);
+    assert_true(integer(dry, "memory_bytes") > 600 * 784);
+    json_decref(dry);
+    after = get(&server, 200, "/v1/experiments?limit=1");
+    assert_true(json_equal(json_object_get(before, "next"), json_object_get(after, "next")));
+    json_decref(before);
+    json_decref(after);
+    json_decref(ask(&server, "POST", "/v1/experiments?dry_run=2", "{}", 400));
+    json_decref(ask(&server, "POST", "/v1/experiments?dry_run=1", "{}", 422));
+}
+
+static void test_sweep(void **state)
+{
+    (void)state;
+    json_t *made = ask(&server, "POST", "/v1/experiments",
+                       "{" STROKES "," NETWORK ",\"rule\":{\"name\":\"bp\"}," QUICK
+                       ",\"sweep\":{\"training.seed\":[5,6,7],\"rule.name\":[\"sal\",\"kp\"]}}",
+                       201);
+    const json_int_t id = integer(made, "id"), first = integer(made, "first_run");
+    assert_int_equal(integer(made, "run_count"), 6);
+    json_decref(made);
+    for (json_int_t i = 0; i < 6; i++)
+        json_decref(await_end(&server, first + i, "succeeded"));
+    json_t *experiment = get(&server, 200, "/v1/experiments/%lld", id), *run;
+    size_t i;
+    assert_string_equal(text(experiment, "state"), "succeeded");
+    assert_int_equal(integer(json_object_get(experiment, "counts"), "succeeded"), 6);
+    assert_int_equal(json_array_size(json_object_get(experiment, "runs")), 6);
+    json_array_foreach(json_object_get(experiment, "runs"), i, run)
+    {
+        const json_t *set = json_object_get(run, "parameters");
+        assert_int_equal(integer(run, "id"), first + (json_int_t)i);
+        assert_int_equal(json_object_size(set), 2);
+        assert_string_equal(text(set, "rule.name"), i < 3 ? "sal" : "kp");
+        assert_int_equal(integer(set, "training.seed"), 5 + (json_int_t)i % 3);
+    }
+    json_decref(experiment);
+}
+
+/* ---- listing ---- */
+
+/* All pages of a filter; the number of experiments, which come newest first and each once. */
+static size_t count_pages(const char *filter, unsigned limit)
+{
+    char path[300];
+    json_int_t last = INT64_MAX;
+    size_t n = 0, i;
+    json_t *one;
+    snprintf(path, sizeof path, "/v1/experiments?limit=%u%s", limit, filter);
+    for (;;) {
+        json_t *page = get(&server, 200, "%s", path);
+        const json_t *list = json_object_get(page, "experiments");
+        const char *next = json_string_value(json_object_get(page, "next"));
+        assert_true(json_array_size(list) <= limit);
+        assert_true(next == NULL || json_array_size(list) == limit);
+        json_array_foreach(list, i, one)
+        {
+            assert_true(integer(one, "id") < last);
+            last = integer(one, "id");
+            n++;
+        }
+        if (next != NULL)
+            snprintf(path, sizeof path, "/v1/experiments?limit=%u%s&cursor=%s", limit, filter,
+                     next);
+        json_decref(page);
+        if (next == NULL)
+            return n;
+    }
+}
+
+static void test_list(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Listed one", "listed TWO", "50% more_listed", "hidden",
+                                        "listed three"};
+    const size_t before = count_pages("", 500);
+    for (size_t i = 0; i < 5; i++) {
+        char definition[600];
+        snprintf(definition, sizeof definition,
+                 "{\"name\":\"%s\",\"tags\":[\"list\"%s]," STROKES "," NETWORK
+                 ",\"rule\":{\"name\":\"bp\"}," QUICK "}",
+                 names[i], i % 2 ? ",\"odd\"" : "");
+        json_decref(await_end(&server, submit(&server, definition), "succeeded"));
+    }
+    assert_int_equal(count_pages("", 500), before + 5);
+    assert_int_equal(count_pages("", 2), before + 5);
+    assert_int_equal(count_pages("&tag=list", 1), 5);
+    assert_int_equal(count_pages("&tag=list", 5), 5);
+    assert_int_equal(count_pages("&tag=odd", 50), 2);
+    assert_int_equal(count_pages("&tag=lis", 50), 0);
+    assert_int_equal(count_pages("&q=LISTED", 2), 4);
+    assert_int_equal(count_pages("&q=%25", 50), 1); // not a wildcard
+    assert_int_equal(count_pages("&q=_", 50), 1);
+    assert_int_equal(count_pages("&owner=local", 50), before + 5);
+    assert_int_equal(count_pages("&owner=nobody", 50), 0);
+    assert_int_equal(count_pages("&state=succeeded&tag=list&q=listed", 3), 4);
+    assert_int_equal(count_pages("&state=failed", 50), 0);
+    assert_int_equal(count_pages("&state=running&tag=list", 50), 0);
+    static const char *const bad[] = {"?limit=0",   "?limit=501",      "?limit=x",
+                                      "?cursor=0",  "?cursor=-1",      "?state=done",
+                                      "?tags=list", "?limit=1&limit=2"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        json_decref(get(&server, 400, "/v1/experiments%s", bad[i]));
+    json_t *error = get(&server, 400, "/v1/experiments?stat=running");
+    const json_t *detail =
+        json_array_get(json_object_get(json_object_get(error, "error"), "details"), 0);
+    assert_string_equal(text(detail, "parameter"), "stat");
+    assert_string_equal(text(detail, "hint"), "state");
+    json_decref(error);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_documents), cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_rules),     cmocka_unit_test(test_health),
+        cmocka_unit_test(test_methods),   cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_datasets),  cmocka_unit_test(test_training_on_files),
+        cmocka_unit_test(test_submit),    cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_dry_run),   cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_list),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}

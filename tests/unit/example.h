@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the trainer's tests train on: datasets of random values, and plans. */
+#ifndef TESTS_EXAMPLE_H
+#define TESTS_EXAMPLE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <tetrad/trainer.h>
+
+#include "random.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+/* ---- datasets ---- */
+
+enum { CAPACITY = 1 << 16 };
+
+struct data {
+    struct tet_dataset set;
+    float x[CAPACITY], test_x[CAPACITY];
+    float t[CAPACITY], test_t[CAPACITY];
+    uint8_t bytes[CAPACITY];
+    int32_t labels[1024], test_labels[1024];
+};
+
+static inline void fill_part(float *x, float *t, int32_t *labels, uint32_t n, uint32_t inputs,
+                             uint32_t outputs)
+{
+    for (size_t i = 0; i < (size_t)n * inputs; i++)
+        x[i] = uniform() * 1.7f;
+    for (size_t i = 0; i < (size_t)n * outputs; i++)
+        t[i] = uniform();
+    for (size_t i = 0; i < n; i++)
+        labels[i] = (int32_t)(draw() % outputs);
+}
+
+/* Random float examples; with labels or targets. */
+static inline void make_data(struct data *d, uint64_t from, uint32_t n, uint32_t n_test,
+                             uint32_t inputs, uint32_t outputs, bool labelled)
+{
+    draws = from << 32;
+    const uint32_t most = n > n_test ? n : n_test;
+    assert_true(most * inputs <= CAPACITY && most * outputs <= CAPACITY && most <= 1024);
+    fill_part(d->x, d->t, d->labels, n, inputs, outputs);
+    fill_part(d->test_x, d->test_t, d->test_labels, n_test, inputs, outputs);
+    d->set = (struct tet_dataset){
+        .shape = {inputs, outputs},
+        .channels = 1,
+        .rows = 1,
+        .columns = inputs,
+        .train = {n, NULL, d->x, labelled ? d->labels : NULL, labelled ? NULL : d->t},
+    };
+    if (n_test > 0)
+        d->set.test = (struct tet_examples){
+            n_test, NULL, d->test_x, labelled ? d->test_labels : NULL, labelled ? NULL : d->test_t};
+}
+
+/* ---- plans ---- */
+
+static inline void add_layer(struct tet_plan *p, uint32_t units, uint32_t descending,
+                             enum tet_activation activation)
+{
+    p->hidden[p->n_hidden++] = (struct tet_layer_plan){units, descending, activation};
+}
+
+/* No hidden layer yet; trains on all of n_train in the dataset's order. */
+static inline struct tet_plan make_plan(enum tet_rule_name rule, enum tet_loss loss,
+                                        uint32_t n_train, uint32_t batch, float lr)
+{
+    struct tet_plan p = {.loss = loss,
+                         .rule = rule,
+                         .gate = true,
+                         .schedule = {.factor = 1.0f},
+                         .epochs = 1,
+                         .batch = batch,
+                         .seed = 7,
+                         .n_train = n_train};
+    for (int g = 0; g < TET_GROUPS; g++)
+        p.group[g] = (struct tet_group_plan){
+            .lr = lr, .scale = g == TET_V || g == TET_U ? 0.5f : 1.0f, .plastic = true};
+    return p;
+}
+
+/* 23 examples in batches of 6: the last has 5; 6 epochs of 4 steps. */
+static inline struct tet_plan small_plan(enum tet_rule_name rule, enum tet_loss loss,
+                                         enum tet_activation activation, float momentum)
+{
+    struct tet_plan p = make_plan(rule, loss, 23, 6, 0.05f);
+    add_layer(&p, 9, 9, activation);
+    add_layer(&p, 7, 7, activation);
+    p.epochs = 6;
+    p.schedule = (struct tet_schedule_plan){TET_SCHEDULE_STEP, 2, {2, 4}, 0.5f};
+    p.momentum = momentum;
+    p.n_validation = 8;
+    p.n_test = 9;
+    p.record_every = 1;
+    p.record_alignment = true;
+    for (int g = 0; g < TET_GROUPS; g++) {
+        p.group[g].decay = 0.01f + 0.02f * (float)g;
+        p.group[g].lr = (loss == TET_MSE ? 0.4f : 1.0f) * (0.05f - 0.01f * (float)g);
+    }
+    return p;
+}
+
+/* 61 examples in batches of 13: the last has 9; 3 variants. */
+static inline struct tet_plan odd_plan(enum tet_rule_name rule, int variant)
+{
+    struct tet_plan p = make_plan(rule, variant % 2 ? TET_MSE : TET_CROSS_ENTROPY, 61, 13, 0.03f);
+    const bool other = rule == TET_RULE_SAL && variant == 2;
+    add_layer(&p, 65, other ? 31 : 65, variant % 2 ? TET_TANH : TET_RELU);
+    add_layer(&p, 19, other ? 70 : 19, variant == 0 ? TET_RELU : TET_TANH);
+    p.gate = !other;
+    p.momentum = variant == 1 ? 0.0f : 0.7f;
+    p.shuffle = true;
+    p.standardize = (enum tet_standardize)variant;
+    p.n_validation = 9;
+    p.n_test = 30;
+    p.record_every = 2;
+    p.record_alignment = true;
+    for (int g = 0; g < TET_GROUPS; g++) {
+        p.group[g].decay = 0.01f;
+        p.group[g].init = (enum tet_init)(variant % 2);
+    }
+    return p;
+}
+
+#endif

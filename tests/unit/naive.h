@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * circuit.md once more: a naive network in double, written here from the equations, that follows a
+ * trainer step by step from the same initial weights. follow() compares the two.
+ */
+#ifndef TESTS_NAIVE_H
+#define TESTS_NAIVE_H
+
+#include "training.h"
+
+/* ---- the naive network ---- */
+
+enum { LAYERS = 9, WIDTH = 140, BATCH = 24 };
+
+/* Matrices (rows, columns) with row stride WIDTH. */
+typedef double matrix[WIDTH * WIDTH];
+typedef double activity[BATCH * WIDTH];
+
+static struct {
+    struct tet_plan plan;
+    uint32_t L, d[LAYERS], e[LAYERS];
+    matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS];
+    double b[LAYERS][WIDTH];
+    activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
+} net;
+
+static matrix left, right; // of telemetry
+
+static inline void size_of(int g, uint32_t l, uint32_t *rows, uint32_t *columns)
+{
+    *rows = g == TET_W || g == TET_V ? net.d[l] : g == TET_B ? net.e[l - 1] : net.e[l];
+    *columns = g == TET_W ? net.d[l - 1] : g == TET_U ? net.d[l] : net.e[l];
+}
+
+static inline bool has(int g, uint32_t l)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    return g == TET_W   ? l >= 1 && l <= net.L
+           : g == TET_B ? rule != TET_RULE_BP && l >= 2 && l <= net.L
+                        : rule == TET_RULE_SAL && l >= 1 && l < net.L;
+}
+
+/* Takes the trainer's weights over. */
+static inline void take_over(const struct tet_trainer *t, const struct tet_plan *plan,
+                             const struct data *data)
+{
+    memset(&net, 0, sizeof net);
+    net.plan = *plan;
+    net.L = plan->n_hidden + 1;
+    net.d[0] = data->set.shape.inputs;
+    for (uint32_t l = 1; l < net.L; l++) {
+        net.d[l] = plan->hidden[l - 1].units;
+        net.e[l] = plan->hidden[l - 1].descending_units;
+    }
+    net.d[net.L] = net.e[net.L] = data->set.shape.outputs;
+    uint32_t met = 0;
+    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+        struct tet_tensor tensor;
+        static float values[WIDTH * WIDTH];
+        tet_trainer_tensor(t, i, &tensor);
+        assert_true(tensor.n <= COUNT(values));
+        tet_trainer_get(t, i, values);
+        if (tensor.velocity) {
+            for (uint64_t k = 0; k < tensor.n; k++)
+                assert_true(values[k] == 0.0f);
+            continue;
+        }
+        const uint32_t l = (uint32_t)atoi(tensor.name + 1);
+        const char *kind = strchr("WBVUb", tensor.name[0]);
+        assert_non_null(kind);
+        const int g = (int)(kind - strchr("WBVUb", 'W'));
+        if (tensor.name[0] == 'b') {
+            assert_int_equal(tensor.rank, 1);
+            assert_int_equal(tensor.n, net.d[l]);
+            for (uint32_t k = 0; k < net.d[l]; k++)
+                net.b[l][k] = values[k];
+            continue;
+        }
+        uint32_t rows, columns;
+        size_of(g, l, &rows, &columns);
+        assert_true(has(g, l));
+        assert_int_equal(tensor.rank, 2);
+        assert_int_equal(tensor.shape[0], rows);
+        assert_int_equal(tensor.shape[1], columns);
+        for (uint32_t r = 0; r < rows; r++)
+            for (uint32_t c = 0; c < columns; c++)
+                net.p[g][l][r * WIDTH + c] = values[r * columns + c];
+        met++;
+    }
+    for (int g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 0; l <= net.L; l++)
+            met -= has(g, l);
+    assert_int_equal(met, 0);
+}
+
+/* y (n, rows) = x (n, columns) P^T, or with `transposed` y (n, columns) = x (n, rows) P */
+static inline void times(uint32_t n, const double *p, uint32_t rows, uint32_t columns,
+                         bool transposed, const double *x, double *y)
+{
+    const uint32_t outs = transposed ? columns : rows, ins = transposed ? rows : columns;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t o = 0; o < outs; o++) {
+            double sum = 0.0;
+            for (uint32_t k = 0; k < ins; k++)
+                sum += x[i * WIDTH + k] * (transposed ? p[k * WIDTH + o] : p[o * WIDTH + k]);
+            y[i * WIDTH + o] = sum;
+        }
+}
+
+static inline enum tet_activation phi(uint32_t l)
+{
+    return l < net.L ? net.plan.hidden[l - 1].activation : TET_IDENTITY;
+}
+
+static inline void ascend(uint32_t n)
+{
+    for (uint32_t l = 1; l <= net.L; l++) {
+        times(n, net.p[TET_W][l], net.d[l], net.d[l - 1], false, net.x[l - 1], net.z[l]);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t c = 0; c < net.d[l]; c++) {
+                const uint32_t at = i * WIDTH + c;
+                const double z = net.z[l][at] += net.b[l][c];
+                const double h = tanh(z);
+                net.x[l][at] = phi(l) == TET_RELU ? fmax(z, 0.0) : phi(l) == TET_TANH ? h : z;
+                net.g[l][at] = phi(l) == TET_RELU ? z > 0.0 : phi(l) == TET_TANH ? 1.0 - h * h : 1;
+            }
+    }
+}
+
+/* Sets s_L; sums the loss of n examples, first.. of a part; counts the right ones. */
+static inline double judge(uint32_t n, const struct tet_examples *part, uint32_t first,
+                           uint64_t *correct)
+{
+    const uint32_t L = net.L, d = net.d[L];
+    double loss = 0.0;
+    for (uint32_t i = 0; i < n; i++) {
+        const double *z = net.z[L] + i * WIDTH;
+        double *s = net.s[L] + i * WIDTH, sum = 0.0;
+        uint32_t best = 0;
+        for (uint32_t c = 1; c < d; c++)
+            best = z[c] > z[best] ? c : best;
+        for (uint32_t c = 0; c < d; c++)
+            sum += exp(z[c] - z[best]);
+        const uint32_t label = part->labels != NULL ? (uint32_t)part->labels[first + i] : d;
+        *correct += best == label;
+        for (uint32_t c = 0; c < d; c++) {
+            const double t =
+                part->labels != NULL ? c == label : (double)part->targets[(first + i) * d + c];
+            s[c] = t - (net.plan.loss == TET_MSE ? z[c] : exp(z[c] - z[best]) / sum);
+            if (net.plan.loss == TET_MSE)
+                loss += s[c] * s[c] / 2.0;
+            else if (c == label)
+                loss += log(sum) - (z[c] - z[best]);
+        }
+    }
+    return loss;
+}
+
+static inline void load(uint32_t n, const struct tet_examples *part, uint32_t first)
+{
+    assert_true(n <= BATCH);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t c = 0; c < net.d[0]; c++)
+            net.x[0][i * WIDTH + c] = part->floats[(size_t)(first + i) * net.d[0] + c];
+}
+
+static inline void multiply(uint32_t n, uint32_t d, const double *a, double *y) // y *= a
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t c = 0; c < d; c++)
+            y[i * WIDTH + c] *= a[i * WIDTH + c];
+}
+
+static inline void descend(uint32_t n)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    const size_t size = sizeof(activity);
+    memcpy(net.bp[net.L], net.s[net.L], size);
+    memcpy(net.m[net.L], net.s[net.L], size);
+    for (uint32_t l = net.L - 1; l >= 1; l--) {
+        const uint32_t d = net.d[l], e = net.e[l], above = net.d[l + 1];
+        times(n, net.p[TET_W][l + 1], above, d, true, net.bp[l + 1], net.bp[l]);
+        multiply(n, d, net.g[l], net.bp[l]);
+        if (rule == TET_RULE_BP) {
+            memcpy(net.s[l], net.bp[l], size);
+            memcpy(net.m[l], net.bp[l], size);
+            continue;
+        }
+        times(n, net.p[TET_B][l + 1], e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
+        if (net.plan.gate)
+            multiply(n, e, net.g[l], net.s[l]);
+        if (rule == TET_RULE_SAL) {
+            times(n, net.p[TET_V][l], d, e, false, net.s[l], net.m[l]);
+            multiply(n, d, net.g[l], net.m[l]);
+            times(n, net.p[TET_U][l], e, d, false, net.x[l], net.u[l]);
+        } else {
+            memcpy(net.m[l], net.s[l], size);
+            if (!net.plan.gate)
+                multiply(n, d, net.g[l], net.m[l]);
+        }
+    }
+}
+
+/* P of group g by the batch mean of a x^T, by its decay and momentum. */
+static inline void change_one(int g, uint32_t l, uint32_t n, double rate, const double *a,
+                              const double *x)
+{
+    const struct tet_group_plan *plan = &net.plan.group[g];
+    uint32_t rows, columns;
+    size_of(g, l, &rows, &columns);
+    for (uint32_t r = 0; r < rows && plan->plastic; r++)
+        for (uint32_t c = 0; c < columns; c++) {
+            double sum = 0.0;
+            for (uint32_t i = 0; i < n; i++)
+                sum += a[i * WIDTH + r] * x[i * WIDTH + c];
+            double *p = &net.p[g][l][r * WIDTH + c], *v = &net.v[g][l][r * WIDTH + c];
+            *v = (double)net.plan.momentum * *v + sum / n - (double)plan->decay * *p;
+            *p += (double)plan->lr * rate * *v;
+        }
+}
+
+static inline void change(uint32_t n, double rate)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    for (uint32_t l = 1; l <= net.L; l++) {
+        change_one(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
+        for (uint32_t r = 0; r < net.d[l] && net.plan.group[TET_W].plastic; r++)
+            for (uint32_t i = 0; i < n; i++)
+                net.b[l][r] +=
+                    (double)net.plan.group[TET_W].lr * rate * net.m[l][i * WIDTH + r] / n;
+        if (rule == TET_RULE_KP && l >= 2)
+            change_one(TET_B, l, n, rate, net.x[l - 1], net.m[l]);
+        if (rule == TET_RULE_SAL && l < net.L) {
+            change_one(TET_V, l, n, rate, net.x[l], net.s[l]);
+            change_one(TET_U, l, n, rate, net.s[l], net.x[l]);
+            change_one(TET_B, l + 1, n, rate, net.u[l], net.s[l + 1]);
+        }
+    }
+}
+
+static inline double cosine(const double *a, const double *b, uint32_t rows, uint32_t columns)
+{
+    double ab = 0.0, aa = 0.0, bb = 0.0;
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < columns; c++) {
+            const uint32_t i = r * WIDTH + c;
+            ab += a[i] * b[i];
+            aa += a[i] * a[i];
+            bb += b[i] * b[i];
+        }
+    return aa * bb == 0.0 ? 0.0 : ab / sqrt(aa * bb);
+}
+
+static inline double frobenius(int g, uint32_t l)
+{
+    uint32_t rows, columns;
+    double sum = 0.0;
+    size_of(g, l, &rows, &columns);
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < columns; c++)
+            sum += net.p[g][l][r * WIDTH + c] * net.p[g][l][r * WIDTH + c];
+    return sqrt(sum);
+}
+
+/* out (rows, columns) = a b, inner sum over k; each may be taken transposed. */
+static inline void product(uint32_t rows, uint32_t inner, uint32_t columns, const double *a,
+                           bool a_t, const double *b, bool b_t, double *out)
+{
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < columns; c++) {
+            double sum = 0.0;
+            for (uint32_t k = 0; k < inner; k++)
+                sum += (a_t ? a[k * WIDTH + r] : a[r * WIDTH + k]) *
+                       (b_t ? b[c * WIDTH + k] : b[k * WIDTH + c]);
+            out[r * WIDTH + c] = sum;
+        }
+}
+
+static inline double feedback_cosine(uint32_t l)
+{
+    const double *w = net.p[TET_W][l + 1], *b = net.p[TET_B][l + 1];
+    const uint32_t d = net.d[l], above = net.d[l + 1], e = net.e[l + 1];
+    if (net.plan.rule != TET_RULE_SAL) {
+        for (uint32_t r = 0; r < d; r++)
+            for (uint32_t c = 0; c < above; c++)
+                right[r * WIDTH + c] = w[c * WIDTH + r];
+        return cosine(b, right, d, above);
+    }
+    static matrix one; // V_L
+    for (uint32_t i = 0; i < above; i++)
+        one[i * WIDTH + i] = 1.0;
+    product(d, net.e[l], e, net.p[TET_V][l], false, b, false, left);
+    product(d, above, e, w, true, l + 1 < net.L ? net.p[TET_V][l + 1] : one, false, right);
+    return cosine(left, right, d, e);
+}
+
+static inline double gram_cosine(int g, uint32_t l, int h, uint32_t m)
+{
+    uint32_t rows, columns, h_rows, h_columns;
+    size_of(g, l, &rows, &columns);
+    size_of(h, m, &h_rows, &h_columns);
+    assert_int_equal(rows, h_rows);
+    product(rows, columns, rows, net.p[g][l], false, net.p[g][l], true, left);
+    product(rows, h_columns, rows, net.p[h][m], false, net.p[h][m], true, right);
+    return cosine(left, right, rows, rows);
+}
+
+/* ---- comparing the two ---- */
+
+static inline void check_record(const struct log *log, uint64_t step, enum tet_series series,
+                                uint32_t l, double expected, double tolerance)
+{
+    char name[TET_SERIES_NAME];
+    double got = NAN;
+    tet_series_text(series, l, name);
+    if (!find(log, step, series, l, &got))
+        fail_msg("step %llu: no record %s", (unsigned long long)step, name);
+    close_to(name, step, l, got, expected, tolerance);
+}
+
+/* Returns how many records a step's telemetry has. */
+static inline size_t check_telemetry(const struct log *log, uint64_t step, uint32_t n)
+{
+    size_t count = 0;
+    for (uint32_t l = 1; l < net.L; l++) {
+        check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l,
+                     cosine(net.m[l], net.bp[l], n, net.d[l]), 1e-4);
+        count++;
+        if (has(TET_B, l + 1)) {
+            check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
+            count++;
+        }
+        if (has(TET_V, l)) {
+            check_record(log, step, TET_SERIES_ALIGNMENT_LATERAL, l,
+                         gram_cosine(TET_W, l, TET_V, l), 1e-4);
+            check_record(log, step, TET_SERIES_ALIGNMENT_LATERAL_DESCENDING, l,
+                         gram_cosine(TET_B, l + 1, TET_U, l), 1e-4);
+            count += 2;
+        }
+    }
+    for (int g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 1; l <= net.L; l++)
+            if (has(g, l)) {
+                const double norm = frobenius(g, l), ratio = norm / frobenius(TET_W, l);
+                check_record(log, step, (enum tet_series)(TET_SERIES_NORM_W + g), l, norm,
+                             1e-4 * norm);
+                if (g == TET_B)
+                    check_record(log, step, TET_SERIES_NORM_RATIO, l, ratio, 1e-4 * ratio);
+                count += g == TET_B ? 2 : 1;
+            }
+    return count;
+}
+
+/* Largest difference of any array to the naive one, as a share of the array's largest value. */
+static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
+                                 double allowed)
+{
+    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+        struct tet_tensor tensor;
+        static float values[WIDTH * WIDTH];
+        tet_trainer_tensor(t, i, &tensor);
+        tet_trainer_get(t, i, values);
+        const char *name = tensor.name + (tensor.velocity ? strlen("velocity/") : 0);
+        const uint32_t l = (uint32_t)atoi(name + 1);
+        const int g = (int)(strchr("WBVUb", name[0]) - strchr("WBVUb", 'W'));
+        const uint32_t columns = tensor.rank == 2 ? tensor.shape[1] : 1;
+        double largest = 0.0, apart = 0.0;
+        uint64_t worst = 0;
+        for (uint64_t k = 0; k < tensor.n; k++) {
+            const uint64_t at = k / columns * WIDTH + k % columns;
+            const double expected = tensor.rank == 1  ? net.b[l][k]
+                                    : tensor.velocity ? net.v[g][l][at]
+                                                      : net.p[g][l][at];
+            largest = fmax(largest, fabs(expected));
+            if (!(fabs(values[k] - expected) <= apart)) {
+                apart = fabs(values[k] - expected);
+                worst = k;
+            }
+        }
+        if (!(apart <= allowed * largest))
+            fail_msg("%s, step %llu: %s[%llu] is %.9g, apart by %.3g of %.3g", what,
+                     (unsigned long long)step, tensor.name, (unsigned long long)worst,
+                     (double)values[worst], apart, largest);
+    }
+}
+
+static inline void check_part(const struct log *log, uint64_t step, const struct tet_examples *part,
+                              uint32_t first, uint32_t n, enum tet_series series)
+{
+    double loss = 0.0, value;
+    uint64_t correct = 0;
+    if (n == 0) {
+        assert_false(find(log, step, series, 0, &value));
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        load(1, part, first + i);
+        ascend(1);
+        loss += judge(1, part, first + i, &correct);
+    }
+    check_record(log, step, series, 0, loss / n, 1e-4 * (1.0 + loss / n));
+    if (part->labels != NULL)
+        check_record(log, step, (enum tet_series)(series + 1), 0, (double)correct / n, 1e-9);
+    else
+        assert_false(find(log, step, (enum tet_series)(series + 1), 0, &value));
+}
+
+/* Follows a trainer with the naive network to its end, through everything that it reports. */
+static inline void follow(const char *what, const struct tet_plan *plan, const struct data *data)
+{
+    static struct log log;
+    struct tet_trainer *t = make(plan, data, &log);
+    take_over(t, plan, data);
+    const struct tet_examples *train = &data->set.train;
+    uint64_t step = 0;
+    size_t records = 0;
+    bool ended = false;
+    for (uint32_t epoch = 0; epoch < plan->epochs && !ended; epoch++) {
+        double sum = 0.0;
+        uint64_t correct = 0;
+        uint32_t n, first = 0;
+        for (; first < plan->n_train && !ended; first += n) {
+            n = plan->n_train - first < plan->batch ? plan->n_train - first : plan->batch;
+            load(n, train, first);
+            ascend(n);
+            const double loss = judge(n, train, first, &correct);
+            descend(n);
+            assert_int_equal(tet_trainer_step(t), TET_STEPPED);
+            step++;
+            sum += loss;
+            close_to(what, step, 0, tet_trainer_loss(t), loss / n, 1e-4 * (1.0 + loss / n));
+            if (plan->record_every > 0 && (step == 1 || step % plan->record_every == 0))
+                records += check_telemetry(&log, step, n);
+            assert_int_equal(log.n, records);
+            change(n, tet_plan_rate(plan, epoch));
+            check_weights(what, t, step, 1e-4);
+            ended = step == tet_plan_steps(plan);
+        }
+        const uint32_t seen = first < plan->n_train ? first : plan->n_train;
+        enum tet_event event;
+        while ((event = tet_trainer_step(t)) == TET_STEPPED)
+            ;
+        assert_int_equal(event, ended ? TET_FINISHED : TET_EPOCH);
+        check_record(&log, step, TET_SERIES_TRAIN_LOSS, 0, sum / seen, 1e-4 * (1.0 + sum / seen));
+        if (train->labels != NULL)
+            check_record(&log, step, TET_SERIES_TRAIN_ACCURACY, 0, (double)correct / seen, 1e-9);
+        check_part(&log, step, train, plan->n_train, plan->n_validation,
+                   TET_SERIES_VALIDATION_LOSS);
+        const struct tet_examples *test = data->set.test.n > 0 ? &data->set.test : train;
+        check_part(&log, step, test, test == train ? train->n - plan->n_test : 0, plan->n_test,
+                   TET_SERIES_TEST_LOSS);
+        records = log.n;
+    }
+    assert_int_equal(step, tet_plan_steps(plan));
+    assert_int_equal(tet_trainer_cursor(t).step, step);
+    assert_int_equal(tet_trainer_cursor(t).records, log.n);
+    assert_int_equal(tet_trainer_step(t), TET_FINISHED);
+    check_weights(what, t, step, 1e-4);
+    tet_trainer_destroy(t);
+}
+
+#endif
