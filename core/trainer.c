@@ -3,9 +3,10 @@
  * The trainer: one allocation that begins with struct tet_trainer and goes on with the arrays; a
  * state machine whose steps are mini-batches and, at an epoch's end, chunks of the evaluation.
  *
- *     cursor.batch < batches of the epoch                 train the next mini-batch
- *     cursor.batch = batches of the epoch (or max_steps)  evaluate validation and test parts chunk
- * by chunk, report, then epoch + 1, batch = 0 cursor.step = all steps and cursor.batch = 0 finished
+ *     cursor.batch < batches of the epoch             train the next mini-batch
+ *     cursor.batch = that, or all steps are done      evaluate validation and test, chunk by chunk;
+ *                                                     report; then epoch + 1, batch = 0
+ *     all steps are done and cursor.batch = 0         finished
  *
  * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
  * reports the same.

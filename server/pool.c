@@ -2,8 +2,7 @@
 /*
  * Workers: see pool.h.
  *
- *     claim -> session_run -> store_end -> claim ...          with nothing to claim: wait until
- * woken
+ *     claim -> session_run -> store_end -> claim ...     with nothing to claim: wait until woken
  *
  * A worker that finds the queue's head too large for the memory that is free waits for another to
  * end, so that a large run is not passed over for ever. `news` counts what may end a wait; a worker

@@ -7,10 +7,9 @@
  *           C  columns: the neurons that it comes from
  *
  * The contract that makes results independent of the machine (scalar.c states it as plain loops):
- *  - a matrix product accumulates each output over ascending k by fused multiply-add, starting from
- * +0;
+ *  - a matrix product accumulates each output over ascending k by fused multiply-add from +0 on;
  *  - a sum of many values runs over 16 lanes: value i goes to lane i mod 16, lanes add in ascending
- * i, then lane i takes in lane i+8, i+4, i+2, i+1;
+ *    i, then lane i takes in lane i+8, i+4, i+2, i+1;
  *  - exp, log and tanh are the polynomials of math.h in this folder;
  *  - everything else is one rounding per written operation (-ffp-contract=off).
  * Where the reference yields NaN the others do too; payloads are not promised.

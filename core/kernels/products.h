@@ -10,12 +10,12 @@
  * where a is broadcast from memory (any strides) and b is loaded as vectors. What is done with the
  * finished sums is the tile's epilogue. Weights are read where they live, in panels (kernels.h):
  *
- *     product    rows i of the tile    vectors along       a(i, k)        b(k, v)        epilogue
- *     forward    examples              rows of P           x[i][k]        panel of P     bias,
- * activation or gate; store drive      columns of P          rows of P           x[k][i] a[k][...]
- * decay, momentum, update in place backward   columns of P          examples            panel of P
- * st[k][...]     store gram       rows of A             rows of B           panel of A     panel of
- * B     store product    rows of A             columns of b        panel of A     b[k][...] store
+ *     product   tile's rows   vectors along  a(i, k)      b(k, v)      epilogue
+ *     forward   examples      rows of P      x[i][k]      panel of P   bias, activation, gate
+ *     drive     columns of P  rows of P      x[k][i]      a[k][...]    decay, momentum, update
+ *     backward  columns of P  examples       panel of P   st[k][...]   none
+ *     gram      rows of A     rows of B      panel of A   panel of B   none
+ *     product   rows of A     columns of b   panel of A   b[k][...]    none
  */
 #ifndef CORE_KERNELS_PRODUCTS_H
 #define CORE_KERNELS_PRODUCTS_H
