@@ -113,3 +113,47 @@ void text_free(struct text *text)
     free(text->data);
     *text = (struct text){0};
 }
+
+/* Insertions, deletions and replacements that turn a into b; both at most TEXT_NEAREST_LENGTH. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[TEXT_NEAREST_LENGTH + 1], n = strlen(b);
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t best = diagonal + (a[i] != b[j]);
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j + 1] + 1 < best)
+                best = row[j + 1] + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    return row[n];
+}
+
+struct text_nearest text_nearest(const char *name)
+{
+    const size_t n = strlen(name);
+    const bool hopeless = n == 0 || n > TEXT_NEAREST_LENGTH;
+    return (struct text_nearest){.name = name,
+                                 .least = hopeless ? 0
+                                          : n < 3  ? 2
+                                          : n < 6  ? 3
+                                                   : n / 2 + 1};
+}
+
+void text_consider(struct text_nearest *nearest, const char *candidate)
+{
+    if (candidate == NULL || nearest->least == 0 || strlen(candidate) > TEXT_NEAREST_LENGTH)
+        return;
+    const size_t edits = distance(nearest->name, candidate);
+    if (edits < nearest->least) {
+        nearest->least = edits;
+        nearest->best = candidate;
+    }
+}

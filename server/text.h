@@ -27,4 +27,14 @@ const char *text_get(const struct text *text); // "" where empty or failed
 char *text_take(struct text *text); // the caller frees; NULL where failed; text is then empty
 void text_free(struct text *text);
 
+/* The name nearest to a misspelt one, by edit distance (Levenshtein), among those considered; best is
+ * NULL where none is near. */
+struct text_nearest {
+    const char *name, *best;
+    size_t least; // edits that would be too many
+};
+enum { TEXT_NEAREST_LENGTH = 63 }; // longer names are near to none
+struct text_nearest text_nearest(const char *name);
+void text_consider(struct text_nearest *nearest, const char *candidate); // NULL is fine
+
 #endif

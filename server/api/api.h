@@ -49,4 +49,8 @@ json_t *api_number(double value);
 /* api_parse: a stored JSON text; null where it cannot be read. */
 json_t *api_parse(const char *text);
 
+/* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or "experiment". */
+void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
+                const char *kind, int64_t experiment, int64_t run);
+
 #endif

@@ -314,21 +314,5 @@ out:
 void api_cancel_experiment(void *context, const struct http_request *request,
                            struct http_reply *reply)
 {
-    struct api *api = context;
-    struct store_cancelled counts;
-    struct tet_error error = {0};
-    int64_t *ids = NULL;
-    const int64_t id = http_id(request, 0);
-    if (!http_query_only(request, reply, (const char *const[]){NULL}))
-        return;
-    if (store_cancel(api->store, id, 0, &counts, &ids, &error) != TET_OK) {
-        http_reply_error(reply, &error, NULL);
-        return;
-    }
-    pool_cancel(api->pool, ids, counts.running);
-    free(ids);
-    http_reply_json(reply, 200,
-                    json_pack("{s:I, s:I, s:I, s:I}", "experiment", (json_int_t)id, "queued",
-                              (json_int_t)counts.queued, "running", (json_int_t)counts.running,
-                              "finished", (json_int_t)counts.finished));
+    api_cancel(context, request, reply, "experiment", http_id(request, 0), 0);
 }

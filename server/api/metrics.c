@@ -27,7 +27,7 @@ static bool exists(void *context, const struct store_run *run)
 }
 
 /* ?name=a,b&name=c as a list of pointers into *copy; both freed by the caller. */
-static const char **read_names(const struct http_request *request, char **copy)
+static const char **read_names(const struct http_request *request, char **copy, size_t *count)
 {
     size_t n = 0, length = 1;
     const char *value;
@@ -44,9 +44,10 @@ static const char **read_names(const struct http_request *request, char **copy)
         strcat(*copy, ",");
     }
     char *rest = *copy, *name;
-    while (n < NAMES_MAX && (name = strsep(&rest, ",")) != NULL)
-        if (*name != '\0')
-            names[n++] = name;
+    while ((name = strsep(&rest, ",")) != NULL)
+        if (*name != '\0' && n++ < NAMES_MAX)
+            names[n - 1] = name;
+    *count = n;
     return names;
 }
 
@@ -62,9 +63,13 @@ void api_metrics(void *context, const struct http_request *request, struct http_
         return;
     const int64_t run = http_id(request, 0);
     json_t *series = json_object();
-    const char **names = read_names(request, &copy);
+    size_t count = 0;
+    const char **names = read_names(request, &copy, &count);
     enum tet_err err =
         names != NULL ? TET_OK : tet_error_set(&error, TET_NO_MEMORY, "out of memory");
+    if (count > NAMES_MAX)
+        err = tet_error_set(&error, TET_BAD_REQUEST, "name: found %zu series, allowed at most %d",
+                            count, NAMES_MAX);
     if (err == TET_OK)
         err = store_run_read(api->store, run, exists, NULL, &error);
     if (err == TET_OK)

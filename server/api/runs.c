@@ -128,23 +128,28 @@ void api_run(void *context, const struct http_request *request, struct http_repl
         http_reply_error(reply, &error, NULL);
 }
 
-void api_cancel_run(void *context, const struct http_request *request, struct http_reply *reply)
+void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
+                const char *kind, int64_t experiment, int64_t run)
 {
-    struct api *api = context;
     struct store_cancelled counts;
     struct tet_error error = {0};
     int64_t *ids = NULL;
-    const int64_t id = http_id(request, 0);
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    if (store_cancel(api->store, 0, id, &counts, &ids, &error) != TET_OK) {
+    if (store_cancel(api->store, experiment, run, &counts, &ids, &error) != TET_OK) {
         http_reply_error(reply, &error, NULL);
         return;
     }
     pool_cancel(api->pool, ids, counts.running);
     free(ids);
     http_reply_json(reply, 200,
-                    json_pack("{s:I, s:I, s:I, s:I}", "run", (json_int_t)id, "queued",
+                    json_pack("{s:I, s:I, s:I, s:I}", kind,
+                              (json_int_t)(run != 0 ? run : experiment), "queued",
                               (json_int_t)counts.queued, "running", (json_int_t)counts.running,
                               "finished", (json_int_t)counts.finished));
+}
+
+void api_cancel_run(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    api_cancel(context, request, reply, "run", 0, http_id(request, 0));
 }

@@ -13,7 +13,6 @@
 enum {
     SHOWN_STRING = 80, // bytes of a string that a fault quotes
     SHOWN_VALUE = 120, // bytes of an array or object, as compact JSON
-    HINT_NAME = 40     // longer names get no hint
 };
 
 bool faults_init(struct faults *faults)
@@ -116,54 +115,19 @@ void faults_excuse(struct faults *faults, const char *pointer)
         faults->no_memory = true;
 }
 
-/* Edits between two names: insertions, deletions, replacements (Levenshtein). */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[HINT_NAME + 1], n = strlen(b);
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j + 1] + 1 < best)
-                best = row[j + 1] + 1;
-            diagonal = row[j + 1];
-            row[j + 1] = best;
-        }
-    }
-    return row[n];
-}
-
-static void consider(const char *name, const char *candidate, const char **best, size_t *least)
-{
-    if (candidate == NULL || strlen(candidate) > HINT_NAME)
-        return;
-    size_t edits = distance(name, candidate);
-    if (edits < *least) {
-        *least = edits;
-        *best = candidate;
-    }
-}
-
 const char *faults_nearest(const char *name, const json_t *names)
 {
-    const char *best = NULL, *key;
-    size_t n = strlen(name), i;
+    struct text_nearest nearest = text_nearest(name);
+    const char *key;
+    size_t i;
     json_t *value;
-    if (n == 0 || n > HINT_NAME)
-        return NULL;
-    size_t least = n < 3 ? 2 : n < 6 ? 3 : n / 2 + 1; // one more than the edits that still are near
     json_array_foreach(names, i, value)
     {
-        consider(name, json_string_value(value), &best, &least);
+        text_consider(&nearest, json_string_value(value));
     }
     json_object_foreach((json_t *)names, key, value)
     {
-        consider(name, key, &best, &least);
+        text_consider(&nearest, key);
     }
-    return best;
+    return nearest.best;
 }

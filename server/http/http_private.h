@@ -111,7 +111,6 @@ bool http_text_decode(char *text,
                                   // or then not UTF-8, or with control characters
 void http_text_shorten(char *out, size_t size,
                        const char *text); // whole characters, "..." where cut
-const char *http_text_nearest(const char *text, const char *const *known); // NULL: none is near
 bool http_text_uint(const char *text, uint64_t *value); // decimal digits alone, no overflow
 
 /* ---- route.c ---- */

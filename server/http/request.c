@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 enum { FOUND = 80 }; // bytes of input repeated in a message
 
 struct http_request *request_new(struct http_server *server, struct MHD_Connection *connection,
@@ -217,8 +219,11 @@ bool http_query_only(const struct http_request *request, struct http_reply *repl
             known++;
         if (keys[known] != NULL)
             continue;
+        struct text_nearest nearest = text_nearest(pair->key);
+        for (size_t i = 0; keys[i] != NULL; i++)
+            text_consider(&nearest, keys[i]);
         list_keys(allowed, sizeof allowed, keys);
-        refuse_query(reply, pair->key, pair->value, allowed, http_text_nearest(pair->key, keys));
+        refuse_query(reply, pair->key, pair->value, allowed, nearest.best);
         return false;
     }
     return true;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Small text functions of the HTTP files: decoding, shortening, nearest name, numbers. Pure. */
+/* Small text functions of the HTTP files: decoding, shortening, numbers. Pure. */
 #include "http/http_private.h"
 
 #include <string.h>
-
-enum { NEAREST_LENGTH = 63 };
 
 static int hex_digit(char c)
 {
@@ -81,46 +79,6 @@ void http_text_shorten(char *out, size_t size, const char *text)
         n--;
     memcpy(out, text, n);
     memcpy(out + n, "...", 4);
-}
-
-/* Levenshtein's distance of two texts that are at most NEAREST_LENGTH long. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NEAREST_LENGTH + 1], n = strlen(b);
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j + 1] + 1 < best)
-                best = row[j + 1] + 1;
-            row[j + 1] = best;
-        }
-    }
-    return row[n];
-}
-
-const char *http_text_nearest(const char *text, const char *const *known)
-{
-    const char *nearest = NULL;
-    size_t length = strlen(text), best = length < 4 ? 2 : 3; // fewer changes than this
-    if (length > NEAREST_LENGTH)
-        return NULL;
-    for (; *known != NULL; known++) {
-        if (strlen(*known) > NEAREST_LENGTH)
-            continue;
-        size_t d = distance(text, *known);
-        if (d < best) {
-            best = d;
-            nearest = *known;
-        }
-    }
-    return nearest;
 }
 
 bool http_text_uint(const char *text, uint64_t *value)
