@@ -49,7 +49,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_database_file test_http test_records test_recovery test_store test_team
+CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))
@@ -66,7 +66,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test demo demo-stop check check-fast tests install uninstall clean science
+.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -77,6 +77,8 @@ help:
 #: make demo       start a server, submit SAL against backpropagation, show the result
 #: make demo-stop  stop that server
 #: make check      install what the tests need, build, run every test
+#: make bench      measure the core against the limit of the machine, PyTorch and OpenBLAS (ten minutes; keep it quiet)
+#: make bench-quick  the same coarsely, in under two minutes
 #: make science    the MNIST table of README (needs the dataset: TETRAD_DATA)
 #: make install    into DESTDIR and PREFIX (default /usr/local)
 #: make clean      remove build/
@@ -138,15 +140,45 @@ check: deps-test
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)
 
+# ---- measuring ---------------------------------------------------------------------------------
+
+BENCH = $(BUILD)/tests/bench
+BENCH_HEADERS = $(wildcard tests/bench/*.h include/tetrad/*.h)
+
+$(BENCH)/core: tests/bench/core.c $(BENCH_HEADERS) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $< $(LIBRARY) $(LDFLAGS) -lm -o $@
+
+# The peer gets what its compiler can do.
+$(BENCH)/blas: tests/bench/blas.c $(BENCH_HEADERS) $(FLAGS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -O3 -march=native -ffp-contract=fast $(shell pkg-config --cflags openblas) $< \
+		$(LDFLAGS) $(shell pkg-config --libs openblas) -lm -o $@
+
+bench-programs: $(BENCH)/core $(if $(shell pkg-config --exists openblas && echo yes),$(BENCH)/blas)
+
+bench bench-quick: deps
+	$(Q)[ -z "$(SANITIZER)" ] || { echo 'make $@: measures what is released: not with SANITIZER' >&2; exit 2; }
+	$(Q)deploy/deps bench || echo 'make $@: goes on with the peers that are there' >&2
+	+$(Q)$(SUBMAKE) bench-programs
+	$(Q)CC='$(CC)' /usr/bin/python3 tests/bench/bench.py --build $(BUILD) $(if $(filter bench-quick,$@),--quick)
+
 install: $(PROGRAM) $(LIBRARY)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tetrad/examples
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+		$(DESTDIR)$(PREFIX)/share/tetrad/examples
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/tetrad
-	install -m 644 schema/examples/*.json $(DESTDIR)$(PREFIX)/share/tetrad/examples/
+	install -m 644 include/tetrad/*.h $(DESTDIR)$(PREFIX)/include/tetrad/
+	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' deploy/tetrad.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
+	install -m 644 schema/examples/*.json tests/unit/library/train_strokes.c $(DESTDIR)$(PREFIX)/share/tetrad/examples/
 	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad
-	rm -rf $(DESTDIR)$(PREFIX)/share/tetrad
+	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad $(DESTDIR)$(PREFIX)/lib/libtetrad.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
+	rm -rf $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/share/tetrad
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)

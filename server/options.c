@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 static const struct spec {
     const char *flag, *environment;
@@ -111,7 +113,7 @@ static enum tet_err read_file(struct options *o, const char *path, bool optional
     if (file == NULL)
         return optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR)
                    ? TET_OK
-                   : tet_error_set(error, TET_IO, "configuration file %s: %s", path,
+                   : tet_error_set(error, TET_BAD_REQUEST, "configuration file %s: %s", path,
                                    strerror(errno));
     char *line = NULL;
     size_t size = 0;
@@ -119,7 +121,7 @@ static enum tet_err read_file(struct options *o, const char *path, bool optional
     for (int number = 1; err == TET_OK && getline(&line, &size, file) >= 0; number++)
         err = read_line(o, path, number, line, error);
     if (err == TET_OK && ferror(file))
-        err = tet_error_set(error, TET_IO, "configuration file %s: %s", path, strerror(errno));
+        err = tet_error_set(error, TET_BAD_REQUEST, "configuration file %s: %s", path, strerror(errno));
     free(line);
     fclose(file);
     return err;
@@ -137,6 +139,32 @@ static enum tet_err read_configuration(struct options *o, struct tet_error *erro
     return read_file(o, path, true, error);
 }
 
+/* Words for on and off, as the environment and the configuration file may say them: 1, 0, -1 for neither. */
+static int truth(const char *text)
+{
+    static const char *const words[] = {"1", "0", "true", "false", "yes", "no", "on", "off"};
+    for (int i = 0; i < 8; i++)
+        if (strcasecmp(text, words[i]) == 0)
+            return i % 2 == 0;
+    return -1;
+}
+
+static enum tet_err check_switches(const struct options *o, struct tet_error *error)
+{
+    for (int i = 0; i < OPTIONS_COUNT; i++)
+        if (specs[i].value == NULL && o->value[i] != NULL && truth(o->value[i]) < 0)
+            return tet_error_set(
+                error, TET_BAD_REQUEST,
+                "%s, %s: found \"%.40s\", allowed 1 or 0, true or false, yes or no", specs[i].flag,
+                specs[i].environment, o->value[i]);
+    return TET_OK;
+}
+
+bool options_switch(const struct options *o, enum option option)
+{
+    return o->value[option] != NULL && truth(o->value[option]) == 1;
+}
+
 enum tet_err options_read(struct options *o, enum command command, int argc, char **argv,
                           struct tet_error *error)
 {
@@ -149,9 +177,13 @@ enum tet_err options_read(struct options *o, enum command command, int argc, cha
     }
     if (err == TET_OK && !o->help)
         err = read_configuration(o, error);
+    if (err == TET_OK)
+        err = check_switches(o, error);
     for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++)
-        if (o->value[i] == NULL && specs[i].fallback != NULL)
+        if (o->value[i] == NULL && specs[i].fallback != NULL) {
             err = keep(o, (enum option)i, specs[i].fallback, error);
+            o->fallback[i] = true;
+        }
     return err;
 }
 
@@ -201,6 +233,14 @@ enum tet_err options_size(const struct options *o, enum option option, uint64_t 
                              "--%s: found \"%s\", allowed bytes with K, M, G or T, such as 8G",
                              specs[option].flag, text);
     *bytes = (uint64_t)v << shift;
+    return TET_OK;
+}
+
+enum tet_err options_data(const struct options *o, const char **folder, struct tet_error *error)
+{
+    *folder = o->value[OPTION_DATA];
+    if (!o->fallback[OPTION_DATA] && access(*folder, F_OK) != 0)
+        return tet_error_set(error, TET_BAD_DATASET, "--data %s: %s", *folder, strerror(errno));
     return TET_OK;
 }
 

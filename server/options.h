@@ -29,7 +29,8 @@ enum command { COMMAND_SERVE = 1, COMMAND_RUN = 2, COMMAND_SUBMIT = 4 };
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", 3, "SIZE", NULL,                                          \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
-    X(OUT, "out", "TETRAD_OUT", 2, "FILE.npz", NULL, "write the final weights")                    \
+    X(OUT, "out", "TETRAD_OUT", 2, "FILE.npz", NULL,                                               \
+      "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
     X(METRICS, "metrics", "TETRAD_METRICS", 2, "FILE.csv", NULL,                                   \
       "write every record: run,step,series,value")                                                 \
     X(SERVER, "server", "TETRAD_SERVER", 4, "URL", "http://127.0.0.1:8080",                        \
@@ -62,14 +63,14 @@ enum {
 
 struct options {
     enum command command;
-    char *value[OPTIONS_COUNT]; // owned; NULL: not given and no default; a switch that is on: "1"
-    const char *argument;       // the one argument besides flags, or NULL
+    char *value[OPTIONS_COUNT];   // owned; NULL: not given and no default; a switch that is on: "1"
+    bool fallback[OPTIONS_COUNT]; // the value is the default: nobody asked for it
+    const char *argument;         // the one argument besides flags, or NULL
     bool help;
 };
 
 /* options_read: argv without the program's and the command's name. Errors: TET_BAD_REQUEST with one
- * sentence; TET_IO (the configuration file cannot be read). The caller frees with options_free in
- * either case. */
+ * sentence. The caller frees with options_free in either case. */
 TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command, int argc,
                                          char **argv, struct tet_error *error);
 void options_free(struct options *options);
@@ -83,8 +84,15 @@ TET_MUST_CHECK enum tet_err options_size(const struct options *options, enum opt
                                          uint64_t missing, uint64_t *bytes,
                                          struct tet_error *error);
 
+/* options_switch: whether a switch is on. */
+bool options_switch(const struct options *options, enum option option);
+
 /* options_help: prints the options of a command to standard output. */
 void options_help(enum command command);
+
+/* options_data: the folder of datasets. One that was asked for must exist; the default one need not. Errors: TET_BAD_DATASET. */
+TET_MUST_CHECK enum tet_err options_data(const struct options *options, const char **folder,
+                                         struct tet_error *error);
 
 int status_of(enum tet_err err); // the exit status that an error ends the program with
 

@@ -79,6 +79,16 @@ static void measure(struct pool *pool, const json_t *definition,
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Whether the run could not begin for what the server finds around it: a dataset that is not there or not the same, too little
+ * memory. That is no result: the run waits, paused, for the next start of the server. */
+static bool is_hindered(const struct session_result *result)
+{
+    const enum tet_err err = result->err;
+    return result->state == RUN_FAILED && !result->begun &&
+           (err == TET_NOT_FOUND || err == TET_IO || err == TET_BAD_DATASET ||
+            err == TET_NO_MEMORY);
+}
+
 /* Writes the end of the attempt; a store that cannot write now (a full disk) is asked again until
  * it can, or until the pool stops: the run is then trained again from its last checkpoint after a
  * restart. */
@@ -133,13 +143,15 @@ static void train(struct worker *w, const struct store_claim *claim)
         goto out; // cancelled: nothing to train, nothing to say
     enum tet_err err = json_read(&definition, claim->definition, strlen(claim->definition), &error);
     if (err == TET_OK && claim->memory_bytes > pool->options.memory_bytes)
-        err = tet_error_set(&error, TET_NO_MEMORY,
-                            "the run needs %llu bytes; this server allows %llu",
-                            (unsigned long long)claim->memory_bytes,
-                            (unsigned long long)pool->options.memory_bytes);
+        err =
+            tet_error_set(&error, TET_NO_MEMORY,
+                          "the run needs %llu bytes of memory; this server allows %llu (--memory)",
+                          (unsigned long long)claim->memory_bytes,
+                          (unsigned long long)pool->options.memory_bytes);
     if (err == TET_OK && claim->resumed)
         err = store_checkpoint_read(pool->options.store, claim->run, 0, &resume, &error);
     if (err != TET_OK) {
+        result.err = err;
         snprintf(result.reason, sizeof result.reason, "%s", error.message);
     } else {
         const json_int_t keep =
@@ -156,6 +168,8 @@ static void train(struct worker *w, const struct store_claim *claim)
         session_run(&session, &result);
         measure(pool, definition, &result, resume.cursor.step);
     }
+    if (is_hindered(&result))
+        result.state = RUN_PAUSED;
     end_run(w, &result);
 out:
     store_checkpoint_free(&result.last);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "definition/definition.h"
 #include "file.h"
@@ -214,13 +215,16 @@ static enum tet_err read_definition(struct work *w, struct tet_error *error)
     const char *slash = strrchr(path, '/');
     size_t size = 0;
     json_t *details = NULL;
+    const char *data = NULL;
     w->folder =
         slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     if (w->folder == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     enum tet_err err = file_read(path, DEFINITION_MAX_BYTES, &w->text, &size, error);
     if (err == TET_OK)
-        err = catalog_open(&w->catalog, w->options->value[OPTION_DATA], w->memory_bytes, error);
+        err = options_data(w->options, &data, error);
+    if (err == TET_OK)
+        err = catalog_open(&w->catalog, data, w->memory_bytes, error);
     if (err != TET_OK)
         return err;
     const struct definition_context context = {.catalog = w->catalog,
@@ -237,6 +241,24 @@ static enum tet_err read_definition(struct work *w, struct tet_error *error)
         faults_print(stderr, details);
     }
     json_decref(details);
+    return err;
+}
+
+/* Whether --out can be written, before hours are spent on what it is to hold. */
+static enum tet_err check_out(const struct work *w, struct tet_error *error)
+{
+    const char *out = w->options->value[OPTION_OUT];
+    if (out == NULL)
+        return TET_OK;
+    const char *slash = strrchr(out, '/');
+    char *folder =
+        slash != NULL ? strndup(out, slash == out ? 1 : (size_t)(slash - out)) : strdup(".");
+    enum tet_err err = TET_OK;
+    if (folder == NULL)
+        err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    else if (access(folder, W_OK | X_OK) != 0)
+        err = tet_error_set(error, TET_IO, "--out %s: %s: %s", out, folder, strerror(errno));
+    free(folder);
     return err;
 }
 
@@ -293,14 +315,20 @@ int run_command(const struct options *options)
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &w.memory_bytes, &error);
     if (err == TET_OK)
+        err = tet_isa_check(&error);
+    if (err == TET_OK)
         err = read_definition(&w, &error);
+    if (err == TET_OK)
+        err = check_out(&w, &error);
     if (err == TET_OK)
         err = open_metrics(&w, &error);
     if (err == TET_OK)
         status = train_all(&w);
     else {
         status = status_of(err);
-        if (err != TET_BAD_DEFINITION)
+        if (err == TET_BAD_JSON)
+            fprintf(stderr, "tetrad: %s: %s\n", options->argument, error.message);
+        else if (err != TET_BAD_DEFINITION)
             fprintf(stderr, "tetrad: %s\n", error.message);
     }
     const int closed = close_metrics(&w);

@@ -58,7 +58,10 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
                                      machine_processors(), &workers, error);
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
-    api->data_folder = options->value[OPTION_DATA];
+    if (err == TET_OK)
+        err = options_data(options, &api->data_folder, error);
+    if (err == TET_OK)
+        err = tet_isa_check(error);
     if (err == TET_OK)
         err = catalog_open(&api->catalog, api->data_folder, api->memory_bytes, error);
     if (err == TET_OK)

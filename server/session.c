@@ -211,12 +211,14 @@ void session_run(const struct session *session, struct session_result *result)
     struct run r = {.session = session, .begun = seconds()};
     struct tet_error error = {0};
     const struct tet_dataset *dataset = NULL;
-    *result = (struct session_result){0};
+    *result =
+        (struct session_result){.step = session->resume != NULL ? session->resume->cursor.step : 0};
     atomic_store(&session->live->train_accuracy, NAN);
     atomic_store(&session->live->test_accuracy, NAN);
     if (prepare(&r, &dataset, &error) != TET_OK) {
         fail(result, &error);
     } else {
+        result->begun = true;
         r.begun = r.mark = seconds();
         r.mark_step = tet_trainer_cursor(r.trainer).step;
         train(&r, result);

@@ -51,6 +51,7 @@ struct session_result {
     enum run_state state; // RUN_SUCCEEDED, RUN_DIVERGED, RUN_FAILED; RUN_CANCELLED, RUN_QUEUED
                           // where it was told to stop
     enum tet_err err;     // of RUN_FAILED
+    bool begun; // it came to training; false: dataset, weights or memory were not to be had
     char reason[STORE_REASON];
     char digest[STORE_HASH]; // of RUN_SUCCEEDED
     uint64_t step;

@@ -14,7 +14,7 @@
 #include "table.h"
 #include "terminal.h"
 
-enum { REPLY_MAX = 256 << 20 };
+enum { REPLY_MAX = 256 << 20, RETRIES = 100 };
 
 struct client {
     CURL *curl;
@@ -113,7 +113,7 @@ static bool ended(const char *state)
 static bool show(struct terminal *terminal, const json_t *experiment)
 {
     struct progress_line line = {.seconds_left = -1, .loss = NAN, .accuracy = NAN};
-    size_t done = 0, i;
+    size_t done = 0, paused = 0, i;
     const json_t *runs = json_object_get(experiment, "runs"), *run;
     json_array_foreach(runs, i, run)
     {
@@ -123,6 +123,7 @@ static bool show(struct terminal *terminal, const json_t *experiment)
         line.step +=
             (uint64_t)(ended(state) ? integer(progress, "steps") : integer(progress, "step"));
         done += ended(state);
+        paused += state != NULL && strcmp(state, "paused") == 0;
         if (state != NULL && strcmp(state, "running") == 0)
             line.samples_per_second +=
                 json_number_value(json_object_get(progress, "samples_per_s"));
@@ -134,8 +135,11 @@ static bool show(struct terminal *terminal, const json_t *experiment)
     } else if (made > 0) {
         line.seconds_left = (now - terminal->first_time) / made * (double)(line.steps - line.step);
     }
-    char title[64];
-    snprintf(title, sizeof title, "%zu of %zu runs done", done, json_array_size(runs));
+    char title[96];
+    const int n =
+        snprintf(title, sizeof title, "%zu of %zu runs done", done, json_array_size(runs));
+    if (paused > 0)
+        snprintf(title + n, sizeof title - (size_t)n, ", %zu paused", paused);
     line.title = title;
     terminal_show(terminal, &line);
     return done == json_array_size(runs);
@@ -258,18 +262,31 @@ static int watch(struct client *c, json_int_t id, struct tet_error *error)
     bool done = false;
     snprintf(path, sizeof path, "/v1/experiments/%lld", (long long)id);
     terminal_begin(&terminal, stderr);
-    while (!done && !interrupted) {
+    for (int failed = 0; !done && !interrupted && failed < RETRIES;) {
+        struct tet_error now = {0};
+        json_t *reply = NULL;
+        const enum tet_err err = ask(c, path, NULL, 0, &reply, &now);
+        failed = err == TET_OK && c->status != 503 ? 0 : failed + 1; // it may be restarting
+        if (failed == RETRIES)
+            *error = now;
+        if (err == TET_OK && c->status == 200)
+            done = show(&terminal, reply);
         json_decref(experiment);
-        if (ask(c, path, NULL, 0, &experiment, error) != TET_OK || c->status != 200)
+        experiment = reply;
+        if (failed == 0 && c->status != 200)
             break;
-        done = show(&terminal, experiment);
         if (!done)
             wait_a_little();
     }
     terminal_end(&terminal);
-    if (interrupted)
-        status = STATUS_INTERRUPTED; // the experiment goes on
-    else if (!done)
+    if (interrupted) {
+        status = STATUS_INTERRUPTED;
+        fprintf(stderr,
+                "experiment %lld goes on: %s%s; to cancel it: curl -X POST %s%s/cancel -H "
+                "'Content-Type: "
+                "application/json'\n",
+                (long long)id, c->server, path, c->server, path);
+    } else if (!done)
         status = error->err == TET_OK ? refuse(c, experiment) : STATUS_SERVER;
     else
         status = show_results(c, experiment, error);
@@ -288,10 +305,15 @@ static int submit(struct client *c, const struct options *options, const char *t
         status = refuse(c, reply);
     } else {
         const json_int_t id = integer(reply, "id");
-        printf("experiment %lld, %lld runs: %s/v1/experiments/%lld\n", (long long)id,
-               (long long)integer(reply, "run_count"), c->server, (long long)id);
+        const json_int_t runs = integer(reply, "run_count"),
+                         before = integer(reply, "queue_position");
+        printf("experiment %lld, %lld run%s: %s/v1/experiments/%lld\n", (long long)id,
+               (long long)runs, runs == 1 ? "" : "s", c->server, (long long)id);
+        if (before > 0)
+            printf("%lld run%s %s before it\n", (long long)before, before == 1 ? "" : "s",
+                   before == 1 ? "is" : "are");
         fflush(stdout);
-        if (options->value[OPTION_WATCH] != NULL)
+        if (options_switch(options, OPTION_WATCH))
             status = watch(c, id, error);
     }
     json_decref(reply);
@@ -300,7 +322,10 @@ static int submit(struct client *c, const struct options *options, const char *t
 
 int submit_command(const struct options *options)
 {
-    struct client c = {.server = options->value[OPTION_SERVER]};
+    char *server = options->value[OPTION_SERVER];
+    struct client c = {.server = server};
+    for (size_t n = strlen(server); n > 0 && server[n - 1] == '/'; n--)
+        server[n - 1] = '\0';
     struct tet_error error = {0};
     char *text = NULL;
     size_t size = 0;

@@ -3,21 +3,40 @@
 #include "table.h"
 
 #include <math.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* "rule.name" says itself by its value; other paths by their last part. */
-static void add_parameter(char label[160], const char *path, const json_t *value)
+#include "json.h"
+#include "text.h"
+
+/* A path without its first name, which says little: "optimizer.groups.W.lr" is shown as "W.lr". */
+static const char *short_path(const char *path)
 {
-    const char *dot = strrchr(path, '.');
-    char *text = json_is_string(value)
-                     ? strdup(json_string_value(value))
-                     : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-    const size_t used = strlen(label);
-    if (strcmp(path, "rule.name") != 0)
-        snprintf(label + used, 160 - used, "%s%s %s", used > 0 ? ", " : "",
-                 dot != NULL ? dot + 1 : path, text != NULL ? text : "?");
+    const char *dot = strchr(path, '.');
+    const char *rest = dot != NULL ? dot + 1 : path;
+    return strncmp(rest, "groups.", 7) == 0 ? rest + 7 : rest;
+}
+
+/* "rule.name" says itself by its value. */
+static void add_parameter(struct text *label, const char *path, const json_t *value)
+{
+    char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_text(value);
+    if (strcmp(path, "rule.name") != 0 && strcmp(path, "training.seed") != 0)
+        text_printf(label, ", %s %s", short_path(path), text != NULL ? text : "?");
     free(text);
+}
+
+static void identify(struct outcome *o, const json_t *parameters)
+{
+    json_t *rest = json_clone(parameters);
+    json_object_del(rest, "training.seed");
+    char *text = rest != NULL ? json_canonical(rest) : NULL;
+    if (text != NULL)
+        crypto_generichash(o->point, sizeof o->point, (const unsigned char *)text, strlen(text),
+                           NULL, 0);
+    free(text);
+    json_decref(rest);
 }
 
 void outcome_begin(struct outcome *o, const json_t *definition, const json_t *parameters,
@@ -28,12 +47,19 @@ void outcome_begin(struct outcome *o, const json_t *definition, const json_t *pa
         json_string_value(json_object_get(json_object_get(definition, "rule"), "name"));
     const json_t *training = json_object_get(definition, "training");
     o->epochs = (uint64_t)json_integer_value(json_object_get(training, "epochs"));
-    snprintf(o->label, sizeof o->label, "%s", rule != NULL ? rule : "?");
+    identify(o, parameters);
+    struct text label = {0};
+    text_puts(&label, rule != NULL ? rule : "?");
     const char *path;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)parameters, path,
-                        value) if (strcmp(path, "training.seed") != 0)
-        add_parameter(o->label, path, value);
+    json_object_foreach((json_t *)(uintptr_t)parameters, path, value)
+    {
+        add_parameter(&label, path, value);
+    }
+    const size_t room = sizeof o->label - 4;
+    snprintf(o->label, sizeof o->label, "%.*s%s", (int)room, text_get(&label),
+             label.size > room ? "..." : "");
+    text_free(&label);
 }
 
 /* Test accuracy tells more than validation, and that more than training accuracy. */
@@ -67,17 +93,23 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
 struct group {
     double accuracy[2]; // sum, sum of squared deviations
     size_t n, n_accuracy;
+    int accuracy_of;
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     size_t n_cosine[TET_MAX_HIDDEN];
 };
 
-static void put_together(struct group *g, const struct outcome *outcomes, size_t n,
-                         const char *label)
+static bool same_point(const struct outcome *a, const struct outcome *b)
 {
-    *g = (struct group){0};
+    return memcmp(a->point, b->point, sizeof a->point) == 0;
+}
+
+static void put_together(struct group *g, const struct outcome *outcomes, size_t n,
+                         const struct outcome *point)
+{
+    *g = (struct group){.accuracy_of = -1};
     for (size_t i = 0; i < n; i++) {
         const struct outcome *o = &outcomes[i];
-        if (strcmp(o->label, label) != 0)
+        if (!same_point(o, point))
             continue;
         g->n++;
         if (o->state != RUN_SUCCEEDED || isnan(o->accuracy))
@@ -85,6 +117,7 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
         const double delta =
             o->accuracy - (g->n_accuracy > 0 ? g->accuracy[0] / (double)g->n_accuracy : 0.0);
         g->n_accuracy++;
+        g->accuracy_of = o->accuracy_of;
         g->accuracy[0] += o->accuracy;
         if (g->n_accuracy > 1)
             g->accuracy[1] += delta * (o->accuracy - g->accuracy[0] / (double)g->n_accuracy);
@@ -97,19 +130,40 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
     }
 }
 
-static void print_group(FILE *out, int width, const char *label, const struct group *g)
+enum { COSINE_WIDTH = 15, ACCURACY_WIDTH = 28 };
+
+static void print_group(FILE *out, int width, int room, const char *label, const struct group *g)
 {
-    char accuracy[48] = "-", sd[32] = "";
+    char runs[24], accuracy[64] = "-", sd[32] = "";
+    const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
+                       : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
+                                                                        : "";
+    snprintf(runs, sizeof runs, g->n_accuracy == g->n ? "%zu" : "%zu/%zu", g->n_accuracy, g->n);
     if (g->n_accuracy > 1)
         snprintf(sd, sizeof sd, " +- %.2f",
                  100.0 * sqrt(g->accuracy[1] / (double)(g->n_accuracy - 1)));
     if (g->n_accuracy > 0)
-        snprintf(accuracy, sizeof accuracy, "%.2f%s %%",
-                 100.0 * g->accuracy[0] / (double)g->n_accuracy, sd);
-    fprintf(out, "  %-*s  %2zu  %-16s ", width, label, g->n, accuracy);
+        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s",
+                 100.0 * g->accuracy[0] / (double)g->n_accuracy, sd, part);
+    fprintf(out, "  %-*s  %5s  %-*s ", width, label, runs, ACCURACY_WIDTH, accuracy);
+    int used = 0;
     for (int l = 0; l < TET_MAX_HIDDEN && g->n_cosine[l] > 0; l++)
-        fprintf(out, " %5.2f > %.2f ", g->first[l] / (double)g->n_cosine[l],
-                g->last[l] / (double)g->n_cosine[l]);
+        used += fprintf(out, " %5.2f to %.2f ", g->first[l] / (double)g->n_cosine[l],
+                        g->last[l] / (double)g->n_cosine[l]);
+    if (used == 0)
+        used = fprintf(out, " -");
+    fprintf(out, "%*s ", used < room ? room - used : 0, "");
+}
+
+static void print_endings(FILE *out, const struct outcome *outcomes, size_t n,
+                          const struct outcome *point)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_point(&outcomes[i], point) && outcomes[i].state == RUN_SUCCEEDED)
+            fprintf(out, " %.8s", outcomes[i].digest + strlen("sha256:"));
+        else if (same_point(&outcomes[i], point))
+            fprintf(out, " %s", run_state_text(outcomes[i].state));
+    fputc('\n', out);
 }
 
 void table_print(FILE *out, const struct outcome *outcomes, size_t n)
@@ -120,31 +174,23 @@ void table_print(FILE *out, const struct outcome *outcomes, size_t n)
         while (layers < TET_MAX_HIDDEN && outcomes[i].n_last[layers] > 0)
             layers++;
     }
-    const char *heading = "cosine of the modulation";
-    const int room = layers * 14 > (int)strlen(heading) ? layers * 14 : (int)strlen(heading);
-    fprintf(out, "  %-*s   n  %-16s  %-*s  digests\n", width, "rule", "test accuracy", room,
-            heading);
+    const char *heading = "cosine with the gradient";
+    const int room = layers * COSINE_WIDTH > (int)strlen(heading) ? layers * COSINE_WIDTH
+                                                                  : (int)strlen(heading) + 1;
+    fprintf(out, "  %-*s  %5s  %-*s  %-*s digests\n", width, "rule", "runs", ACCURACY_WIDTH,
+            "test accuracy", room, heading);
     for (size_t i = 0; i < n; i++) {
         bool seen = false;
         for (size_t k = 0; k < i; k++)
-            seen = seen || strcmp(outcomes[k].label, outcomes[i].label) == 0;
+            seen = seen || same_point(&outcomes[k], &outcomes[i]);
         if (seen)
             continue;
         struct group g;
-        put_together(&g, outcomes, n, outcomes[i].label);
-        int cosines = 0;
-        while (cosines < TET_MAX_HIDDEN && g.n_cosine[cosines] > 0)
-            cosines++;
-        print_group(out, width, outcomes[i].label, &g);
-        fprintf(out, "%*s ", room - cosines * 14, "");
-        for (size_t k = i; k < n; k++)
-            if (strcmp(outcomes[k].label, outcomes[i].label) == 0)
-                fprintf(out, " %.8s",
-                        outcomes[k].state == RUN_SUCCEEDED ? outcomes[k].digest + strlen("sha256:")
-                                                           : run_state_text(outcomes[k].state));
-        fputc('\n', out);
+        put_together(&g, outcomes, n, &outcomes[i]);
+        print_group(out, width, room, outcomes[i].label, &g);
+        print_endings(out, outcomes + i, n - i, &outcomes[i]);
     }
     if (layers > 0)
-        fprintf(out, "  cosine with the gradient: at the first step > mean over the last epoch, "
-                     "layer 1 first\n");
+        fprintf(out,
+                "  cosine: from the first step to the mean of the last epoch, layer 1 first\n");
 }

@@ -15,7 +15,9 @@
 
 /* What the table says of one run. */
 struct outcome {
-    char label[160]; // the run's parameters without the seed: runs of one label are put together
+    unsigned char
+        point[32];  // hash of the parameters without the seed: runs of one point are put together
+    char label[96]; // the same for people, shortened
     enum run_state state;
     char digest[STORE_HASH];
     uint64_t steps, epochs; // of the whole run: which records are of the last epoch
@@ -32,7 +34,7 @@ void outcome_begin(struct outcome *outcome, const json_t *definition, const json
 void outcome_take(struct outcome *outcome, enum tet_series series, uint32_t layer, uint64_t step,
                   double value);
 
-/* table_print: accuracy as mean +- sample standard deviation, the modulation cosine of each hidden
+/* table_print: how many runs of the point succeeded; accuracy as mean +- sample standard deviation, the modulation cosine of each hidden
  * layer at the first record and averaged over the last epoch, and the beginning of each run's
  * digest. */
 void table_print(FILE *out, const struct outcome *outcomes, size_t n);

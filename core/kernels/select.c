@@ -55,6 +55,12 @@ enum tet_err tet_kernels_select(const struct tet_kernels **kernels, struct tet_e
     );
 }
 
+enum tet_err tet_isa_check(struct tet_error *error)
+{
+    const struct tet_kernels *kernels = NULL;
+    return tet_kernels_select(&kernels, error);
+}
+
 const char *tet_isa_name(void)
 {
     const struct tet_kernels *kernels = NULL;

@@ -139,6 +139,9 @@ double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any
 const struct tet_divergence *tet_trainer_divergence(const struct tet_trainer *trainer);
 
+/* tet_isa_check: whether the environment's TETRAD_ISA names kernels that this processor has. Errors:
+ * TET_BAD_REQUEST. */
+TET_MUST_CHECK enum tet_err tet_isa_check(struct tet_error *error);
 const char *tet_isa_name(void); // the kernels in use: "avx512", "avx2", "neon", "scalar"
 
 #endif

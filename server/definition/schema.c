@@ -417,15 +417,25 @@ static bool within(const json_t *schema, const char *least, const char *most, si
            (hi == NULL || n <= (size_t)json_integer_value(hi));
 }
 
-static bool in_range(const json_t *schema, double value)
+/* -1, 0, 1: value below, equal to, above bound. Whole numbers are compared as such, beyond 2^53 too. */
+static int compare(const json_t *value, const json_t *bound)
+{
+    if (json_is_integer(value) && json_is_integer(bound)) {
+        const json_int_t a = json_integer_value(value), b = json_integer_value(bound);
+        return (a > b) - (a < b);
+    }
+    const double a = json_number_value(value), b = json_number_value(bound);
+    return (a > b) - (a < b);
+}
+
+static bool in_range(const json_t *schema, const json_t *value)
 {
     const json_t *lo = json_object_get(schema, "minimum"), *hi = json_object_get(schema, "maximum"),
                  *above = json_object_get(schema, "exclusiveMinimum"),
                  *below = json_object_get(schema, "exclusiveMaximum");
-    return (lo == NULL || value >= json_number_value(lo)) &&
-           (hi == NULL || value <= json_number_value(hi)) &&
-           (above == NULL || value > json_number_value(above)) &&
-           (below == NULL || value < json_number_value(below));
+    return (lo == NULL || compare(value, lo) >= 0) && (hi == NULL || compare(value, hi) <= 0) &&
+           (above == NULL || compare(value, above) > 0) &&
+           (below == NULL || compare(value, below) < 0);
 }
 
 /* Whether the value by itself, whatever it contains, is of the right type and size. */
@@ -444,7 +454,7 @@ static bool fits(const json_t *schema, const json_t *value)
         if (i == n)
             return false;
     }
-    if (json_is_number(value) && !in_range(schema, json_number_value(value)))
+    if (json_is_number(value) && !in_range(schema, value))
         return false;
     if (json_is_string(value) && !within(schema, "minLength", "maxLength", characters(value)))
         return false;

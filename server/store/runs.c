@@ -190,6 +190,13 @@ enum tet_err run_trim(struct db *db, int64_t run, struct tet_error *error)
 /* One run at a time, each taken out of the set that is looked at. */
 enum tet_err runs_recover(struct db *db, struct tet_error *error)
 {
+    /* Runs pause for what the server found around it; it may be mended now. */
+    struct query paused = query_open(
+        db, "UPDATE run SET state = 'queued', reason = NULL WHERE state = 'paused'", error);
+    query_run(&paused);
+    const enum tet_err unpaused = query_close(&paused);
+    if (unpaused != TET_OK)
+        return unpaused;
     for (;;) {
         int64_t run = 0;
         enum tet_err err =
@@ -223,7 +230,7 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
 {
     static const char change[] =
         "UPDATE run SET state = :state, reason = :reason, digest = :digest, ended_ms = :ended,"
-        " step = :step, train_seconds = train_seconds + :seconds WHERE id = :run";
+        " step = max(step, :step), train_seconds = train_seconds + :seconds WHERE id = :run";
     static const char note[] = "UPDATE run SET step = max(step, :step),"
                                " train_seconds = train_seconds + :seconds WHERE id = :run";
     struct query q = query_open(db, cancelled ? note : change, error);

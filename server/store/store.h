@@ -160,7 +160,7 @@ TET_MUST_CHECK enum tet_err store_checkpoint_read(struct store *store, int64_t r
 
 /* The end of an attempt at a run. */
 struct store_ending {
-    enum run_state state;      // final, or RUN_QUEUED to give it back (shutdown)
+    enum run_state state;      // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
     char reason[STORE_REASON]; // "" where the state says it all
     char digest[STORE_HASH];   // "sha256:...", "" unless succeeded
     uint64_t step;

@@ -127,8 +127,8 @@ static void test_configuration(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(STATUS_USAGE, 1, cases[i].words,
               SERVE(db, "--config", make_file("config", cases[i].content)));
-    check(STATUS_IO, 1, "nowhere/config", SERVE(db, "--config", in_folder("nowhere/config")));
-    check(STATUS_IO, 1, "configuration file", SERVE(db, "--config", server.folder));
+    check(STATUS_USAGE, 1, "nowhere/config", SERVE(db, "--config", in_folder("nowhere/config")));
+    check(STATUS_USAGE, 1, "configuration file", SERVE(db, "--config", server.folder));
 }
 
 /* ---- addresses ---- */

@@ -3,8 +3,8 @@
 """`tetrad run` on an NPZ dataset against an independent implementation of the rules in float64.
 
 The oracle is circuit_reference.py, which lies beside the repository on the project's own machines
-(TETRAD_REFERENCE names its folder); elsewhere these tests are skipped. tests/unit/test_trainer.c has
-an oracle of its own and always runs."""
+(TETRAD_REFERENCE names its folder); elsewhere these tests are skipped. The oracle that always
+runs is tests/unit/naive.h, used by tests/unit/test_rules.c."""
 import json, os, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Faults of definitions: one definition, the faults it must have, in order. */
+#include "definition_fixture.h"
+
+struct expected_fault {
+    const char *pointer, *found, *allowed, *hint; // allowed: a part of it, "=..." all of it
+};
+
+struct bad_case {
+    const char *text;
+    struct expected_fault faults[8];
+};
+
+static const struct bad_case bad_cases[] = {
+    {"[]", {{"", "[]", "=object", NULL}}},
+    {"{}",
+     {{"/dataset", "null", "required: object", NULL},
+      {"/network", "null", "required: object", NULL},
+      {"/rule", "null", "required: object", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"lr\":-1}}", {{"/optimizer/lr", "-1", "=number > 0", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"momentum\":1}}",
+     {{"/optimizer/momentum", "1", "=number >= 0 and < 1", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"momentum\":0.99999999999}}",
+     {{"/optimizer/momentum", "0.99999999999", "rounded to 32 bits", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"lr\":1e-60}}", {{"/optimizer/lr", "1e-60", "32 bits", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"lr\":1e60}}", {{"/optimizer/lr", "1e+60", "32 bits", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"groups\":{\"V\":{\"lr\":1e-60}}}}",
+     {{"/optimizer/groups/V/lr", "1e-60", "32 bits", NULL}}},
+    {"{" SAL ",\"training\":{\"epochs\":0}}",
+     {{"/training/epochs", "0", "=integer from 1 to 100000", NULL}}},
+    {"{" SAL ",\"training\":{\"epochs\":1.5}}", {{"/training/epochs", "1.5", "integer", NULL}}},
+    {"{" SAL ",\"training\":{\"epochs\":\"7\"}}", {{"/training/epochs", "\"7\"", "integer", NULL}}},
+    {"{" SAL ",\"training\":{\"seed\":100000000000000000000}}",
+     {{"/training/seed", "100000000000000000000", "=integer from 0 to 9007199254740992", NULL}}},
+    {"{" SAL ",\"training\":{\"threads\":65}}",
+     {{"/training/threads", "65", "=integer from 1 to 64", NULL}}},
+    {"{" SAL ",\"training\":{\"epoch\":2}}",
+     {{"/training/epoch", "2", "=one of epochs, batch, seed, threads, shuffle, max_steps",
+       "epochs"}}},
+    {"{" SAL ",\"optimiser\":{\"lr\":1}}",
+     {{"/optimiser", "{\"lr\":1}", "one of name", "optimizer"}}},
+    {"{" SAL ",\"zzzzzzzz\":1}", {{"/zzzzzzzz", "1", "one of name", NULL}}},
+    {"{" SAL ",\"a/b~c\":1}", {{"/a~1b~0c", "1", "one of name", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sall\"}}",
+     {{"/rule/name", "\"sall\"", "=one of bp, fa, kp, sal", "sal"}}},
+    {"{" BASE ",\"rule\":{}}", {{"/rule/name", "null", "=required: one of bp, fa, kp, sal", NULL}}},
+    {"{" SAL ",\"interventions\":[]}", {{"/interventions", "[]", "one of name", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"bp\"},\"network\":{\"layers\":["
+     "{\"type\":\"conv\",\"units\":0,\"activation\":\"selu\"},7]}}",
+     {{"/network/layers/0/type", "\"conv\"", "=dense", NULL},
+      {"/network/layers/0/units", "0", "=integer from 1 to 1048576", NULL},
+      {"/network/layers/0/activation", "\"selu\"", "=one of relu, tanh, identity", "relu"},
+      {"/network/layers/1", "7", "=object", NULL}}},
+    /* datasets */
+    {"{\"dataset\":{\"name\":\"strike\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/name", "\"strike\"", "mnist, reals, strokes", NULL}}},
+    {"{\"dataset\":{\"name\":\"mnits\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/name", "\"mnits\"", "mnist", "mnist"}}},
+    {"{\"dataset\":{\"name\":\"broken\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/name", "\"broken\"", "labels", NULL}}},
+    {"{\"dataset\":{\"name\":\"../mnist\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/name", "\"../mnist\"", "one of", NULL}}},
+    {"{\"dataset\":{\"name\":\"mnist\",\"train\":121,\"test\":21,\"seed\":3},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/seed", "3", "only strokes", NULL},
+      {"/dataset/test", "21", "from 0 to 20", NULL},
+      {"/dataset/train", "121", "from 1 to 120", NULL}}},
+    {"{\"dataset\":{\"name\":\"mnist\",\"train\":100,\"validation\":100},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/validation", "100", "from 0 to 99", NULL}}},
+    {"{\"dataset\":{\"name\":\"mnist\",\"train\":100,\"validation\":40},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/training/batch", "64", "from 1 to 60", NULL}}},
+    {"{\"dataset\":{\"name\":\"bare\",\"train\":25,\"test\":6},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":8}}",
+     {{"/dataset/train", "25", "from 1 to 24", NULL}}},
+    {"{\"dataset\":{\"name\":\"bare\",\"test\":30},\"network\":{},\"rule\":{\"name\":\"bp\"},"
+     "\"training\":{\"batch\":8}}",
+     {{"/dataset/test", "30", "from 0 to 29", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"train\":1000001},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/train", "1000001", "from 1 to 1000000", NULL}}},
+    {"{\"dataset\":{\"name\":\"mnist\",\"sha256\":\"sha256:"
+     "0000000000000000000000000000000000000000000000000000000000000000\"},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/sha256", NULL, "sha256:", NULL}}},
+    {"{\"dataset\":{\"name\":\"reals\"},\"network\":{},\"rule\":{\"name\":\"bp\"},"
+     "\"training\":{\"batch\":4}}",
+     {{"/network/loss", "\"cross_entropy\"", "mse", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"standardize\":\"featur\"},\"network\":{},"
+     "\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/standardize", "\"featur\"", "=one of true, false, feature", "feature"}}},
+    /* settings that the rule has no use for */
+    {"{" BASE ",\"rule\":{\"name\":\"bp\",\"gate\":true,\"groups\":{\"B\":{},\"V\":{}}},"
+     "\"optimizer\":{\"groups\":{\"U\":{\"lr\":1}}}}",
+     {{"/rule/groups/B", NULL, "=groups of rule bp: W", NULL},
+      {"/rule/groups/V", NULL, "=groups of rule bp: W", NULL},
+      {"/optimizer/groups/U", "{\"lr\":1}", "=groups of rule bp: W", NULL},
+      {"/rule/gate", "true", "no gate", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"fa\",\"groups\":{\"B\":{\"plastic\":true}}}}",
+     {{"/rule/groups/B/plastic", "true", "false", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"init\":\"identity\"}}}}",
+     {{"/rule/groups/W/init", "\"identity\"", "=one of normal, uniform", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},"
+     "\"network\":{\"layers\":[{\"units\":8},{\"units\":8,\"descending_units\":4}]}}",
+     {{"/network/layers/1/descending_units", "4", "8 (units), or rule.gate false", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"kp\",\"gate\":false},"
+     "\"network\":{\"layers\":[{\"units\":8,\"descending_units\":4}]}}",
+     {{"/network/layers/0/descending_units", "4", "rule kp has no laterals", NULL}}},
+    /* schedules */
+    {"{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"stp\"}}}",
+     {{"/optimizer/schedule/type", "\"stp\"", "=one of constant, step, cosine", "step"}}},
+    {"{" SAL ",\"optimizer\":{\"schedule\":7}}", {{"/optimizer/schedule", "7", "=object", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"step\"}}}",
+     {{"/optimizer/schedule/epochs", "null", "required: array of 1 to 16 items", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"step\",\"epochs\":[5,3],\"factor\":0}}}",
+     {{"/optimizer/schedule/factor", "0", "=number > 0 and <= 1", NULL},
+      {"/optimizer/schedule/epochs/1", "3", "integer > 5", NULL}}},
+    {"{" SAL ",\"optimizer\":{\"schedule\":{\"factor\":0.5}}}",
+     {{"/optimizer/schedule/factor", "0.5", "=one of type", NULL}}},
+    /* memory */
+    {"{\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":10},\"rule\":{\"name\":\"sal\"},"
+     "\"network\":{\"layers\":[{\"units\":100000},{\"units\":100000}]}}",
+     {{"/network", NULL, "at most 1073741824 bytes", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"train\":1000000,\"test\":1000000},"
+     "\"rule\":{\"name\":\"bp\"},\"network\":{}}",
+     {{"/network", NULL, "at most 1073741824 bytes", NULL}}},
+    /* initial weights */
+    {"{" SAL ",\"initial_weights\":\"none.npz\"}",
+     {{"/initial_weights", "\"none.npz\"", "a regular file", NULL}}},
+    {"{" SAL ",\"initial_weights\":\"../data/reals.npz\"}",
+     {{"/initial_weights", NULL, "without '/'", NULL}}},
+    {"{" SAL ",\"initial_weights\":\"..\"}", {{"/initial_weights", NULL, "not beginning", NULL}}},
+    {"{" SAL ",\"initial_weights\":\"start.npz\",\"initial_weights_sha256\":\"sha256:"
+     "0000000000000000000000000000000000000000000000000000000000000000\"}",
+     {{"/initial_weights_sha256", NULL, "sha256:", NULL}}},
+    /* sweeps */
+    {"{" SAL ",\"sweep\":7}", {{"/sweep", "7", "=object or array", NULL}}},
+    {"{" SAL ",\"sweep\":{}}", {{"/sweep", "{}", "at least 1 fields", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seed\":[]}}",
+     {{"/sweep/training.seed", "[]", "=array of at least 1 items", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seed\":3}}", {{"/sweep/training.seed", "3", "array", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seeds\":[1]}}",
+     {{"/sweep/training.seeds", "[1]", "a path: training.epochs", "training.seed"}}},
+    {"{" SAL ",\"sweep\":{\"optimiser.lr\":[1]}}",
+     {{"/sweep/optimiser.lr", "[1]", "a path: ", "optimizer.lr"}}},
+    {"{" SAL ",\"sweep\":{\"network.layers.1.units\":[1]}}",
+     {{"/sweep/network.layers.1.units", "[1]", "=a path: network.layers.0", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seed.x\":[1]}}",
+     {{"/sweep/training.seed.x", "[1]", "nothing below", NULL}}},
+    {"{" SAL ",\"sweep\":{\"name\":[\"a\"],\"record.keep\":[3]}}",
+     {{"/sweep/name", "[\"a\"]", "cannot be swept", NULL},
+      {"/sweep/record.keep", "[3]", "cannot be swept", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seed\":[1,2,1.0]}}",
+     {{"/sweep/training.seed/2", "1.0", "differ", NULL}}},
+    {"{" SAL ",\"sweep\":{\"optimizer\":[{}],\"optimizer.lr\":[1]}}",
+     {{"/sweep/optimizer.lr", "[1]", "not inside optimizer", NULL}}},
+    {"{" SAL ",\"sweep\":{\"training.seed\":[1,2,-3],\"optimizer.lr\":[0.1,\"x\"]}}",
+     {{"/sweep/training.seed/2", "-3", "integer from 0", NULL},
+      {"/sweep/optimizer.lr/1", "\"x\"", "=number > 0", NULL}}},
+    {"{" BASE ",\"rule\":{},\"sweep\":[{\"rule.name\":[\"sal\",\"bb\"]},{\"rule.name\":[\"cp\"]}]}",
+     {{"/sweep/0/rule.name/1", "\"bb\"", "one of bp", "bp"},
+      {"/sweep/1/rule.name/0", "\"cp\"", "one of bp", "bp"}}},
+    {"{" BASE ",\"rule\":{\"name\":\"bp\"},\"sweep\":{\"optimizer.groups.V.lr\":[0.1,0.2]}}",
+     {{"/sweep/optimizer.groups.V.lr/0", "0.1", "groups of rule bp: W", NULL},
+      {"/sweep/optimizer.groups.V.lr/1", "0.2", "groups of rule bp: W", NULL}}},
+    {"{" SAL ",\"sweep\":{\"dataset.name\":[\"strokes\",\"nothing\"]}}",
+     {{"/sweep/dataset.name/1", "\"nothing\"", "one of ", NULL}}},
+    /* everything at once */
+    {"{\"name\":\"\",\"tags\":[\"a\",\"a\"],\"dataset\":{\"name\":\"nothing\"},"
+     "\"network\":{\"layers\":[{\"units\":8,\"descending_units\":4}]},"
+     "\"rule\":{\"name\":\"sal\",\"gates\":false},\"optimizer\":{\"lr\":0},"
+     "\"record\":{\"every\":-1}}",
+     {{"/name", "\"\"", "=string of 1 to 200 characters", NULL},
+      {"/tags/1", "\"a\"", "items that differ", NULL},
+      {"/rule/gates", "false", "one of name, gate, groups", "gate"},
+      {"/optimizer/lr", "0", "=number > 0", NULL},
+      {"/record/every", "-1", "=integer from 0 to 1000000000", NULL},
+      {"/network/layers/0/descending_units", "4", "8 (units)", NULL},
+      {"/dataset/name", "\"nothing\"", "strokes", NULL}}},
+};
+
+static bool fault_agrees(const json_t *fault, const struct expected_fault *e)
+{
+    const char *allowed = json_string_value(json_object_get(fault, "allowed"));
+    const json_t *hint = json_object_get(fault, "hint");
+    bool good = json_object_size(fault) == (hint != NULL ? 4 : 3) && allowed != NULL;
+    good = good && strcmp(json_string_value(json_object_get(fault, "pointer")), e->pointer) == 0;
+    if (good && e->allowed[0] == '=')
+        good = strcmp(allowed, e->allowed + 1) == 0;
+    else if (good)
+        good = strstr(allowed, e->allowed) != NULL;
+    if (good && e->found != NULL) {
+        json_t *found = json_loads(e->found, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+        char *a = dump(found), *b = dump(json_object_get(fault, "found"));
+        good = strcmp(a, b) == 0;
+        free(a);
+        free(b);
+        json_decref(found);
+    }
+    if (e->hint != NULL)
+        good = good && hint != NULL && strcmp(json_string_value(hint), e->hint) == 0;
+    return good;
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    size_t wrong = 0;
+    for (size_t c = 0; c < sizeof bad_cases / sizeof bad_cases[0]; c++) {
+        const struct bad_case *one = &bad_cases[c];
+        json_t *details = read_faults(one->text);
+        size_t n = 0;
+        bool good = true;
+        for (; n < 8 && one->faults[n].pointer != NULL; n++)
+            good = good && fault_agrees(json_array_get(details, n), &one->faults[n]);
+        good = good && n == json_array_size(details);
+        if (!good) {
+            char *text = json_dumps(details, JSON_INDENT(1));
+            print_error("case %zu: %s\nexpected %zu faults", c, one->text, n);
+            for (size_t i = 0; i < n; i++)
+                print_error(" %s", one->faults[i].pointer);
+            print_error("\nfound %s\n", text);
+            free(text);
+            wrong++;
+        }
+        json_decref(details);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void test_faults_are_small(void **state)
+{
+    (void)state;
+    size_t n = 900000;
+    char *text = malloc(n + 2000), *p = text;
+    p += sprintf(p, "{" SAL ",\"optimizer\":{\"lr\":\"");
+    for (size_t i = 0; i < n / 3; i++)
+        p += sprintf(p, "\xe2\x82\xac");
+    p += sprintf(p, "\"}");
+    for (int i = 0; i < 150; i++)
+        p += sprintf(p, ",\"k%d\":1", i);
+    sprintf(p, "}");
+    json_t *details = read_faults(text);
+    assert_int_equal(json_array_size(details), DEFINITION_MAX_FAULTS);
+    char *all = dump(details);
+    assert_true(strlen(all) < 40000);
+    free(all);
+    json_decref(details);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults_are_small),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
