@@ -27,7 +27,7 @@ enum { DRAIN_MS = 3000, STOP_SECONDS = 9 };
 static void on_alarm(int number)
 {
     static const char text[] =
-        "tetrad: a worker did not stop in time; its run goes on from its last checkpoint\n";
+        "tetrad: could not stop in time; what was running goes on from its last checkpoint\n";
     (void)number;
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(STATUS_OK);

@@ -18,7 +18,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PAUSE_MS = 100 }; // where the process has no descriptor left
+enum {
+    PAUSE_MS = 100,  // where the process has no descriptor left
+    ACCEPT_MAX = 128 // between two looks at `wake`
+};
 
 static const char full[] = "HTTP/1.1 503 Service Unavailable\r\n"
                            "Connection: close\r\n"
@@ -39,10 +42,11 @@ static void refuse(struct http_server *server, int fd)
     close(fd);
 }
 
-/* Takes all that wait; false: there is no descriptor or memory for the next. */
+/* Takes what waits, but no more than ACCEPT_MAX, so that a flood of connections cannot keep the thread
+ * from seeing that it is to stop; false: there is no descriptor or memory for the next. */
 static bool take(struct http_server *server)
 {
-    for (;;) {
+    for (int n = 0; n < ACCEPT_MAX; n++) {
         struct sockaddr_storage peer;
         socklen_t size = sizeof peer;
         int fd = accept4(server->acceptor.listen_fd, (struct sockaddr *)&peer, &size,
@@ -51,11 +55,17 @@ static bool take(struct http_server *server)
             continue;
         if (fd < 0)
             return errno == EAGAIN;
-        if (atomic_load(&server->connections) >= server->max_connections)
+        if (atomic_load(&server->connections) >= server->max_connections) {
             refuse(server, fd);
-        else // closes fd where it fails
-            (void)MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size);
+            continue;
+        }
+        /* Counted from here on, not from when one of the library's threads takes it up: a flood would fill its
+         * queue past the library's own limit meanwhile, and 0.9.75 then locks up. */
+        atomic_fetch_add(&server->connections, 1);
+        if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size) != MHD_YES)
+            atomic_fetch_sub(&server->connections, 1); // it has closed fd
     }
+    return true;
 }
 
 static void *run(void *argument)

@@ -212,9 +212,7 @@ static void count_connection(void *context, struct MHD_Connection *connection,
 {
     (void)connection, (void)socket_context;
     struct http_server *server = context;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        atomic_fetch_add(&server->connections, 1);
-    else
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) // the acceptor has counted it
         atomic_fetch_sub(&server->connections, 1);
 }
 

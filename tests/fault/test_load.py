@@ -5,7 +5,7 @@ everything; 20 clients that read while runs are trained.
 
 Latencies are printed, not judged: a test machine has other work. `test_load.py --probe PORT` is the measuring process,
 apart from the others so that they do not hold it up."""
-import json, os, random, socket, subprocess, sys, threading, time
+import json, multiprocessing, os, random, socket, subprocess, sys, threading, time
 
 if sys.argv[1:2] == ["--probe"]:
     # GET /healthz over one kept connection, as fast as is fair (a pause between two), until standard input ends.
@@ -244,6 +244,34 @@ def test_20_clients_read_while_runs_are_trained():
         with database(path) as db:
             rows = db.execute("SELECT count(*) FROM metric WHERE run = ?", (runs[0],)).fetchone()[0]
             assert rows == len(union[runs[0]][0]), rows
+
+
+def flood(port):
+    while True:
+        for _ in range(50):
+            with socket.socket() as peer:
+                try:
+                    peer.connect(("127.0.0.1", port))
+                except OSError:
+                    pass
+
+
+def test_stop_under_a_flood_of_connections():
+    with folder() as path, Daemon(path) as daemon:
+        flooders = [multiprocessing.Process(target=flood, args=(daemon.port,), daemon=True) for _ in range(6)]
+        for process in flooders:
+            process.start()
+        try:
+            for _ in range(1000):  # it still answers: within its bound of connections, or with 503
+                peer = Client(daemon.port)
+                assert peer.ask("GET", "/healthz")[0] in (200, 503)
+                peer.close()
+            note(f"stopped in {daemon.stop():.2f} s")
+            assert "could not stop in time" not in daemon.said(), daemon.said()
+        finally:
+            for process in flooders:
+                process.kill()
+                process.join()
 
 
 tap.run(globals())
