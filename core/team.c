@@ -71,7 +71,7 @@ static void cross(struct tet_team *team)
         return;
     }
     atomic_store(&team->arrived, 0);
-    atomic_store(&team->phase, phase + 1);
+    atomic_exchange(&team->phase, phase + 1); // not a store: qemu lets the load below pass one
     if (atomic_load(&team->sleepers) > 0) {
         pthread_mutex_lock(&team->lock);
         pthread_cond_broadcast(&team->advanced);

@@ -4,9 +4,8 @@
  * share of every product's outputs and meet at barriers, so that no sum is ever split and the
  * result does not change by a bit.
  *
- * A rank that waits spins briefly, then yields the processor, then sleeps: with a core of its own a
- * barrier costs less than a microsecond, and a core that was taken away costs no more than what it
- * had to do.
+ * A rank that waits spins briefly, then yields the processor, then sleeps. It wants a processor for each rank: where
+ * others hold one, every barrier waits for the rank that has none.
  */
 #ifndef CORE_TEAM_H
 #define CORE_TEAM_H
