@@ -344,4 +344,22 @@ static inline void expect(const struct reply *reply, long status)
     assert_int_equal(reply->status, status);
 }
 
+/* The server that a program's tests share: a group's set-up starts it, server_stop is the tear-down. */
+static struct daemon server;
+
+static inline int server_start(const char *workers, const char *memory)
+{
+    daemon_folder(&server);
+    daemon_start(&server, workers, memory);
+    return 0;
+}
+
+static inline int server_stop(void **state)
+{
+    (void)state;
+    daemon_stop(&server);
+    daemon_remove(&server);
+    return 0;
+}
+
 #endif

@@ -8,8 +8,7 @@
 #include "data/npz.h"
 #include "options.h"
 
-static struct daemon server; // runs throughout; other servers are started beside it
-static char path_a[256];     // of files that a test makes
+static char path_a[256]; // of files that a test makes
 
 #define NETWORK "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"}"
 static const char definition[] =
@@ -19,17 +18,7 @@ static const char definition[] =
 static int start(void **state)
 {
     (void)state;
-    daemon_folder(&server);
-    daemon_start(&server, "1", NULL);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    daemon_stop(&server);
-    daemon_remove(&server);
-    return 0;
+    return server_start("1", NULL);
 }
 
 static const char *in_folder(const char *name)
@@ -362,5 +351,5 @@ int main(void)
         cmocka_unit_test(test_run_badly),       cmocka_unit_test(test_run_diverging),
         cmocka_unit_test(test_run_interrupted), cmocka_unit_test(test_submit),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, server_stop);
 }

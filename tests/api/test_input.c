@@ -13,8 +13,6 @@
 
 #include "data/npz.h"
 
-static struct daemon server;
-
 #define DATASET "\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":20}"
 #define NETWORK "\"network\":{\"layers\":[{\"units\":8}]}"
 #define RULE    "\"rule\":{\"name\":\"bp\"}"
@@ -22,17 +20,7 @@ static struct daemon server;
 static int start(void **state)
 {
     (void)state;
-    daemon_folder(&server);
-    daemon_start(&server, "1", "64M");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    daemon_stop(&server);
-    daemon_remove(&server);
-    return 0;
+    return server_start("1", "64M");
 }
 
 static const char *code_of(const json_t *reply)
@@ -686,5 +674,5 @@ int main(void)
         cmocka_unit_test(test_npz),
         cmocka_unit_test(test_dataset_vanishes),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, server_stop);
 }

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <zip.h>
 
-static struct daemon server;
-
 #define STROKES(train) "\"dataset\":{\"name\":\"strokes\",\"train\":" #train ",\"test\":100}"
 #define SMALL          "\"network\":{\"layers\":[{\"units\":6},{\"units\":5}]},\"rule\":{\"name\":\"sal\"}"
 
@@ -23,17 +21,7 @@ static const char endless[] = "{" STROKES(500) "," SMALL ",\"training\":{\"epoch
 static int start(void **state)
 {
     (void)state;
-    daemon_folder(&server);
-    daemon_start(&server, "1", NULL);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    daemon_stop(&server);
-    daemon_remove(&server);
-    return 0;
+    return server_start("1", NULL);
 }
 
 /* ---- a run ---- */
@@ -507,5 +495,5 @@ int main(void)
         cmocka_unit_test(test_cancel_experiment),
         cmocka_unit_test(test_restart),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, server_stop);
 }

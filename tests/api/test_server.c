@@ -11,8 +11,6 @@
 #include "data/npz.h"
 #include "definition/definition.h"
 
-static struct daemon server;
-
 #define STROKES "\"dataset\":{\"name\":\"strokes\",\"train\":500,\"test\":100}"
 #define NETWORK "\"network\":{\"layers\":[{\"units\":8}]}"
 #define QUICK   "\"training\":{\"epochs\":1,\"batch\":50}"
@@ -20,17 +18,7 @@ static struct daemon server;
 static int start(void **state)
 {
     (void)state;
-    daemon_folder(&server);
-    daemon_start(&server, "2", NULL);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    daemon_stop(&server);
-    daemon_remove(&server);
-    return 0;
+    return server_start("2", NULL);
 }
 
 /* ---- documents ---- */
@@ -551,5 +539,5 @@ int main(void)
         cmocka_unit_test(test_dry_run),   cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_list),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, server_stop);
 }

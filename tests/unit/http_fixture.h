@@ -138,6 +138,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/datasets/{name}", show, false, NULL},
     {"GET", "/v1/block", block, true, NULL},
     {"POST", "/v1/hold", block, true, "application/json"},
+    {"GET", "/v1/wedge", block, false, NULL}, // on the thread that answers others too
     {"GET", "/v1/tagged", tagged, false, NULL},
     {"GET", "/v1/query", query, false, NULL},
     {"GET", "/v1/silent", silent, true, NULL},
@@ -155,11 +156,12 @@ static inline int count_descriptors(void)
     return n;
 }
 
-static inline int set_up(void **state)
+static inline int set_up_with(void **state, uint32_t threads)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct tet_error error = {0};
     struct http_options options = {.listen = "127.0.0.1:0",
+                                   .threads = threads,
                                    .helpers = HELPERS,
                                    .max_body_bytes = BODY,
                                    .max_total_bytes = TOTAL,
@@ -174,6 +176,11 @@ static inline int set_up(void **state)
         return 0;
     print_error("http_start: %s\n", error.message);
     return -1;
+}
+
+static inline int set_up(void **state)
+{
+    return set_up_with(state, 0);
 }
 
 static inline int tear_down(void **state)

@@ -59,6 +59,32 @@ static void test_connection_limit(void **state)
     assert_int_equal(f->answer.status, 200);
 }
 
+static int set_up_one_thread(void **state)
+{
+    return set_up_with(state, 1);
+}
+
+/* The limit holds for connections that the library's thread has not taken up yet: while it is held,
+ * the next connection is refused at once, and nothing piles up in the library. */
+static void test_limit_while_the_thread_is_held(void **state)
+{
+    struct fixture *f = *state;
+    int fds[CONNECTIONS];
+    fds[0] = client_open(f->port);
+    client_send(fds[0], "GET /v1/wedge HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    sem_wait(&f->entered);
+    for (int k = 1; k < CONNECTIONS; k++)
+        assert_true((fds[k] = client_open(f->port)) >= 0);
+    get(f, "/healthz");
+    assert_error(&f->answer, 503, "busy");
+    sem_post(&f->gate);
+    for (int k = 0; k < CONNECTIONS; k++)
+        close(fds[k]);
+    while (get(f, "/healthz") == 503) // until the server has seen the ends
+        ;
+    assert_int_equal(f->answer.status, 200);
+}
+
 /* Holds every helper in /v1/block. */
 static void block_helpers(struct fixture *f, int fds[HELPERS])
 {
@@ -211,9 +237,14 @@ int main(int argc, char **argv)
     if (argc > 1) // a pattern of names
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        CASE(test_many_connections), CASE(test_connection_limit),
-        CASE(test_blocked_helpers),  CASE(test_drain),
-        CASE(test_drain_times_out),  CASE(test_stop_in_the_middle),
+        CASE(test_many_connections),
+        CASE(test_connection_limit),
+        cmocka_unit_test_setup_teardown(test_limit_while_the_thread_is_held, set_up_one_thread,
+                                        tear_down),
+        CASE(test_blocked_helpers),
+        CASE(test_drain),
+        CASE(test_drain_times_out),
+        CASE(test_stop_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
