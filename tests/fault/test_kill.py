@@ -404,7 +404,8 @@ def test_cancelled_stays_cancelled():
             with Daemon(path, workers=2) as daemon:
                 client = daemon.client
                 for run in (first, *experiment["runs"]):
-                    assert client.run(run)["state"] == ("cancelled" if run in gone else client.run(run)["state"])
+                    state = client.run(run)["state"]
+                    assert (state == "cancelled") == (run in gone), (how, run, state)
                     again = client.cancel(f"/v1/runs/{run}")
                     assert (again["finished"] == 1) == (run in gone), (how, run, again)
                     gone[run] = client.run(run)["progress"]["step"]
