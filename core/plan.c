@@ -12,6 +12,85 @@ static bool in_range(float value, float low, float high)
     return value >= low && value <= high; // false for NaN
 }
 
+struct tet_grid tet_plan_grid(const struct tet_plan *p, const struct tet_shape *shape, uint32_t l)
+{
+    struct tet_grid g = {shape->inputs, 1, 1, 1, 1};
+    if (l > p->n_hidden || (l > 0 && p->hidden[l - 1].type == TET_DENSE)) {
+        g.channels = l > p->n_hidden ? shape->outputs : p->hidden[l - 1].units;
+        return g;
+    }
+    if (shape->channels > 0)
+        g = (struct tet_grid){shape->channels, shape->rows, shape->columns, shape->rows,
+                              shape->columns};
+    for (uint32_t i = 0; i < l; i++) {
+        const struct tet_layer_plan *layer = &p->hidden[i];
+        g.channels = layer->units;
+        g.rows = tet_window_count(g.pooled_rows, layer->kernel, layer->stride, layer->padding);
+        g.columns =
+            tet_window_count(g.pooled_columns, layer->kernel, layer->stride, layer->padding);
+        const bool pooled = layer->pool != TET_POOL_NONE;
+        g.pooled_rows =
+            pooled ? tet_window_count(g.rows, layer->pool_size, layer->pool_stride, 0) : g.rows;
+        g.pooled_columns =
+            pooled ? tet_window_count(g.columns, layer->pool_size, layer->pool_stride, 0)
+                   : g.columns;
+    }
+    return g;
+}
+
+static bool is_window(uint32_t size, uint32_t stride)
+{
+    return size >= 1 && size <= TET_MAX_WINDOW && stride >= 1 && stride <= TET_MAX_WINDOW;
+}
+
+/* Hidden layer l: the sizes of its windows, whether they fit, and whether its activities and
+ * synapses are of a size that can be counted. */
+static enum tet_err check_convolution(const struct tet_plan *p, const struct tet_shape *shape,
+                                      uint32_t l, struct tet_error *error)
+{
+    const struct tet_layer_plan *layer = &p->hidden[l - 1];
+    if (l > 1 && p->hidden[l - 2].type == TET_DENSE)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: a convolution above a dense layer", l);
+    if ((uint64_t)shape->channels * shape->rows * shape->columns != shape->inputs)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: a convolution needs images; the inputs are %u", l,
+                             shape->inputs);
+    if (!is_window(layer->kernel, layer->stride) || layer->padding >= layer->kernel)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: kernel %u, stride %u, padding %u: allowed 1 to %d, "
+                             "and a padding below the kernel",
+                             l, layer->kernel, layer->stride, layer->padding, TET_MAX_WINDOW);
+    if ((unsigned)layer->pool > TET_POOL_AVG ||
+        (layer->pool != TET_POOL_NONE && !is_window(layer->pool_size, layer->pool_stride)))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: pool %d of size %u, stride %u: allowed 1 to %d", l,
+                             (int)layer->pool, layer->pool_size, layer->pool_stride,
+                             TET_MAX_WINDOW);
+    if (layer->pool == TET_POOL_MAX && layer->descending_units != layer->units)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: units %u, descending %u: a maximum has its winners "
+                             "in the ascending channels and needs them equal",
+                             l, layer->units, layer->descending_units);
+    const struct tet_grid below = tet_plan_grid(p, shape, l - 1), g = tet_plan_grid(p, shape, l);
+    if (g.pooled_rows == 0 || g.pooled_columns == 0)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "hidden layer %u: its window does not fit the %u x %u below", l,
+                             below.pooled_rows, below.pooled_columns);
+    const uint64_t most = TET_MAX_VOLUME, wider = layer->units > layer->descending_units
+                                                      ? layer->units
+                                                      : layer->descending_units;
+    if (wider * g.rows * g.columns > most ||
+        (uint64_t)below.channels * layer->kernel * layer->kernel > most ||
+        wider * layer->kernel * layer->kernel > most)
+        return tet_error_set(
+            error, TET_BAD_DEFINITION,
+            "hidden layer %u: %u channels of %u x %u, kernel %u: too many, allowed "
+            "%d activities and synapses of a neuron",
+            l, layer->units, g.rows, g.columns, layer->kernel, TET_MAX_VOLUME);
+    return TET_OK;
+}
+
 static enum tet_err check_layers(const struct tet_plan *p, const struct tet_shape *shape,
                                  struct tet_error *error)
 {
@@ -30,6 +109,16 @@ static enum tet_err check_layers(const struct tet_plan *p, const struct tet_shap
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "hidden layer %u: units %u, descending %u: allowed 1 to %d", i + 1,
                                  layer->units, layer->descending_units, TET_MAX_UNITS);
+        if ((unsigned)layer->type > TET_CONV2D)
+            return tet_error_set(error, TET_BAD_DEFINITION, "hidden layer %u: type %d is unknown",
+                                 i + 1, (int)layer->type);
+        if (layer->type == TET_DENSE && layer->pool != TET_POOL_NONE)
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "hidden layer %u: a dense layer cannot be pooled", i + 1);
+        const enum tet_err err =
+            layer->type == TET_CONV2D ? check_convolution(p, shape, i + 1, error) : TET_OK;
+        if (err != TET_OK)
+            return err;
         if ((unsigned)layer->activation > TET_IDENTITY)
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "hidden layer %u: activation %d is unknown", i + 1,

@@ -250,9 +250,7 @@ enum tet_err tet_strokes_create(struct tet_dataset *dataset, uint64_t seed, uint
         return tet_error_set(error, TET_NO_MEMORY, "strokes: no memory for %llu examples",
                              (unsigned long long)n);
     uint8_t *images = (uint8_t *)(labels + n);
-    dataset->shape = (struct tet_shape){PIXELS, TET_STROKES_CLASSES};
-    dataset->channels = 1;
-    dataset->rows = dataset->columns = SIDE;
+    dataset->shape = (struct tet_shape){PIXELS, TET_STROKES_CLASSES, 1, SIDE, SIDE};
     dataset->memory = labels;
     draw_part(&dataset->train, seed, TET_STREAM_STROKES_TRAIN, n_train, labels, images);
     draw_part(&dataset->test, seed, TET_STREAM_STROKES_TEST, n_test, labels + n_train,

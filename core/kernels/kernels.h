@@ -74,6 +74,58 @@ static inline size_t tet_packed_at(size_t rows, size_t columns, size_t r, size_t
     return panel * columns + c * tet_panel_width(rows, panel) + (r - panel);
 }
 
+/*
+ * Images. A volume (C, H, W, N) holds N examples of C channels of H x W positions, the examples
+ * innermost, so that a vector holds one position of sixteen examples and neither narrow layers nor
+ * strides waste lanes. `pad` rings of zeros surround each channel's image: what a window with that
+ * padding looks at. A dense activity is not a volume; flattened, a volume is (N, C * H * W) in the
+ * order of PyTorch.
+ */
+struct tet_volume {
+    uint32_t channels, rows, columns, pad; // C, H, W
+    size_t ld;                             // floats from one position to the next: N rounded up
+};
+
+static inline size_t tet_volume_row(const struct tet_volume *v) // floats from one row to the next
+{
+    return ((size_t)v->columns + 2 * (size_t)v->pad) * v->ld;
+}
+
+/* Floats from one channel to the next: an odd number of positions, so that the channels of a tile
+ * do not share cache sets. */
+static inline size_t tet_volume_plane(const struct tet_volume *v)
+{
+    const size_t pad = 2 * (size_t)v->pad;
+    return ((v->rows + pad) * (v->columns + pad) | 1) * v->ld;
+}
+
+static inline size_t tet_volume_floats(const struct tet_volume *v)
+{
+    return v->channels * tet_volume_plane(v);
+}
+
+/* Where example 0 of channel c at (y, x) of the image proper lies. */
+static inline size_t tet_volume_at(const struct tet_volume *v, size_t c, size_t y, size_t x)
+{
+    return c * tet_volume_plane(v) + (y + v->pad) * tet_volume_row(v) + (x + v->pad) * v->ld;
+}
+
+/* A square window that slides over an image: a convolution's or a pooling's. The *fine* grid
+ * (rows, columns) is what it looks at, the *coarse* grid (out_rows, out_columns) has a position for
+ * each place that it stops at. Tap (ky, kx) of the coarse (oy, ox) is the fine
+ * (oy * stride + ky - padding, ox * stride + kx - padding), zero outside the image. */
+struct tet_window {
+    uint32_t kernel, stride, padding;
+    uint32_t rows, columns, out_rows, out_columns;
+};
+
+/* Which way a convolution's matrix P (R, C * K * K) is used; its columns are (channel, ky, kx). */
+enum tet_way {
+    TET_CONVOLVE,   // coarse y (R) = P fine x (C): the ascending stream
+    TET_TRANSPOSED, // fine y (R) = P coarse x (C): the descending stream by a kernel of its own
+    TET_ADJOINT     // fine y (C) = P^T coarse x (R): the gradient of TET_CONVOLVE
+};
+
 /* What follows a forward product before it is stored. */
 enum tet_finish {
     TET_FINISH_NONE,
@@ -106,6 +158,51 @@ struct tet_drive {
     float lr, decay, momentum;
 };
 
+struct tet_convolution {
+    const struct tet_rank *rank;
+    enum tet_way way;
+    size_t n; // examples; columns up to n rounded up are computed
+    const struct tet_window *window;
+    const struct tet_packed *p;
+    const float *x;
+    struct tet_volume vx; // fine and looked at: its pad at least the window's padding
+    const float *bias;    // (R rounded up), one for each channel; NULL: none. TET_CONVOLVE only
+    enum tet_finish finish;
+    const float *gate; // grid and channels of y
+    struct tet_volume vgate;
+    float *y;
+    struct tet_volume vy;
+};
+
+struct tet_convolution_drive {
+    const struct tet_rank *rank;
+    size_t n;
+    const struct tet_window *window;
+    bool fine_rows; // P (fine channels, coarse channels * K * K), as of a descending kernel;
+                    // otherwise P (coarse channels, fine channels * K * K)
+    const float *coarse;
+    struct tet_volume vcoarse;
+    const float *fine; // its pad at least the window's padding
+    struct tet_volume vfine;
+    float lr, decay, momentum;
+};
+
+/* Pooling: windows over each channel of fine `a` make coarse `x`. The volumes of a and s agree in
+ * everything; those of x and above in all but pad. */
+struct tet_pooling {
+    const struct tet_rank *rank;
+    size_t n;                        // columns up to n rounded up are computed
+    const struct tet_window *window; // padding 0
+    enum tet_pool pool;
+    const float *a; // fine (C, rows, columns, N)
+    struct tet_volume va;
+    float *x; // coarse (C, out_rows, out_columns, N)
+    struct tet_volume vx;
+    const float *above; // unpool: coarse, the signal that comes down
+    struct tet_volume vabove;
+    float *s; // unpool: fine, where it arrives
+};
+
 struct tet_kernels {
     const char *name;
 
@@ -133,6 +230,31 @@ struct tet_kernels {
                           size_t nc, float *out, size_t ldo);
     /* out (C, nc) = A^T b for packed A (K, C), b (K, nc) with stride ldb. nc a multiple of 16. The
      * same as backward. */
+
+    /* The three ways of a convolution. Each output adds over ascending k by fused multiply-add, k
+     * running over (channel of x, ky, kx) where the tap exists; CONVOLVE also over the zeros of the
+     * padding. Then bias and finish, as in forward. */
+    void (*convolve)(const struct tet_convolution *c);
+
+    /* As drive, with the sum over coarse positions and examples: example n adds to lane n mod 16,
+     * positions (oy, ox) ascending, then examples; a factor from the fine grid may be a zero of
+     * the padding. Then the 16 lanes fold as in every sum. Examples from n to n rounded up count:
+     * one of the factors must be zero there. */
+    void (*convolve_drive)(const struct tet_convolution_drive *d, const struct tet_packed *p);
+
+    /* b[c] <- b[c] + lr * sum over positions and examples (lanes as above) of a; the rank's share of
+     * the channels. Examples from n to n rounded up count. */
+    void (*convolve_bias)(const struct tet_rank *rank, size_t n, const float *a,
+                          const struct tet_volume *va, float lr, float *b);
+
+    /* x = the largest or the mean of each window of a. Mean: taps add in the order (ky, kx), times
+     * 1 / K^2. */
+    void (*pool)(const struct tet_pooling *p);
+
+    /* s = what reaches each fine position from above: through a maximum to its winner, the first
+     * (ky, kx) whose a equals x; through a mean to all its taps, times 1 / K^2. Windows that share a
+     * position add in the order (oy, ox). */
+    void (*unpool)(const struct tet_pooling *p);
 
     /* b[r] <- b[r] + lr * sum over n (16 lanes) of a[n][r], r < R rounded up */
     void (*bias)(size_t n, size_t r, const float *a, size_t lda, float lr, float *b);

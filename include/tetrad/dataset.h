@@ -25,8 +25,6 @@ struct tet_examples {
 
 struct tet_dataset {
     struct tet_shape shape;
-    /* inputs = channels * rows * columns; 1, 1, inputs where not an image */
-    uint32_t channels, rows, columns;
     struct tet_examples train; // training and validation examples, in the file's order
     struct tet_examples test;
     void *memory; // what tet_dataset_free frees; the arrays above point into it

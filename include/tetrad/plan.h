@@ -5,7 +5,8 @@
  * Letters (circuit.md): L stages, numbered l = 1..L; layer 0 is the input, layer L the output,
  * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is one of the four
  * plastic kinds of synapse: W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l, e_l), U_l (e_l,
- * d_l).
+ * d_l). In convolutional layers d_l and e_l count channels, and W_l (d_l, d_{l-1}, K, K) and
+ * B_l (e_{l-1}, e_l, K, K) have a K x K kernel for every pair.
  */
 #ifndef TETRAD_PLAN_H
 #define TETRAD_PLAN_H
@@ -21,21 +22,33 @@ enum {
     TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
     TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
     TET_MAX_DROPS = 16,      // epochs of a step schedule
-    TET_MAX_THREADS = 64     // of one run
+    TET_MAX_THREADS = 64,    // of one run
+    TET_MAX_WINDOW = 64,     // side of a convolution's or a pooling's window
+    TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
 };
 
 enum tet_rule_name { TET_RULE_BP, TET_RULE_FA, TET_RULE_KP, TET_RULE_SAL, TET_RULES };
 enum tet_activation { TET_RELU, TET_TANH, TET_IDENTITY };
+enum tet_layer_type { TET_DENSE, TET_CONV2D };
+enum tet_pool { TET_POOL_NONE, TET_POOL_MAX, TET_POOL_AVG };
 enum tet_loss { TET_CROSS_ENTROPY, TET_MSE };
 enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_GROUPS };
 enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY };
 enum tet_schedule_type { TET_SCHEDULE_CONSTANT, TET_SCHEDULE_STEP, TET_SCHEDULE_COSINE };
 enum tet_standardize { TET_STANDARDIZE_NONE, TET_STANDARDIZE_ALL, TET_STANDARDIZE_FEATURE };
 
+/* A hidden layer: the synapses that lead to it, its nonlinearity, and for a convolution perhaps a
+ * pooling of its activity. Convolutions come before dense layers; the first dense layer above one
+ * sees it flattened, channel by channel. In a convolutional layer V_l and U_l mix channels at each
+ * position before the pooling; U_l at each position after it where it serves B_{l+1}. */
 struct tet_layer_plan {
-    uint32_t units;            // d_l
-    uint32_t descending_units; // e_l
+    uint32_t units;            // d_l: neurons, or channels
+    uint32_t descending_units; // e_l: likewise
     enum tet_activation activation;
+    enum tet_layer_type type;
+    uint32_t kernel, stride, padding; // conv2d: side of the window, steps, rings of zeros
+    enum tet_pool pool;               // conv2d
+    uint32_t pool_size, pool_stride;
 };
 
 struct tet_group_plan {
@@ -83,7 +96,30 @@ struct tet_plan {
 struct tet_shape {
     uint32_t inputs;  // d_0
     uint32_t outputs; // d_L: classes, or the width of the targets
+    /* Of an image, channel by channel, row by row: inputs = channels * rows * columns. All 0 or 1, 1,
+     * inputs where the examples are not images. */
+    uint32_t channels, rows, columns;
 };
+
+/* tet_window_count: where a window of side `kernel` stops over n positions and `padding` zeros at
+ * either end; 0 where it does not fit. stride at least 1. */
+static inline uint32_t tet_window_count(uint32_t n, uint32_t kernel, uint32_t stride,
+                                        uint32_t padding)
+{
+    const uint64_t wide = (uint64_t)n + 2 * (uint64_t)padding;
+    return wide < kernel ? 0 : (uint32_t)((wide - kernel) / stride) + 1;
+}
+
+/* The images of a layer. A dense layer's are (units, 1, 1). */
+struct tet_grid {
+    uint32_t channels, rows, columns;     // of z_l, s_l and m_l
+    uint32_t pooled_rows, pooled_columns; // of x_l, what the next layer sees
+};
+
+/* tet_plan_grid: of layer l = 0..L; rows or columns are 0 where a window does not fit. For plans
+ * whose strides are at least 1. */
+struct tet_grid tet_plan_grid(const struct tet_plan *plan, const struct tet_shape *shape,
+                              uint32_t l);
 
 /* tet_plan_check: whether the plan is consistent by itself and with the shape. Errors:
  * TET_BAD_DEFINITION with a sentence. A server checks more finely and earlier; this is the core's

@@ -81,8 +81,8 @@ struct tet_cursor {
  * with momentum. */
 struct tet_tensor {
     char name[24];
-    uint32_t rank;     // 1 or 2
-    uint32_t shape[2]; // row-major
+    uint32_t rank;     // 1: b; 2: dense; 4: a kernel (to, from, K, K)
+    uint32_t shape[4]; // row-major
     uint64_t n;        // elements
     bool velocity;
 };

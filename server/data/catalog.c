@@ -214,10 +214,7 @@ static enum tet_err strokes_info(struct catalog *c, const struct dataset_spec *s
                              TET_STROKES_MAX);
     *info = (struct dataset_info){
         .kind = "builtin",
-        .shape = {inputs, TET_STROKES_CLASSES},
-        .channels = 1,
-        .rows = TET_STROKES_SIDE,
-        .columns = TET_STROKES_SIDE,
+        .shape = {inputs, TET_STROKES_CLASSES, 1, TET_STROKES_SIDE, TET_STROKES_SIDE},
         .n_train = spec->train,
         .n_test = spec->test,
         .labels = true,
@@ -237,9 +234,6 @@ static void describe(struct slot *slot)
     slot->info = (struct dataset_info){
         .kind = slot->files.form == FOLDER_IDX ? "idx" : "npz",
         .shape = d->shape,
-        .channels = d->channels,
-        .rows = d->rows,
-        .columns = d->columns,
         .n_train = d->train.n,
         .n_test = d->test.n,
         .labels = d->train.labels != NULL,

@@ -35,7 +35,6 @@ struct dataset_info {
     char name[DATASET_NAME];
     const char *kind; // "builtin", "idx", "npz"
     struct tet_shape shape;
-    uint32_t channels, rows, columns;
     uint32_t n_train, n_test; // examples available; strokes: as asked for
     bool labels;              // class labels (false: real targets)
     uint64_t bytes;           // in memory

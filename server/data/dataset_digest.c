@@ -43,9 +43,9 @@ void dataset_digest(const struct tet_dataset *d, char sha256[SHA256_TEXT])
     const uint64_t numbers[] = {
         d->shape.inputs,
         d->shape.outputs,
-        d->channels,
-        d->rows,
-        d->columns,
+        d->shape.channels,
+        d->shape.rows,
+        d->shape.columns,
         d->train.n,
         d->train.bytes != NULL,
         d->train.labels != NULL,

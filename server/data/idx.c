@@ -267,9 +267,9 @@ static enum tet_err load(struct tet_dataset *d, struct idx_file files[IDX_PARTS]
     uint8_t *images = (uint8_t *)(labels + n_train + n_test);
     d->memory = labels;
     d->shape.inputs = (uint32_t)pixels;
-    d->channels = 1;
-    d->rows = shape[1];
-    d->columns = shape[2];
+    d->shape.channels = 1;
+    d->shape.rows = shape[1];
+    d->shape.columns = shape[2];
     enum tet_err err = read_part(files, images, labels, &d->train, error);
     if (err == TET_OK && n_test > 0)
         err = read_part(files + IDX_TEST_IMAGES, images + n_train * pixels, labels + n_train,

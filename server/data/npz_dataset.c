@@ -180,9 +180,9 @@ static void set_shape(struct tet_dataset *d, const struct npy *x)
 {
     bool image = x->rank == 3 || x->rank == 4;
     d->shape.inputs = (uint32_t)width(x);
-    d->channels = x->rank == 4 ? (uint32_t)x->shape[1] : 1;
-    d->rows = image ? (uint32_t)x->shape[x->rank - 2] : 1;
-    d->columns = image ? (uint32_t)x->shape[x->rank - 1] : d->shape.inputs;
+    d->shape.channels = x->rank == 4 ? (uint32_t)x->shape[1] : 1;
+    d->shape.rows = image ? (uint32_t)x->shape[x->rank - 2] : 1;
+    d->shape.columns = image ? (uint32_t)x->shape[x->rank - 1] : d->shape.inputs;
 }
 
 static uint64_t archive_bytes(const struct npz *npz)

@@ -153,10 +153,7 @@ static int run_core(const struct options *o)
     int32_t *labels;
     draw_examples(o, &bytes, &labels);
     const struct tet_dataset data = {
-        .shape = {o->width[0], o->width[o->n_widths - 1]},
-        .channels = 1,
-        .rows = 1,
-        .columns = o->width[0],
+        .shape = {o->width[0], o->width[o->n_widths - 1], 1, 1, o->width[0]},
         .train = {.n = o->examples, .bytes = bytes, .labels = labels},
     };
     const struct tet_plan plan = make_plan(o);

@@ -48,10 +48,7 @@ static inline void make_data(struct data *d, uint64_t from, uint32_t n, uint32_t
     fill_part(d->x, d->t, d->labels, n, inputs, outputs);
     fill_part(d->test_x, d->test_t, d->test_labels, n_test, inputs, outputs);
     d->set = (struct tet_dataset){
-        .shape = {inputs, outputs},
-        .channels = 1,
-        .rows = 1,
-        .columns = inputs,
+        .shape = {inputs, outputs, 1, 1, inputs},
         .train = {n, NULL, d->x, labelled ? d->labels : NULL, labelled ? NULL : d->t},
     };
     if (n_test > 0)

@@ -234,9 +234,9 @@ static void reads_npz(void **state)
     assert_int_equal(info.n_test, 1);
     assert_int_equal(d->shape.inputs, 12);
     assert_int_equal(d->shape.outputs, 5);
-    assert_int_equal(d->channels, 3);
-    assert_int_equal(d->rows, 2);
-    assert_int_equal(d->columns, 2);
+    assert_int_equal(d->shape.channels, 3);
+    assert_int_equal(d->shape.rows, 2);
+    assert_int_equal(d->shape.columns, 2);
     assert_memory_equal(d->train.bytes, bytes, 24);
     assert_memory_equal(d->test.bytes, more, 12);
     assert_int_equal(d->train.labels[0], 4);
@@ -252,8 +252,8 @@ static void reads_npz(void **state)
     write_arrays("good.npz", arrays, 2);
     assert_int_equal(catalog_acquire(c, &spec, &d, &info, NULL), TET_OK);
     assert_false(info.labels);
-    assert_int_equal(d->rows, 2);
-    assert_int_equal(d->columns, 1);
+    assert_int_equal(d->shape.rows, 2);
+    assert_int_equal(d->shape.columns, 1);
     assert_int_equal(d->shape.outputs, 3);
     assert_true(d->train.floats[1] == 3 * 256 + 2);
     assert_true(d->train.targets[5] == 2.5f);

@@ -117,9 +117,9 @@ static void check_good(void)
         fail_msg("%s", error.message);
     assert_int_equal(d.shape.inputs, PIXELS);
     assert_int_equal(d.shape.outputs, 3);
-    assert_int_equal(d.channels, 1);
-    assert_int_equal(d.rows, ROWS);
-    assert_int_equal(d.columns, COLUMNS);
+    assert_int_equal(d.shape.channels, 1);
+    assert_int_equal(d.shape.rows, ROWS);
+    assert_int_equal(d.shape.columns, COLUMNS);
     assert_int_equal(d.train.n, 7);
     assert_int_equal(d.test.n, 4);
     for (uint32_t i = 0; i < 7; i++) {

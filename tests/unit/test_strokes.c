@@ -45,9 +45,9 @@ static void shape_is_stated(void **state)
     struct tet_dataset d = make(1, 3, 2);
     assert_int_equal(d.shape.inputs, 784);
     assert_int_equal(d.shape.outputs, 10);
-    assert_int_equal(d.channels, 1);
-    assert_int_equal(d.rows, 28);
-    assert_int_equal(d.columns, 28);
+    assert_int_equal(d.shape.channels, 1);
+    assert_int_equal(d.shape.rows, 28);
+    assert_int_equal(d.shape.columns, 28);
     assert_int_equal(d.train.n, 3);
     assert_int_equal(d.test.n, 2);
     assert_non_null(d.train.bytes);
