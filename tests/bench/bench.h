@@ -44,15 +44,16 @@ static inline void *allocate(size_t bytes)
 
 /* ---- options ---- */
 
-enum { MAX_WIDTHS = 66, MAX_WINDOWS = 99 };
+enum { MAX_WINDOWS = 99 };
 
 struct options {
     const char *rule;
-    uint32_t width[MAX_WIDTHS], n_widths; // inputs, hidden layers, outputs
+    const char *network; // in the language of network.h
     uint32_t batch, threads, examples;
     uint32_t record;  // steps between records of alignment, 0: none
     uint32_t windows; // whose median counts
     uint64_t steps;   // train just so many, without a clock; 0: by the clock
+    bool identity;    // initial weights, in place of random ones
     double momentum, seconds;
 };
 
@@ -65,40 +66,26 @@ static inline double number_of(const char *option, const char *text, double leas
     return value;
 }
 
-static inline void read_widths(struct options *o, const char *list)
-{
-    char *end;
-    o->n_widths = 0;
-    for (const char *at = list;; at = end + 1) {
-        const unsigned long width = strtoul(at, &end, 10);
-        if (width < 1 || width > 1 << 20 || o->n_widths == MAX_WIDTHS ||
-            (*end != ',' && *end != '\0'))
-            die("--widths %s: expected up to %d numbers with commas", list, MAX_WIDTHS);
-        o->width[o->n_widths++] = (uint32_t)width;
-        if (*end == '\0')
-            break;
-    }
-    if (o->n_widths < 2)
-        die("--widths %s: expected inputs and outputs at least", list);
-}
-
 /* Options with their values, from argv[first] on. */
 static inline struct options read_options(int argc, char **argv, int first)
 {
     struct options o = {.rule = "bp",
+                        .network = "784,256,256,10",
                         .batch = 64,
                         .threads = 1,
                         .examples = 10000,
                         .windows = 7,
                         .momentum = 0.9,
                         .seconds = 1.0};
-    read_widths(&o, "784,256,256,10");
     for (int i = first; i < argc; i += 2) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(name, "--rule") == 0)
             o.rule = value;
-        else if (strcmp(name, "--widths") == 0)
-            read_widths(&o, value);
+        else if (strcmp(name, "--network") == 0)
+            o.network = value;
+        else if (strcmp(name, "--init") == 0 &&
+                 (strcmp(value, "normal") == 0 || strcmp(value, "identity") == 0))
+            o.identity = strcmp(value, "identity") == 0;
         else if (strcmp(name, "--batch") == 0)
             o.batch = (uint32_t)number_of(name, value, 1, 1 << 16);
         else if (strcmp(name, "--threads") == 0)
@@ -116,9 +103,9 @@ static inline struct options read_options(int argc, char **argv, int first)
         else if (strcmp(name, "--seconds") == 0)
             o.seconds = number_of(name, value, 1e-3, 1e5);
         else
-            die("unknown option %s; there are --rule --widths --batch --threads --examples "
-                "--record --windows --steps --momentum --seconds",
-                name);
+            die("unknown option %s %s; there are --rule --network --batch --threads --examples "
+                "--record --windows --steps --momentum --seconds --init",
+                name, value);
     }
     o.examples = o.examples > o.batch ? o.examples / o.batch * o.batch : o.batch;
     return o;
@@ -135,19 +122,20 @@ static inline uint64_t draw(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* Random bytes (n, inputs) and labels (n). */
-static inline void draw_examples(const struct options *o, uint8_t **bytes, int32_t **labels)
+/* Random bytes (examples, inputs) and labels (examples). */
+static inline void draw_examples(uint32_t examples, uint32_t inputs, uint32_t outputs,
+                                 uint8_t **bytes, int32_t **labels)
 {
-    const size_t n = (size_t)o->examples * o->width[0];
+    const size_t n = (size_t)examples * inputs;
     uint64_t state = 1;
     *bytes = allocate(n + 8);
-    *labels = allocate(o->examples * sizeof **labels);
+    *labels = allocate(examples * sizeof **labels);
     for (size_t i = 0; i < n; i += 8) {
         const uint64_t eight = draw(&state);
         memcpy(*bytes + i, &eight, 8);
     }
-    for (uint32_t i = 0; i < o->examples; i++)
-        (*labels)[i] = (int32_t)(draw(&state) % o->width[o->n_widths - 1]);
+    for (uint32_t i = 0; i < examples; i++)
+        (*labels)[i] = (int32_t)(draw(&state) % outputs);
 }
 
 /* ---- windows ---- */
@@ -167,13 +155,13 @@ static inline int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The steps of a window: trains, twice as much every time, until a fifth of the time is over; the
- * first step, which meets cold memory, does not tell. */
+/* The steps of a window: trains, twice as much every time, until a fifth of the time is over. The
+ * first step meets cold memory and does not tell, unless it takes all the time alone. */
 static inline uint64_t warm_up(const struct options *o, train_fn *train, void *context)
 {
     const double start = seconds_now(CLOCK_MONOTONIC);
     double now = start, per_step = 0.0;
-    for (uint64_t n = 1; n <= 2 || now - start < 0.2 * o->seconds; n *= 2) {
+    for (uint64_t n = 1; now - start < (n <= 2 ? 1.0 : 0.2) * o->seconds; n *= 2) {
         const double skipped = train(context, n), end = seconds_now(CLOCK_MONOTONIC);
         per_step = (end - now - skipped) / (double)n;
         now = end;
@@ -209,15 +197,13 @@ static inline struct rate measure(const struct options *o, train_fn *train, void
 /* What every program says of itself and of its rate, as the beginning of a JSON object. */
 static inline void print_rate(const char *program, const struct options *o, const struct rate *r)
 {
-    printf("{\"program\": \"%s\", \"compiler\": \"%s\", \"rule\": \"%s\", \"widths\": [", program,
-           __VERSION__, o->rule);
-    for (uint32_t i = 0; i < o->n_widths; i++)
-        printf("%s%u", i > 0 ? ", " : "", o->width[i]);
-    printf("], \"batch\": %u, \"threads\": %u, \"momentum\": %g, \"windows\": %u, "
+    printf("{\"program\": \"%s\", \"compiler\": \"%s\", \"rule\": \"%s\", \"network\": \"%s\", "
+           "\"batch\": %u, \"threads\": %u, \"momentum\": %g, \"windows\": %u, "
            "\"steps_per_window\": %llu, \"seconds_per_step\": %.9g, \"samples_per_s\": %.6g, "
            "\"samples_per_s_min\": %.6g, \"samples_per_s_max\": %.6g, \"busy\": %.4f",
-           o->batch, o->threads, o->momentum, o->windows, (unsigned long long)r->steps, r->median,
-           o->batch / r->median, o->batch / r->high, o->batch / r->low, r->busy);
+           program, __VERSION__, o->rule, o->network, o->batch, o->threads, o->momentum, o->windows,
+           (unsigned long long)r->steps, r->median, o->batch / r->median, o->batch / r->high,
+           o->batch / r->low, r->busy);
 }
 
 #endif

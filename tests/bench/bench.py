@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the training core against the machine's limit and against its peers.
+"""Measures the training core against the machine's limit, its peers and its goals.
 
-    bench.py --build build [--quick]     what `make bench` and `make bench-quick` run
-    bench.py ... --only grid,threads     some sections only
+    bench.py --build build [--quick]           what `make bench` and `make bench-quick` run
+    bench.py ... --only networks,threads       some sections only
+    bench.py ... --networks LeNet              only networks whose name holds that
 
 Every row alternates its programs (A B C A B C ...), so that a machine that slows down slows all of them; a figure is
 the median over the rounds, with the least and the greatest beside it, and a ratio is taken round by round. Each
-program measures itself for a second or two (core.c, blas.c, torch_mlp.py) and prints JSON. Writes BUILD/bench.json
-and prints the tables in Markdown; progress goes to standard error.
+program measures itself for a second or two (core.c, blas.c, torch_peer.py) and prints JSON. A figure that has a goal
+keeps it beside it, and is judged by its median. Writes BUILD/bench.json and prints it in Markdown (tables.py);
+progress goes to standard error.
 """
 import argparse
 import concurrent.futures
@@ -22,11 +24,39 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
+
+import network
+import tables
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECTIONS = ["networks", "threads", "telemetry", "instructions", "grid"]
-NETWORKS = [([784, 256, 256, 10], 64), ([784, 1024, 1024, 10], 128), ([3072, 1024, 1024, 1024, 10], 128)]
-SMALL = NETWORKS[0]
+
+
+class Row(NamedTuple):
+    """A network to measure, with its goals: rates over PyTorch's, shares of the limit."""
+    name: str
+    network: str
+    batch: int
+    over_torch: float = None
+    bp_share: float = None
+    sal_share: float = None
+    sal_excess: float = None
+
+    def options(self, mode, **more):
+        options = {"network": self.network, "batch": self.batch, "seconds": mode.seconds, **more}
+        return [part for name, value in options.items() for part in ("--" + name, value)]
+
+    def described(self):
+        return {"name": self.name, "network": self.network, "batch": self.batch}
+
+
+DENSE = [Row("784-256-256-10 b64", "784,256,256,10", 64, 2.2, 0.92, 0.85, 1.1),
+         Row("784-1024-1024-10 b128", "784,1024,1024,10", 128, 1.9, 0.90, 0.85, 1.1),
+         Row("3072-1024x3-10 b128", "3072,1024,1024,1024,10", 128, 1.6, 0.85, 0.85, 1.1)]
+LENET = Row("LeNet-5 b64", "1x28x28, conv 6 5 pad 2, max 2, conv 16 5, max 2, 120, 84, 10", 64, 4.0, 0.60)
+CIFAR = Row("CIFAR-conv b64", "3x32x32, conv 32 5 stride 2 pad 2, conv 64 3 stride 2 pad 1, conv 64 3 pad 1, 128, 10", 64)
+SMALL = DENSE[0]
 # PyTorch frees its gradients at every step. Left to itself, glibc gives their memory back to the system every time,
 # which can make PyTorch three times slower on wide layers; the comparison is with PyTorch at its best.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
@@ -40,9 +70,11 @@ class Mode:
         self.name = "quick" if quick else "full"
         self.rounds = 3 if quick else 7
         self.seconds = 0.4 if quick else 1.4
-        self.telemetry = [SMALL] if quick else NETWORKS[:2]
-        self.grid_seconds = 0.25 if quick else 0.5
-        self.cell_limit = 3.0 if quick else 9.0  # seconds: a cell that would take longer is left out
+        self.networks = DENSE + [LENET] + ([] if quick else [CIFAR])
+        self.telemetry = [SMALL] if quick else DENSE[:2] + [LENET]
+        self.counted = [SMALL] if quick else [SMALL, LENET]
+        self.grid_seconds = 0.25 if quick else 0.4
+        self.cell_limit = 3.0 if quick else 60.0  # seconds: a cell that would take longer is left out
         self.widths = [64, 256, 1024] if quick else [64, 128, 256, 512, 1024, 2048, 4096]
         self.depths = [2, 8] if quick else [2, 4, 8, 16]
         self.batches = [1, 32, 128] if quick else [1, 8, 32, 128, 1024]
@@ -65,7 +97,7 @@ class Programs:
         folder = os.path.join(build, "tests", "bench")
         self.core = [os.path.join(folder, "core")]
         self.blas = [os.path.join(folder, "blas")]
-        self.torch = [sys.executable, os.path.join(HERE, "torch_mlp.py")]
+        self.torch = [sys.executable, os.path.join(HERE, "torch_peer.py")]
         self.missing = {}
         self.runs = self.disturbed = 0
         if not os.path.exists(self.blas[0]):
@@ -96,12 +128,6 @@ class Programs:
         return self.finish(self.start(program, *arguments, threads=threads))
 
 
-def network_options(network, mode, **more):
-    widths, batch = network
-    options = {"widths": ",".join(map(str, widths)), "batch": batch, "seconds": mode.seconds, **more}
-    return [part for name, value in options.items() for part in ("--" + name, value)]
-
-
 def alternate(mode, title, members):
     """Runs every member once a round; returns {member: [result of each round]}."""
     results = {name: [] for name in members}
@@ -127,6 +153,14 @@ def ratios(above, below, field="samples_per_s"):
     return summary([a[field] / b[field] for a, b in zip(above, below)]) if above and below else None
 
 
+def judged(figure, what, at_least=None, at_most=None):
+    """The figure with its goal beside it, where it has one."""
+    if figure is None or at_least is None and at_most is None:
+        return figure
+    met = figure["median"] >= at_least if at_most is None else figure["median"] <= at_most
+    return {**figure, "goal": {"what": what, "at_least": at_least, "at_most": at_most, "met": met}}
+
+
 def say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
@@ -137,44 +171,69 @@ def say(text):
 def measure_networks(programs, mode):
     """Rule bp against the peers, and sal against bp and the limit."""
     rows = []
-    for network in NETWORKS:
-        options = network_options(network, mode)
+    for row in mode.networks:
+        options, net = row.options(mode), network.read(row.network)
         members = {
             "bp": lambda: programs.run(programs.core, "run", "--rule", "bp", *options),
             "torch": lambda: programs.run(programs.torch, *options),
             "blas": lambda: programs.run(programs.blas, *options),
             "sal": lambda: programs.run(programs.core, "run", "--rule", "sal", *options),
         }
-        members = {name: run for name, run in members.items() if name not in programs.missing}
-        r = alternate(mode, network_name(network), members)
+        left_out = {*programs.missing, *(["blas"] if net.convolutional else [])}
+        members = {name: run for name, run in members.items() if name not in left_out}
+        r = alternate(mode, row.name, members)
+        for rule in ("bp", "sal"):
+            check_flops(r[rule][0], net)
         flops = r["sal"][0]["flop_per_sample"] / r["bp"][0]["flop_per_sample"]
         times = ratios(r["sal"], r["bp"], "seconds_per_step")
         rows.append({
-            "widths": network[0], "batch": network[1],
+            **row.described(), "convolutional": net.convolutional,
             "rates": {name: rates(results) for name, results in r.items()},
-            "shares": {name: summary([x["share"] for x in r[name]]) for name in ("bp", "sal")},
-            "bp_over_torch": ratios(r["bp"], r.get("torch")),
+            "shares": {rule: judged(summary([x["share"] for x in r[rule]]), f"{rule} {row.name}, share of the limit",
+                                    at_least=goal)
+                       for rule, goal in (("bp", row.bp_share), ("sal", row.sal_share))},
+            "bp_over_torch": judged(ratios(r["bp"], r.get("torch")), f"bp {row.name}, rate over PyTorch's",
+                                    at_least=row.over_torch),
             "bp_over_blas": ratios(r["bp"], r.get("blas")),
             "sal_time_over_bp": times,
             "sal_flops_over_bp": flops,
-            "sal_excess": summary([t / flops for t in times["values"]]),
+            "sal_excess": judged(summary([t / flops for t in times["values"]]),
+                                 f"sal {row.name}, time over bp's by FLOPs over bp's", at_most=row.sal_excess),
+            "memory": {rule: memory(row, net, r[rule][0]) for rule in ("bp", "sal")},
             "runs": r})
     return rows
 
 
+def check_flops(result, net):
+    """A share is worth nothing if what it is a share of is counted wrongly."""
+    counted = network.flops(net, result["rule"])
+    if abs(result["flop_per_sample"] / counted - 1.0) > 1e-6:
+        raise SystemExit(f"bench: {result['rule']} \"{net.text}\": the core counts {result['flop_per_sample']:.0f} "
+                         f"operations for an example, the bench {counted}")
+
+
+def memory(row, net, result):
+    """What the trainer takes beyond weights, velocities and activations once."""
+    arrays = 4 * network.floats(net, result["rule"], row.batch)
+    return {"arrays": arrays, "allocated": result["bytes"],
+            "excess": judged(summary([result["bytes"] / arrays - 1.0]),
+                             f"{result['rule']} {row.name}, memory beyond its arrays", at_most=0.10)}
+
+
 def measure_threads(programs, mode):
-    """Two threads in one run, also with a core taken away, and two runs at once; against one thread."""
-    one_thread = network_options(SMALL, mode)
-    two_threads = network_options(SMALL, mode, threads=2)
+    """Two threads in one run, also with a core taken away, and a run for every core at once; against one thread."""
+    one_thread = SMALL.options(mode)
+    two_threads = SMALL.options(mode, threads=2)
+    cores = sorted(os.sched_getaffinity(0))
 
     def at_once():
-        both = [programs.start(programs.core, "run", *one_thread) for _ in range(2)]
-        both = [programs.finish(process) for process in both]
-        return {"samples_per_s": sum(r["samples_per_s"] for r in both), "runs": both}
+        runs = [programs.start(programs.core, "run", *one_thread) for _ in cores]
+        runs = [programs.finish(process) for process in runs]
+        return {"samples_per_s": sum(r["samples_per_s"] for r in runs), "runs": runs}
 
     def beside_a_busy_core():
         hog = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        os.sched_setaffinity(hog.pid, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(hog.pid, cores[-1:])
         try:
             return programs.run(programs.core, "run", *two_threads)
         finally:
@@ -184,41 +243,46 @@ def measure_threads(programs, mode):
     r = alternate(mode, "threads", {
         "one": lambda: programs.run(programs.core, "run", *one_thread),
         "two_threads": lambda: programs.run(programs.core, "run", *two_threads),
-        "two_runs": at_once,
         "two_threads_busy_core": beside_a_busy_core,
+        "runs_at_once": at_once,
     })
-    return {"widths": SMALL[0], "batch": SMALL[1], "rates": {name: rates(results) for name, results in r.items()},
-            "over_one": {name: ratios(r[name], r["one"]) for name in r if name != "one"}, "runs": r}
+    goals = {"two_threads": ("two threads in one run, over one thread", 1.85),
+             "two_threads_busy_core": ("two threads in one run beside a busy core, over one thread", 0.95),
+             "runs_at_once": (f"{len(cores)} runs at once, over one run", 0.95 * len(cores))}
+    return {**SMALL.described(), "runs_at_once": len(cores),
+            "rates": {name: rates(results) for name, results in r.items()},
+            "over_one": {name: judged(ratios(r[name], r["one"]), what, at_least=least)
+                         for name, (what, least) in goals.items()},
+            "runs": r}
 
 
 def measure_telemetry(programs, mode):
     """What recording alignment every 100 steps costs: a record's time, taken every 20, over that of 100 steps."""
     rows = []
-    for network in mode.telemetry:
+    for row in mode.telemetry:
         for rule in ("bp", "sal"):
-            options = network_options(network, mode, rule=rule, record=20)
-            r = alternate(mode, f"telemetry, {rule} {network_name(network)}", {
+            options = row.options(mode, rule=rule, record=20)
+            r = alternate(mode, f"telemetry, {rule} {row.name}", {
                 rule: lambda: programs.run(programs.core, "run", *options)})[rule]
-            rows.append({"widths": network[0], "batch": network[1], "rule": rule,
+            cost = summary([x["record_seconds"] / (100 * x["plain_step_seconds"]) for x in r])
+            rows.append({**row.described(), "rule": rule,
                          "record_seconds": summary([x["record_seconds"] for x in r]),
-                         "cost": summary([x["record_seconds"] / (100 * x["plain_step_seconds"]) for x in r]),
+                         "cost": judged(cost, f"{rule} {row.name}, alignment every 100 steps", at_most=0.02),
                          "runs": r})
     return rows
 
 
 def measure_instructions(programs, mode):
     """Instructions of one step: of a run of two steps less those of a run of one. Valgrind is slow at FMA."""
-    del mode
     if shutil.which("valgrind") is None:
         programs.missing["valgrind"] = "valgrind is not installed: no instruction counts"
         say(programs.missing["valgrind"])
         return None
     isa = {"TETRAD_ISA": "avx2"} if platform.machine() == "x86_64" else {}  # Valgrind has no AVX-512
 
-    def count(rule, steps):
-        options = ["--widths", ",".join(map(str, SMALL[0])), "--batch", SMALL[1], "--examples", 10 * SMALL[1]]
-        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *programs.core, "run",
-                   "--rule", rule, "--steps", steps, *options]
+    def count(row, rule, steps):
+        options = row.options(mode, rule=rule, steps=steps, examples=10 * row.batch)
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *programs.core, "run", *options]
         done = subprocess.run([str(part) for part in command], env=environment(1, **isa), capture_output=True,
                               text=True)
         found = re.search(r"Collected : (\d+)", done.stderr)
@@ -226,20 +290,21 @@ def measure_instructions(programs, mode):
 
     say("instruction counts")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # a count does not mind company
-        jobs = {(rule, steps): pool.submit(count, rule, steps) for steps in (2, 1) for rule in ("sal", "bp")}
+        jobs = {(row, rule, steps): pool.submit(count, row, rule, steps)
+                for row in mode.counted for rule in ("sal", "bp") for steps in (2, 1)}
         counts = {key: job.result() for key, job in jobs.items()}
     if None in counts.values():
         programs.missing["valgrind"] = "valgrind failed: no instruction counts"
         return None
-    return {"widths": SMALL[0], "batch": SMALL[1], "isa": isa.get("TETRAD_ISA", "default"),
-            "per_step": {rule: counts[rule, 2] - counts[rule, 1] for rule in ("bp", "sal")}}
+    return [{**row.described(), "rule": rule, "isa": isa.get("TETRAD_ISA", "default"),
+             "per_step": counts[row, rule, 2] - counts[row, rule, 1]}
+            for row in mode.counted for rule in ("bp", "sal")]
 
 
-def cell_cost(width, depth, batch, mode):
-    """An estimate: seconds to draw the weights, and of five steps at 150 GFLOP/s or 25 GB/s, whichever is slower."""
+def step_cost(width, depth, batch, limit):
+    """An estimate of a step's seconds: at 60 % of the limit or 15 GB/s, whichever is slower."""
     weights = width * width * (depth - 1) + 10 * width
-    step = max(6.0 * weights * batch / 150e9, 24.0 * weights / 25e9)
-    return 0.4 + 25e-9 * weights + max(1.2 * mode.grid_seconds, 6 * step)
+    return max(6.0 * weights * batch / (0.6e9 * limit), 24.0 * weights / 15e9)
 
 
 def measure_grid(programs, mode):
@@ -252,14 +317,19 @@ def measure_grid(programs, mode):
             say(f"grid: width {width}, depth {depth}")
             for batch in mode.batches:
                 cell = {"width": width, "depth": depth, "batch": batch}
+                step = step_cost(width, depth, batch, programs.limit)
                 memory = 8 * width * width * depth + 16 * width * depth * batch
-                if cell_cost(width, depth, batch, mode) > mode.cell_limit or memory > available / 2:
-                    cells.append({**cell, "left_out": True})
+                if 2 * step > mode.cell_limit or memory > available / 2:
+                    cells.append({**cell, "left_out": "time" if memory <= available / 2 else "memory"})
                     continue
-                options = network_options(([width] * depth + [10], batch), mode)
-                r = programs.run(programs.core, "run", *options, "--windows", 3, "--seconds", mode.grid_seconds)
-                cells.append({**cell, "seconds_per_step": r["seconds_per_step"], "share": r["share"],
-                              "gflops": r["gflops"], "busy": r["busy"]})
+                row = Row("", ",".join(map(str, [width] * depth + [10])), batch)
+                r = programs.run(programs.core, "run", *row.options(mode), "--seconds", mode.grid_seconds,
+                                 "--windows", 3 if step < 1.0 else 1, "--init", "identity")
+                cells.append({**cell, "seconds_per_step": r["seconds_per_step"],
+                              "seconds_per_step_min": batch / r["samples_per_s_max"],
+                              "seconds_per_step_max": batch / r["samples_per_s_min"], "share": r["share"],
+                              "gflops": r["gflops"], "limit": max(r["limit_before"], r["limit_after"]),
+                              "windows": r["windows"], "busy": r["busy"]})
     return cells
 
 
@@ -324,123 +394,6 @@ def describe_machine(programs):
         "cores_in_use": round(in_use, 2)}
 
 
-# ---- tables ----
-
-
-def network_name(network):
-    return "-".join(map(str, network[0])) + f" b{network[1]}"
-
-
-def row_name(row):
-    return network_name((row["widths"], row["batch"]))
-
-
-def thousands(value):
-    return f"{value / 1000:.1f}k" if value >= 1000 else f"{value:.0f}"
-
-
-def percent(value):
-    return f"{100 * value:.1f} %"
-
-
-def times(value):
-    return f"{value:.2f}"
-
-
-def spread(figure, form):
-    if figure is None:
-        return "missing"
-    return f"{form(figure['median'])} ({form(figure['min'])} - {form(figure['max'])})"
-
-
-def duration(seconds):
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if abs(seconds) >= size:
-            break
-    return f"{seconds / size:.3g} {unit}"
-
-
-def table(title, head, rows):
-    lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
-def network_tables(rows):
-    yield table("Backpropagation with momentum, one thread, samples/s: median (least - greatest)",
-                ["network", "Tetrad", "share of the FMA limit", "PyTorch", "C on OpenBLAS", "Tetrad / PyTorch",
-                 "Tetrad / OpenBLAS"],
-                [[row_name(r), spread(r["rates"]["bp"], thousands), spread(r["shares"]["bp"], percent),
-                  spread(r["rates"].get("torch"), thousands), spread(r["rates"].get("blas"), thousands),
-                  spread(r["bp_over_torch"], times), spread(r["bp_over_blas"], times)] for r in rows])
-    yield table("SAL, one thread; its FLOPs are its own",
-                ["network", "samples/s", "share of the FMA limit", "time of a step / bp's", "FLOPs / bp's",
-                 "time ratio / FLOP ratio"],
-                [[row_name(r), spread(r["rates"]["sal"], thousands), spread(r["shares"]["sal"], percent),
-                  spread(r["sal_time_over_bp"], times), times(r["sal_flops_over_bp"]),
-                  spread(r["sal_excess"], times)] for r in rows])
-
-
-def thread_table(r):
-    titles = {"one": "one thread", "two_threads": "two threads in one run", "two_runs": "two runs at once, together",
-              "two_threads_busy_core": "two threads, one core taken by another program"}
-    return table(f"Threads, bp {row_name(r)}", ["", "samples/s", "/ one thread"],
-                 [[titles[name], spread(rate, thousands), spread(r["over_one"][name], times) if name != "one" else ""]
-                  for name, rate in r["rates"].items()])
-
-
-def telemetry_table(rows):
-    return table("Alignment recorded every 100 steps", ["network", "rule", "one record", "share of the run's time"],
-                 [[row_name(r), r["rule"], spread(r["record_seconds"], duration), spread(r["cost"], percent)]
-                  for r in rows])
-
-
-def instruction_table(r):
-    return table(f"Instructions of a step, {row_name(r)}, {r['isa']} kernels", ["rule", "instructions"],
-                 [[rule, f"{n:,}"] for rule, n in r["per_step"].items()])
-
-
-def grid_table(cells):
-    batches = sorted({c["batch"] for c in cells})
-    at = {(c["width"], c["depth"], c["batch"]): c for c in cells}
-
-    def text(cell):
-        if "left_out" in cell:
-            return "-"
-        return f"{duration(cell['seconds_per_step'])}, {100 * cell['share']:.0f} %"
-
-    rows = [[str(width), str(depth), *(text(at[width, depth, batch]) for batch in batches)]
-            for width, depth in dict.fromkeys((c["width"], c["depth"]) for c in cells)]
-    low = [f"{c['width']} x {c['depth']} b{c['batch']} ({100 * c['share']:.0f} %)" for c in cells
-           if c["width"] >= 128 and c["batch"] >= 32 and c.get("share", 1.0) < 0.5]
-    notes = ["Inputs and hidden layers of the width, 10 outputs; depth: layers of weights. -: would take too long.",
-             "Below half of the limit at widths from 128 and batches from 32: " + (", ".join(low) or "none") + "."]
-    return table("Time of a step and share of the FMA limit, bp, one thread",
-                 ["width", "depth", *(f"batch {batch}" for batch in batches)], rows) + "\n" + "\n".join(notes) + "\n"
-
-
-def report(result):
-    """The whole result in Markdown, part by part."""
-    m = result["machine"]
-    yield (f"## Benchmark ({result['mode']}), {m['date'][:10]}\n\n"
-           f"{m['processor']}, {m['family']}, {m['cores']} cores{m['caches']}; {m['compiler']}; "
-           f"revision {m['revision'] or 'unknown'}.\n"
-           f"Kernels {m['isa']}; FMA limit {m['limit']['1']:.0f} GFLOP/s on one core, {m['limit']['2']:.0f} on two. "
-           f"Medians of {result['rounds']} alternating rounds.\n")
-    if "torch" not in result["missing"] and "networks" in result:
-        yield "PyTorch runs with an allocator that keeps its memory, and without OPENBLAS_CORETYPE.\n"
-    yield from (f"**Warning: {warning}.**\n" for warning in result["warnings"])
-    if "networks" in result:
-        yield from network_tables(result["networks"])
-    if "threads" in result:
-        yield thread_table(result["threads"])
-    if "telemetry" in result:
-        yield telemetry_table(result["telemetry"])
-    if result.get("instructions"):
-        yield instruction_table(result["instructions"])
-    if "grid" in result:
-        yield grid_table(result["grid"])
-
-
 def warnings_of(programs, result):
     warnings = list(programs.missing.values())
     if result["machine"]["cores_in_use"] > 0.1:
@@ -449,11 +402,11 @@ def warnings_of(programs, result):
     if programs.disturbed > 0:
         warnings.append(f"{programs.disturbed} of {programs.runs} runs got less than {100 * BUSY:.0f} % of their "
                         "processors' time")
-    for row in result.get("networks", []):
-        libraries = row["runs"].get("torch", [{}])[0].get("blas", [])
-        if libraries and not any(re.search("openblas|mkl", library) for library in libraries):
-            warnings.append("PyTorch used the reference BLAS, which is slow: the comparison is not fair")
-            break
+    peers = [row["runs"]["torch"][0] for row in result.get("networks", []) if "torch" in row["runs"]]
+    if any(peer["blas"] and not re.search("openblas|mkl", " ".join(peer["blas"])) for peer in peers):
+        warnings.append("PyTorch used the reference BLAS, which is slow: the comparison is not fair")
+    if not all(peer["onednn"] for peer in peers):
+        warnings.append("PyTorch has no oneDNN, without which its convolutions are slow: the comparison is not fair")
     return warnings
 
 
@@ -462,14 +415,17 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
+    parser.add_argument("--networks", default="", help="of the section networks, those whose name holds this")
     options = parser.parse_args()
     mode, programs = Mode(options.quick), Programs(options.build)
+    mode.networks = [row for row in mode.networks if options.networks.lower() in row.name.lower()]
     wanted = options.only.split(",")
     if set(wanted) - set(SECTIONS):
         parser.error(f"--only: the sections are {', '.join(SECTIONS)}")
 
     start = time.monotonic()
     result = {"mode": mode.name, "rounds": mode.rounds, "machine": describe_machine(programs)}
+    programs.limit = result["machine"]["limit"]["1"]
     for section in SECTIONS:
         if section in wanted:
             result[section] = globals()["measure_" + section](programs, mode)
@@ -480,7 +436,7 @@ def main():
     path = os.path.join(options.build, "bench.json")
     with open(path, "w") as file:
         json.dump(result, file, indent=1)
-    print("\n".join(report(result)))
+    print(tables.markdown(result))
     say(f"{result['seconds']:.0f} s; wrote {path}")
 
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Peer: the same network, rule bp, by plain C loops around OpenBLAS's matrix product, as one would
+ * Peer: the same dense network, rule bp, by plain C loops around OpenBLAS's matrix product, as one would
  * write it without a library for training. One thread. Prints one JSON object.
  *
- *   blas [--widths 784,256,256,10] [--batch N] [--momentum M] [--seconds S] [--windows N]
+ *   blas [--network 784,256,256,10] [--batch N] [--momentum M] [--seconds S] [--windows N]
  *
  * Letters:  N    examples of a mini-batch
  *           D_l  width of layer l; layer 0 is the input, layer L the output
@@ -11,6 +11,7 @@
 #include <cblas.h>
 
 #include "bench.h"
+#include "network.h"
 
 struct layer {
     uint32_t in, out;   // D_{l-1}, D_l
@@ -21,7 +22,7 @@ struct layer {
 
 struct net {
     uint32_t L, n;
-    struct layer layer[MAX_WIDTHS]; // 1..L; layer[0].x is the mini-batch
+    struct layer layer[TET_MAX_HIDDEN + 2]; // 1..L; layer[0].x is the mini-batch
     float rate, momentum;
     float *inputs;   // (examples, D_0)
     int32_t *labels; // (examples)
@@ -139,10 +140,11 @@ static float *floats(size_t n)
 /* Bytes standardised to mean 0 and deviation 1, and a random order. */
 static void make_examples(struct net *net, const struct options *o)
 {
+    const uint32_t inputs = net->layer[0].out, outputs = net->layer[net->L].out;
     uint8_t *bytes;
-    draw_examples(o, &bytes, &net->labels);
+    draw_examples(o->examples, inputs, outputs, &bytes, &net->labels);
     net->examples = o->examples;
-    const size_t n = (size_t)o->examples * o->width[0];
+    const size_t n = (size_t)o->examples * inputs;
     net->inputs = floats(n);
     for (size_t i = 0; i < n; i++)
         net->inputs[i] = ((float)bytes[i] - 127.5f) / 73.9f;
@@ -157,14 +159,15 @@ static void make_examples(struct net *net, const struct options *o)
 }
 
 /* Weights uniform with the variance 2 / D_{l-1}. */
-static void make_layer(struct layer *layer, const struct options *o, uint32_t l, uint64_t *state)
+static void make_layer(struct net *net, uint32_t l, uint32_t width, uint64_t *state)
 {
-    layer->out = o->width[l];
-    layer->x = floats((size_t)o->batch * layer->out);
-    layer->s = floats((size_t)o->batch * layer->out);
+    struct layer *layer = &net->layer[l];
+    layer->out = width;
+    layer->x = floats((size_t)net->n * layer->out);
+    layer->s = floats((size_t)net->n * layer->out);
     if (l == 0)
         return;
-    layer->in = o->width[l - 1];
+    layer->in = net->layer[l - 1].out;
     const size_t n = (size_t)layer->in * layer->out;
     layer->w = floats(n);
     layer->dw = floats(n);
@@ -177,21 +180,32 @@ static void make_layer(struct layer *layer, const struct options *o, uint32_t l,
         layer->w[i] = reach * ((float)(draw(state) >> 40) * 0x1p-23f - 1.0f);
 }
 
+static void make_layers(struct net *net, const struct network *network)
+{
+    uint64_t state = 3;
+    net->L = network->n_hidden + 1;
+    make_layer(net, 0, network->shape.inputs, &state);
+    for (uint32_t l = 1; l < net->L; l++) {
+        if (network->hidden[l - 1].type != TET_DENSE)
+            die("blas: dense layers only");
+        make_layer(net, l, network->hidden[l - 1].units, &state);
+    }
+    make_layer(net, net->L, network->shape.outputs, &state);
+}
+
 int main(int argc, char **argv)
 {
     const struct options o = read_options(argc, argv, 1);
     if (o.threads != 1 || strcmp(o.rule, "bp") != 0 || o.record > 0 || o.steps > 0)
         die("blas: one thread, rule bp, no --record and no --steps");
+    const struct network network = network_read(o.network);
     static struct net net; // its arrays live as long as the program
-    uint64_t state = 3;
-    net.L = o.n_widths - 1;
     net.n = o.batch;
     net.rate = 1e-3f;
     net.momentum = (float)o.momentum;
     net.label = allocate(o.batch * sizeof *net.label);
+    make_layers(&net, &network);
     make_examples(&net, &o);
-    for (uint32_t l = 0; l <= net.L; l++)
-        make_layer(&net.layer[l], &o, l, &state);
     const struct rate rate = measure(&o, train, &net);
     print_rate("blas", &o, &rate);
     printf(", \"library\": \"%s\", \"core\": \"%s\", \"loss\": %.6g}\n", openblas_get_config(),

@@ -3,11 +3,14 @@
  * The training core, measured. Prints one JSON object.
  *
  *   core limit [--threads N]    the FMA limit of N threads together (limit.h)
- *   core run   [--rule bp|fa|kp|sal] [--widths 784,256,256,10] [--batch N] [--threads N]
+ *   core run   [--rule bp|fa|kp|sal] [--network "784,256,256,10"] [--batch N] [--threads N]
  *              [--momentum M] [--record N] [--seconds S] [--windows N] [--examples N]
+ *              [--init normal|identity]
  *                               trains on random bytes for about S seconds: samples/s, and the
  *                               share of the FMA limit measured just before and just after; with
- *                               --record also what one record of alignment costs
+ *                               --record also what one record of alignment costs. network.h has
+ *                               the language of networks; --init identity begins at once where
+ *                               random numbers for all weights would take seconds
  *   core run   ... --steps N    trains N steps and measures nothing: for a count of instructions
  *
  * What an epoch's end costs (it looks for values that are not finite, and reports) is not counted:
@@ -17,6 +20,7 @@
 
 #include "bench.h"
 #include "limit.h"
+#include "network.h"
 
 static enum tet_rule_name rule_named(const char *name)
 {
@@ -27,7 +31,7 @@ static enum tet_rule_name rule_named(const char *name)
 }
 
 /* Rates so small that random labels do not drive the weights anywhere. */
-static struct tet_plan make_plan(const struct options *o)
+static struct tet_plan make_plan(const struct options *o, const struct network *network)
 {
     struct tet_plan p = {.loss = TET_CROSS_ENTROPY,
                          .rule = rule_named(o->rule),
@@ -43,12 +47,13 @@ static struct tet_plan make_plan(const struct options *o)
                          .record_every = o->record,
                          .record_alignment = o->record > 0,
                          .threads = o->threads};
-    for (uint32_t i = 1; i + 1 < o->n_widths; i++)
-        p.hidden[p.n_hidden++] = (struct tet_layer_plan){o->width[i], o->width[i], TET_RELU};
+    for (uint32_t i = 0; i < network->n_hidden; i++)
+        p.hidden[p.n_hidden++] = network->hidden[i];
+    const enum tet_init init = o->identity ? TET_INIT_IDENTITY : TET_INIT_NORMAL;
     for (enum tet_group g = 0; g < TET_GROUPS; g++)
         p.group[g] = (struct tet_group_plan){.lr = 1e-3f,
                                              .decay = 1e-3f,
-                                             .init = TET_INIT_NORMAL,
+                                             .init = init,
                                              .scale = 1.0f,
                                              .plastic = g != TET_B || p.rule != TET_RULE_FA};
     return p;
@@ -149,14 +154,15 @@ static void print_run(const struct options *o, const struct tet_plan *plan,
 
 static int run_core(const struct options *o)
 {
+    const struct network network = network_read(o->network);
     uint8_t *bytes;
     int32_t *labels;
-    draw_examples(o, &bytes, &labels);
+    draw_examples(o->examples, network.shape.inputs, network.shape.outputs, &bytes, &labels);
     const struct tet_dataset data = {
-        .shape = {o->width[0], o->width[o->n_widths - 1], 1, 1, o->width[0]},
+        .shape = network.shape,
         .train = {.n = o->examples, .bytes = bytes, .labels = labels},
     };
-    const struct tet_plan plan = make_plan(o);
+    const struct tet_plan plan = make_plan(o, &network);
     struct tet_error error = {0};
     struct run run = {.epoch_steps = tet_plan_steps_per_epoch(&plan)};
     run.left = run.epoch_steps;
