@@ -51,11 +51,16 @@ class Row(NamedTuple):
         return {"name": self.name, "network": self.network, "batch": self.batch}
 
 
-DENSE = [Row("784-256-256-10 b64", "784,256,256,10", 64, 2.2, 0.92, 0.85, 1.1),
-         Row("784-1024-1024-10 b128", "784,1024,1024,10", 128, 1.9, 0.90, 0.85, 1.1),
-         Row("3072-1024x3-10 b128", "3072,1024,1024,1024,10", 128, 1.6, 0.85, 0.85, 1.1)]
-LENET = Row("LeNet-5 b64", "1x28x28, conv 6 5 pad 2, max 2, conv 16 5, max 2, 120, 84, 10", 64, 4.0, 0.60)
-CIFAR = Row("CIFAR-conv b64", "3x32x32, conv 32 5 stride 2 pad 2, conv 64 3 stride 2 pad 1, conv 64 3 pad 1, 128, 10", 64)
+DENSE = [Row("784-256-256-10 b64", "784,256,256,10", 64,
+             over_torch=2.2, bp_share=0.92, sal_share=0.85, sal_excess=1.1),
+         Row("784-1024-1024-10 b128", "784,1024,1024,10", 128,
+             over_torch=1.9, bp_share=0.90, sal_share=0.85, sal_excess=1.1),
+         Row("3072-1024x3-10 b128", "3072,1024,1024,1024,10", 128,
+             over_torch=1.6, bp_share=0.85, sal_share=0.85, sal_excess=1.1)]
+LENET = Row("LeNet-5 b64", "1x28x28, conv 6 5 pad 2, max 2, conv 16 5, max 2, 120, 84, 10", 64,
+            over_torch=4.0, bp_share=0.60)
+CIFAR = Row("CIFAR-conv b64",
+            "3x32x32, conv 32 5 stride 2 pad 2, conv 64 3 stride 2 pad 1, conv 64 3 pad 1, 128, 10", 64)
 SMALL = DENSE[0]
 # PyTorch frees its gradients at every step. Left to itself, glibc gives their memory back to the system every time,
 # which can make PyTorch three times slower on wide layers; the comparison is with PyTorch at its best.
@@ -69,11 +74,11 @@ class Mode:
     def __init__(self, quick):
         self.name = "quick" if quick else "full"
         self.rounds = 3 if quick else 7
-        self.seconds = 0.4 if quick else 1.4
+        self.seconds = 0.3 if quick else 1.0
         self.networks = DENSE + [LENET] + ([] if quick else [CIFAR])
         self.telemetry = [SMALL] if quick else DENSE[:2] + [LENET]
         self.counted = [SMALL] if quick else [SMALL, LENET]
-        self.grid_seconds = 0.25 if quick else 0.4
+        self.grid_seconds = 0.2 if quick else 0.3
         self.cell_limit = 3.0 if quick else 60.0  # seconds: a cell that would take longer is left out
         self.widths = [64, 256, 1024] if quick else [64, 128, 256, 512, 1024, 2048, 4096]
         self.depths = [2, 8] if quick else [2, 4, 8, 16]
@@ -261,7 +266,7 @@ def measure_telemetry(programs, mode):
     rows = []
     for row in mode.telemetry:
         for rule in ("bp", "sal"):
-            options = row.options(mode, rule=rule, record=20)
+            options = row.options(mode, rule=rule, record=20, windows=3)
             r = alternate(mode, f"telemetry, {rule} {row.name}", {
                 rule: lambda: programs.run(programs.core, "run", *options)})[rule]
             cost = summary([x["record_seconds"] / (100 * x["plain_step_seconds"]) for x in r])

@@ -28,8 +28,8 @@ enum {
 #else
     LIMIT_CHAINS = 12,
 #endif
-    LIMIT_ROUNDS = 4000000, // of a burst: some milliseconds
-    LIMIT_BURSTS = 15,      // of a measurement, the best of which counts
+    LIMIT_ROUNDS = 500000,  // of a burst: a millisecond or two, less than a turn of another program
+    LIMIT_BURSTS = 80,      // of a measurement, the best of which counts
     LIMIT_MAX_THREADS = 64, // TET_MAX_THREADS
 };
 

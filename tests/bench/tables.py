@@ -156,16 +156,16 @@ def summary_of_goals(result):
     return text + "\n"
 
 
-def parts(result):
-    """The whole result, part by part."""
+def parts(result, fold):
+    """The whole result, part by part. fold: the longest table opens at a click."""
     m = result["machine"]
     yield (f"{m['processor']}, {m['family']}, {m['cores']} cores{m['caches']}; {m['compiler']}; "
            f"revision {m['revision'] or 'unknown'}; {m['date'][:10]}, {result['mode']}.\n"
            f"Kernels {m['isa']}; FMA limit {m['limit']['1']:.0f} GFLOP/s on one core, {m['limit']['2']:.0f} on two. "
            f"Medians of {result['rounds']} alternating rounds (least - greatest).\n")
     if "torch" not in result["missing"] and "networks" in result:
-        yield ("PyTorch runs with an allocator that keeps its memory, without OPENBLAS_CORETYPE, and with images in the "
-               "faster order.\n")
+        yield ("PyTorch runs with an allocator that keeps its memory, without OPENBLAS_CORETYPE, and with images in "
+               "the faster order.\n")
     yield from (f"**Warning: {warning}.**\n" for warning in result["warnings"])
     if any(goals(result)):
         yield summary_of_goals(result)
@@ -177,12 +177,15 @@ def parts(result):
         yield telemetry_table(result["telemetry"])
     if result.get("instructions"):
         yield instruction_table(result["instructions"])
-    if "grid" in result:
+    if "grid" in result and fold:
+        yield ("<details><summary>Time of a step over width, depth and batch</summary>\n\n"
+               f"{grid_table(result['grid'])}\n</details>\n")
+    elif "grid" in result:
         yield grid_table(result["grid"])
 
 
-def markdown(result):
-    return "\n".join(parts(result))
+def markdown(result, fold=False):
+    return "\n".join(parts(result, fold))
 
 
 def insert(path, text):
@@ -204,7 +207,7 @@ def main():
     with open(options.result) as file:
         result = json.load(file)
     if options.into:
-        insert(options.into, markdown(result))
+        insert(options.into, markdown(result, fold=True))
     else:
         print(markdown(result))
 

@@ -106,9 +106,10 @@ def main():
         busy.append((time.process_time() - used) / taken / options.threads)
     median = statistics.median(windows)
     print(json.dumps({
-        "program": "torch", "version": torch.__version__, "blas": blas_in_use(), "rule": "bp",
+        "program": "torch", "version": torch.__version__, "blas": blas_in_use(),
+        "onednn": torch.backends.mkldnn.is_available(), "memory_format": str(order), "rule": "bp",
         "network": options.network, "batch": options.batch, "threads": options.threads, "momentum": options.momentum,
-        "memory_format": str(order), "onednn": torch.backends.mkldnn.is_available(), "windows": options.windows, "steps_per_window": steps, "seconds_per_step": median,
+        "windows": options.windows, "steps_per_window": steps, "seconds_per_step": median,
         "samples_per_s": options.batch / median, "samples_per_s_min": options.batch / max(windows),
         "samples_per_s_max": options.batch / min(windows), "busy": statistics.median(busy)}))
 
