@@ -10,7 +10,7 @@
 
 #include "rules/rules.h"
 
-static const struct tet_rank alone = {.size = 1}; // one rank gathers telemetry; the others wait
+static const struct tet_rank alone = {.size = 1};
 
 /* The three sums that make a cosine, gathered over blocks. */
 struct cosine {
@@ -57,7 +57,7 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
         const float *signal = net->s[l];
         if (net->plan.rule != TET_RULE_BP) {
             float *below = net->signal[l % 2];
-            tet_net_backpropagate(net, &alone, l, above, below);
+            tet_net_backpropagate(net, l, above, below);
             signal = below;
         }
         struct cosine c = {0};
