@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "data/catalog.h"
+#include "data/gz.h"
 #include "data/idx.h"
 
 _Static_assert((int)FOLDER_FILES >= (int)IDX_PARTS, "one state for each file");
@@ -53,7 +54,7 @@ static enum tet_err find_idx(const char *folder, struct file_state files[FOLDER_
 {
     *any = false;
     for (int part = 0; part < IDX_PARTS; part++) {
-        char *path = idx_path(folder, (enum idx_part)part);
+        char *path = gz_path(folder, idx_names[part]);
         if (!path && errno == ENOMEM)
             return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", folder);
         if (path) {
