@@ -113,8 +113,9 @@ enum tet_err gz_measure(struct gz_file *file, uint64_t most, uint64_t *bytes,
         *bytes += (uint64_t)got;
     free(chunk);
     if (*bytes > most)
-        return tet_error_set(error, TET_BAD_DATASET, "%s: too large for memory, the limit is %llu",
-                             file->path, (unsigned long long)most);
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "%s: more than the %llu bytes that memory has room for", file->path,
+                             (unsigned long long)most);
     enum tet_err err = is_plain(file) ? TET_OK : after_last(file, got, error);
     if (err == TET_OK && gzrewind(file->gz) != 0)
         err = tet_error_set(error, TET_IO, "%s: cannot be read twice", file->path);
