@@ -173,7 +173,10 @@ static void test_examples(void **state)
                      "60a76d259ba3aa668a63b0666cf0e15a693671d3c2a451cb303711381dc24972"},
                     {"schema/examples/demo.json", 6,
                      "8999b3fc69dcccd6ebb51f2fbe7e745b6e601c258dfddbb191afe4d791b88f02",
-                     "535fd50a245d7b83ed849d3a3593b5c24db5fa87816ca3686053d574a0968fb4"}};
+                     "535fd50a245d7b83ed849d3a3593b5c24db5fa87816ca3686053d574a0968fb4"},
+                    {"schema/examples/sal-convolution-strokes.json", 6,
+                     "2a0a8ad8d550fc672c51642b19dceb5dde2b530bed1008226a2ad607be35ee82",
+                     "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);

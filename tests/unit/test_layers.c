@@ -145,22 +145,18 @@ static void test_hashes(void **state)
 static void test_sweeps(void **state)
 {
     (void)state;
-    static const char
-        *const
-            texts[] =
-                {
-                    STROKES(CONV "," MAX
-                                 "," CONV3) ",\"sweep\":{\"network.layers.0.channels\":[4,5]}}",
-                    STROKES(CONV "," MAX "," CONV3) ",\"sweep\":{\"network.layers.1.type\":[\"max_"
-                                                    "pool\",\"avg_pool\"]}}",
-                    STROKES(CONV "," MAX "," CONV3) ",\"sweep\":{\"network.layers.1\":[" MAX
-                                                    ",{\"type\":\"avg_pool\",\"size\":3}]}}",
-                    STROKES(CONV "," MAX) ",\"sweep\":{\"network.layers\":[[" CONV "],[" CONV
-                                          "," AVG "," FLAT "],[" DENSE "]]}}",
-                    NET("strokes", "\"gate\":false",
-                        "{\"type\":\"conv2d\",\"channels\":8,\"kernel\":5,\"descending_channels\":"
-                        "4}") ",\"sweep\":{\"rule.name\":[\"sal\",\"bp\",\"kp\"]}}",
-                };
+    static const char *const texts[] = {
+        STROKES(CONV "," MAX "," CONV3) ",\"sweep\":{\"network.layers.0.channels\":[4,5]}}",
+        STROKES(CONV "," MAX "," CONV3) ",\"sweep\":{\"network.layers.1.type\":[\"max_"
+                                        "pool\",\"avg_pool\"]}}",
+        STROKES(CONV "," MAX "," CONV3) ",\"sweep\":{\"network.layers.1\":[" MAX
+                                        ",{\"type\":\"avg_pool\",\"size\":3}]}}",
+        STROKES(CONV "," MAX) ",\"sweep\":{\"network.layers\":[[" CONV "],[" CONV "," AVG "," FLAT
+                              "],[" DENSE "]]}}",
+        NET("strokes", "\"gate\":false",
+            "{\"type\":\"conv2d\",\"channels\":8,\"kernel\":5,\"descending_channels\":"
+            "4}") ",\"sweep\":{\"rule.name\":[\"sal\",\"bp\",\"kp\"]}}",
+    };
     struct definition *d = read_good(texts[0]);
     assert_int_equal(d->n_runs, 2);
     expect_at(d->runs[1].resolved, "network.layers.0.channels", "5");
@@ -297,6 +293,8 @@ static const struct bad_case bad_cases[] = {
        "=less: with 5000 channels below a neuron has more than 16777216 "
        "synapses",
        NULL}}},
+    {BAD("{\"type\":\"conv2d\",\"channels\":20000,\"kernel\":1}," DENSE),
+     {{"/network", NULL, "at most 1073741824 bytes", NULL}}},
     /* sweeps */
     {STROKES(CONV) ",\"sweep\":{\"network.layers.0.kernel\":[3,29]}}",
      {{"/sweep/network.layers.0.kernel/1", "29", "the image below is 28 x 28", NULL}}},
