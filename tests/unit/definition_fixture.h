@@ -4,8 +4,8 @@
  * their path.
  *
  * The datasets are in definition/data (made by definition/make_data.py): mnist 120 + 20 of 28x28,
- * bare 30 of 2x2 without a test part, colour 20 of 3x6x8, reals 20 of 3 numbers with real targets,
- * broken; and strokes. Run from the repository's root.
+ * bare 30 of 2x2 without a test part, colour 20 of 3x6x8, tall 20 of 9x5, reals 20 of 3 numbers with
+ * real targets, broken; and strokes. Run from the repository's root.
  */
 #ifndef TESTS_DEFINITION_FIXTURE_H
 #define TESTS_DEFINITION_FIXTURE_H

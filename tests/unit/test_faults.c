@@ -47,7 +47,7 @@ static const struct bad_case bad_cases[] = {
       {"/network/layers/0/activation", "\"selu\"", "=one of relu, tanh, identity", "relu"}}},
     /* datasets */
     {"{\"dataset\":{\"name\":\"strike\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
-     {{"/dataset/name", "\"strike\"", "mnist, reals, strokes", NULL}}},
+     {{"/dataset/name", "\"strike\"", "mnist, reals, strokes, tall", NULL}}},
     {"{\"dataset\":{\"name\":\"mnits\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
      {{"/dataset/name", "\"mnits\"", "mnist", "mnist"}}},
     {"{\"dataset\":{\"name\":\"broken\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",

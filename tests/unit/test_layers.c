@@ -263,6 +263,8 @@ static const struct bad_case bad_cases[] = {
      {{AT(1, "size"), "25", "=integer from 1 to 24: the image below is 24 x 24", NULL}}},
     {NET("colour", "\"name\":\"bp\"", "{\"type\":\"conv2d\",\"channels\":8,\"kernel\":7}") "}",
      {{AT(0, "kernel"), "7", "=integer from 1 to 6: the image below is 6 x 8", NULL}}},
+    {NET("tall", "\"name\":\"bp\"", "{\"type\":\"conv2d\",\"channels\":8,\"kernel\":6}") "}",
+     {{AT(0, "kernel"), "6", "=integer from 1 to 5: the image below is 9 x 5", NULL}}},
     {"{\"dataset\":{\"name\":\"reals\"},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":4},"
      "\"network\":{\"loss\":\"mse\",\"layers\":[" CONV "," CONV "]}}",
      {{AT(0, "type"), "\"conv2d\"",
@@ -359,7 +361,7 @@ static size_t put_layer(char *text)
 static void test_against_core(void **state)
 {
     (void)state;
-    static const char *const datasets[] = {"strokes", "bare", "colour", "mnist"};
+    static const char *const datasets[] = {"strokes", "bare", "colour", "tall"};
     static const char *const rules[] = {"\"name\":\"sal\"", "\"name\":\"sal\",\"gate\":false",
                                         "\"name\":\"kp\"", "\"name\":\"bp\""};
     size_t good = 0, n = 6000;

@@ -58,3 +58,4 @@ put("reals.npz", npz({"x": ((20, 3), [random.gauss(0, 1) for _ in range(60)]),
 put("../weights/start.npz", npz({"W1": ((2, 4), [0.0] * 8)}))
 put("colour.npz", npz({"x": ((20, 3, 6, 8), [random.gauss(0, 1) for _ in range(20 * 3 * 6 * 8)]),
                        "t": ((20,), labels(20, 4))}))
+put("tall.npz", npz({"x": ((20, 9, 5), [random.gauss(0, 1) for _ in range(20 * 9 * 5)]), "t": ((20,), labels(20, 4))}))
