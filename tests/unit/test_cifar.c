@@ -267,7 +267,7 @@ static void reads_cifar10(void **state)
     snprintf(cifar, sizeof cifar, "%s/cifar10", data ? data : "../shared/data");
     snprintf(first, sizeof first, "%s/data_batch_1.bin", cifar);
     if (access(first, R_OK) != 0) {
-        print_message("skipped: no %s (set TETRAD_DATA)\n", first);
+        print_message("# skip: reads_cifar10: no %s (set TETRAD_DATA)\n", first);
         skip();
     }
     struct tet_dataset d;

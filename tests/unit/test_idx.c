@@ -261,7 +261,7 @@ static void reads_mnist(void **state)
     char mnist[512];
     snprintf(mnist, sizeof mnist, "%s/mnist", data ? data : "../shared/data");
     if (access(mnist, R_OK) != 0) {
-        print_message("skipped: no MNIST in %s (set TETRAD_DATA)\n", mnist);
+        print_message("# skip: reads_mnist: no %s (set TETRAD_DATA)\n", mnist);
         skip();
     }
     static const uint32_t counts[10] = {5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949};
