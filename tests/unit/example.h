@@ -61,7 +61,8 @@ static inline void make_data(struct data *d, uint64_t from, uint32_t n, uint32_t
 static inline void add_layer(struct tet_plan *p, uint32_t units, uint32_t descending,
                              enum tet_activation activation)
 {
-    p->hidden[p->n_hidden++] = (struct tet_layer_plan){units, descending, activation};
+    p->hidden[p->n_hidden++] = (struct tet_layer_plan){
+        .units = units, .descending_units = descending, .activation = activation};
 }
 
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */

@@ -16,11 +16,13 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const struct tet_shape shape = {.inputs = 784, .outputs = 10};
+static const struct tet_shape largest = {.inputs = TET_MAX_UNITS, .outputs = TET_MAX_UNITS};
 
 static struct tet_plan good_plan(void)
 {
     struct tet_plan p = {
-        .hidden = {{256, 256, TET_RELU}, {128, 128, TET_TANH}},
+        .hidden = {{.units = 256, .descending_units = 256, .activation = TET_RELU},
+                   {.units = 128, .descending_units = 128, .activation = TET_TANH}},
         .n_hidden = 2,
         .rule = TET_RULE_SAL,
         .gate = true,
@@ -145,13 +147,16 @@ static void unknown_names(void **state)
 static void shapes(void **state)
 {
     (void)state;
-    static const struct tet_shape bad[] = {
-        {0, 10}, {784, 0}, {TET_MAX_UNITS + 1, 10}, {784, TET_MAX_UNITS + 1}, {UINT32_MAX, 10}};
+    static const struct tet_shape bad[] = {{.inputs = 0, .outputs = 10},
+                                           {.inputs = 784, .outputs = 0},
+                                           {.inputs = TET_MAX_UNITS + 1, .outputs = 10},
+                                           {.inputs = 784, .outputs = TET_MAX_UNITS + 1},
+                                           {.inputs = UINT32_MAX, .outputs = 10}};
     const struct tet_plan p = good_plan();
     for (size_t i = 0; i < COUNT(bad); i++)
         refused("shape", &p, &bad[i], "puts");
-    accepted("smallest", &p, &(struct tet_shape){1, 1});
-    accepted("largest", &p, &(struct tet_shape){TET_MAX_UNITS, TET_MAX_UNITS});
+    accepted("smallest", &p, &(struct tet_shape){.inputs = 1, .outputs = 1});
+    accepted("largest", &p, &largest);
 }
 
 /* The first fault stays. */
@@ -273,8 +278,8 @@ static void memory(void **state)
     p.shuffle = true;
     p.loss = TET_MSE;
     for (uint32_t l = 0; l < TET_MAX_HIDDEN; l++)
-        p.hidden[l] = (struct tet_layer_plan){TET_MAX_UNITS, TET_MAX_UNITS, TET_TANH};
-    const struct tet_shape largest = {TET_MAX_UNITS, TET_MAX_UNITS};
+        p.hidden[l] = (struct tet_layer_plan){
+            .units = TET_MAX_UNITS, .descending_units = TET_MAX_UNITS, .activation = TET_TANH};
     accepted("largest", &p, &largest);
     const double matrices = 65.0 + 64.0 + 2 * 64.0, each = 8.0 * TET_MAX_UNITS * TET_MAX_UNITS;
     const double expected = matrices * each, got = (double)tet_plan_memory(&p, &largest);

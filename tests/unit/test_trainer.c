@@ -240,7 +240,8 @@ static void tensors(void **state)
         "velocity/W1", "velocity/W2", "velocity/W3", "velocity/B2", "velocity/B3", "velocity/V1",
         "velocity/V2", "velocity/U1", "velocity/U2"};
     struct tet_plan p = small_plan(TET_RULE_SAL, TET_MSE, TET_TANH, 0.5f);
-    p.hidden[0] = (struct tet_layer_plan){66, 3, TET_TANH};
+    p.hidden[0] =
+        (struct tet_layer_plan){.units = 66, .descending_units = 3, .activation = TET_TANH};
     p.gate = false;
     make_data(&data, 35, 31, 11, 12, 4, true);
     struct tet_trainer *t = make(&p, &data, NULL);

@@ -380,7 +380,7 @@ static struct tet_dataset real_data(bool labelled)
         t[i] = uniform();
     for (size_t i = 0; i < COUNT(labels); i++)
         labels[i] = (int32_t)(draw() % OUTPUTS);
-    struct tet_dataset set = {.shape = {INPUTS, OUTPUTS}, 1, 1, INPUTS};
+    struct tet_dataset set = {.shape = {INPUTS, OUTPUTS, 1, 1, INPUTS}};
     set.train = (struct tet_examples){EXAMPLES, NULL, x, labels, NULL};
     set.test = (struct tet_examples){TESTS, NULL, x + EXAMPLES * INPUTS, labels + EXAMPLES, NULL};
     if (!labelled) {
@@ -450,7 +450,9 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                          .threads = threads};
     for (size_t l = 0; l < p.n_hidden; l++)
         p.hidden[l] =
-            (struct tet_layer_plan){units[l], unequal ? v->descending[l] : units[l], v->phi[l]};
+            (struct tet_layer_plan){.units = units[l],
+                                    .descending_units = unequal ? v->descending[l] : units[l],
+                                    .activation = v->phi[l]};
     for (int g = 0; g < TET_GROUPS; g++)
         p.group[g] = (struct tet_group_plan){.lr = 0.03f,
                                              .decay = 0.01f,
