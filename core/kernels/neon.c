@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The kernels for aarch64: 4 floats a vector. */
 #define TET_ISA_NEON
-#include "kernels/products.h"
+#include "kernels/convolution.h"
 
-const struct tet_kernels tet_kernels_neon = {.name = "neon", PRODUCT_KERNELS, ELEMENTWISE_KERNELS};
+const struct tet_kernels tet_kernels_neon = {
+    .name = "neon", PRODUCT_KERNELS, CONVOLUTION_KERNELS, VOLUME_KERNELS, ELEMENTWISE_KERNELS};

@@ -20,88 +20,138 @@
 #ifndef CORE_KERNELS_PRODUCTS_H
 #define CORE_KERNELS_PRODUCTS_H
 
-#include "kernels/elementwise.h"
+#include "kernels/volumes.h"
 
 /* MR x NV accumulators, NV vectors of b and one of a fit the registers: 32 of AVX-512 and NEON, 16
  * of AVX2. */
 enum { MR = 6, NV = VL == 8 ? 2 : 4, NR = NV * VL };
 
+/* k runs over a nest of three loops, the innermost last; `a` and `b` are the floats from one turn to
+ * the next. */
+struct turns {
+    size_t n;
+    ptrdiff_t a, b;
+};
+
+#define ONE_LOOP(n, a, b)                                                                          \
+    {                                                                                              \
+        {1, 0, 0}, {1, 0, 0},                                                                      \
+        {                                                                                          \
+            n, (ptrdiff_t)(a), (ptrdiff_t)(b)                                                      \
+        }                                                                                          \
+    }
+
 struct tile {
-    const float *a; // a(i, k) = a[i * a_row + k * a_k]
-    size_t a_row, a_k;
-    size_t segments,
-        a_segment; // k runs over `segments` stretches of `depth`, `a_segment` apart in a; b goes on
-    size_t depth;
-    const float *b; // b(k, v) = b[k * b_k + v * VL ...]
-    size_t b_k;
+    const float *a; // a(i, k) = a[i * a_row + what k adds]
+    size_t a_row;
+    const float *b; // b(k, v) = b[v * VL + what k adds ...]
+    struct turns k[3];
     float *c; // outputs: c[i * c_row + ...]
     size_t c_row;
-    const float *bias; // forward
-    const float *gate; // forward, as c
-    float *v;          // drive: velocity, as c
+    const float *bias; // along the vectors, or one for each row
+    const float *gate; // as c, with a stride of its own
+    size_t gate_row;
+    float *v; // drive: velocity, as c
     float lr, decay, momentum;
 };
 
 enum epilogue {
     STORE,
-    STORE_ADD,
+    STORE_ADD, // to what is there already
     STORE_BIAS,
     STORE_RELU,
+    STORE_ROW_BIAS, // bias[i] for row i
+    STORE_ROW_RELU,
     STORE_GATE_RELU,
     UPDATE,
     UPDATE_MOMENTUM,
     EPILOGUES
 };
 
+/* Weights and velocities by their drives; the sums are the drives. */
+INLINE void update_rows(const int mr, const int nv, const bool momentum, vf acc[MR][NV],
+                        const struct tile *t)
+{
+    const vf lr = v_set(t->lr), decay = v_set(-t->decay), carry = v_set(t->momentum);
+    const size_t row = t->c_row;
+    float *w = t->c, *v = t->v;
+    UNROLL for (int i = 0; i < mr; i++, w += row, v += momentum ? row : 0)
+        UNROLL for (int j = 0; j < nv; j++)
+    {
+        const vf old = v_load(w + j * VL);
+        vf y = v_fma(decay, old, acc[i][j]);
+        if (momentum) {
+            y = v_fma(carry, v_load(v + j * VL), y);
+            v_store(v + j * VL, y);
+        }
+        v_store(w + j * VL, v_fma(lr, y, old));
+    }
+}
+
+INLINE void prefetch_rows(const int mr, const int nv, const float *c, size_t row)
+{
+    UNROLL for (int i = 0; i < mr; i++, c += row) for (int at = 0; at < nv * VL; at += 16)
+        __builtin_prefetch(c + at, 1);
+}
+
+INLINE void store_rows(const int mr, const int nv, const enum epilogue epilogue, vf acc[MR][NV],
+                       const struct tile *t)
+{
+    const size_t row = t->c_row, gate_row = t->gate_row;
+    const float *gate = t->gate, *bias = t->bias;
+    float *c = t->c;
+    UNROLL for (int i = 0; i < mr; i++, c += row)
+    {
+        UNROLL for (int v = 0; v < nv; v++)
+        {
+            vf y = acc[i][v];
+            if (epilogue == STORE_BIAS || epilogue == STORE_RELU)
+                y = y + v_load(bias + v * VL);
+            if (epilogue == STORE_ROW_BIAS || epilogue == STORE_ROW_RELU)
+                y = y + v_set(bias[i]);
+            if (epilogue == STORE_RELU || epilogue == STORE_ROW_RELU)
+                y = phi_relu(y);
+            if (epilogue == STORE_GATE_RELU)
+                y = gate_relu(y, v_load(gate + v * VL));
+            v_store(c + v * VL, y);
+        }
+        if (epilogue == STORE_GATE_RELU)
+            gate += gate_row;
+    }
+}
+
 INLINE void tile_body(const int mr, const int nv, const enum epilogue epilogue,
                       const struct tile *t)
 {
+    const struct turns k0 = t->k[0], k1 = t->k[1], k2 = t->k[2];
+    const size_t a_row = t->a_row;
+    const float *a0 = t->a, *b0 = t->b;
     vf acc[MR][NV];
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
         epilogue == STORE_ADD ? v_load(t->c + (size_t)i * t->c_row + v * VL) : v_set(0.0f);
     if (epilogue == UPDATE || epilogue == UPDATE_MOMENTUM)
-        UNROLL for (int i = 0; i < mr; i++) for (int at = 0; at < nv * VL; at += 16)
-        {
-            __builtin_prefetch(t->c + (size_t)i * t->c_row + at, 1);
-            if (epilogue == UPDATE_MOMENTUM)
-                __builtin_prefetch(t->v + (size_t)i * t->c_row + at, 1);
-        }
-    const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
-    const float *b = t->b, *segment = t->a;
-    for (size_t s = 0; s < t->segments; s++, segment += t->a_segment) {
-        const float *a = segment;
-        for (size_t k = 0; k < t->depth; k++, a += a_k, b += b_k) {
-            vf bv[NV];
-            UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
-            UNROLL for (int i = 0; i < mr; i++)
-            {
-                vf av = v_set(a[(size_t)i * a_row]);
-                UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(av, bv[v], acc[i][v]);
+        prefetch_rows(mr, nv, t->c, t->c_row);
+    if (epilogue == UPDATE_MOMENTUM)
+        prefetch_rows(mr, nv, t->v, t->c_row);
+    for (size_t i0 = 0; i0 < k0.n; i0++, a0 += k0.a, b0 += k0.b) {
+        const float *a1 = a0, *b1 = b0;
+        for (size_t i1 = 0; i1 < k1.n; i1++, a1 += k1.a, b1 += k1.b) {
+            const float *a = a1, *b = b1;
+            for (size_t i2 = 0; i2 < k2.n; i2++, a += k2.a, b += k2.b) {
+                vf bv[NV];
+                UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
+                UNROLL for (int i = 0; i < mr; i++)
+                {
+                    vf av = v_set(a[(size_t)i * a_row]);
+                    UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(av, bv[v], acc[i][v]);
+                }
             }
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++)
-    {
-        float *c = t->c + (size_t)i * t->c_row + v * VL;
-        vf y = acc[i][v];
-        if (epilogue == UPDATE || epilogue == UPDATE_MOMENTUM) {
-            vf w = v_load(c);
-            y = v_fma(v_set(-t->decay), w, y);
-            if (epilogue == UPDATE_MOMENTUM) {
-                float *velocity = t->v + (size_t)i * t->c_row + v * VL;
-                y = v_fma(v_set(t->momentum), v_load(velocity), y);
-                v_store(velocity, y);
-            }
-            y = v_fma(v_set(t->lr), y, w);
-        }
-        if (epilogue == STORE_BIAS || epilogue == STORE_RELU)
-            y = y + v_load(t->bias + v * VL);
-        if (epilogue == STORE_RELU)
-            y = phi_relu(y);
-        if (epilogue == STORE_GATE_RELU)
-            y = gate_relu(y, v_load(t->gate + (size_t)i * t->c_row + v * VL));
-        v_store(c, y);
-    }
+    if (epilogue == UPDATE || epilogue == UPDATE_MOMENTUM)
+        update_rows(mr, nv, epilogue == UPDATE_MOMENTUM, acc, t);
+    else
+        store_rows(mr, nv, epilogue, acc, t);
 }
 
 typedef void tile_fn(const struct tile *t);
@@ -127,7 +177,10 @@ typedef void tile_fn(const struct tile *t);
 #define TABLE(E)  [E] = {ROW(E, 1) ROW(E, 2) ROW(E, 3) ROW(E, 4) ROW(E, 5) ROW(E, 6)},
 #define EVERY(X)                                                                                   \
     X(STORE)                                                                                       \
-    X(STORE_ADD) X(STORE_BIAS) X(STORE_RELU) X(STORE_GATE_RELU) X(UPDATE) X(UPDATE_MOMENTUM)
+    X(STORE_ADD)                                                                                   \
+    X(STORE_BIAS)                                                                                  \
+    X(STORE_RELU)                                                                                  \
+    X(STORE_ROW_BIAS) X(STORE_ROW_RELU) X(STORE_GATE_RELU) X(UPDATE) X(UPDATE_MOMENTUM)
 
 EVERY(TILES)
 static tile_fn *const tiles[EPILOGUES][MR + 1][NV + 1] = {EVERY(TABLE)};
@@ -163,18 +216,18 @@ static enum epilogue forward_epilogue(const struct tet_forward *f)
 }
 
 /* The finishes that are too long for a tile's epilogue, over the tile just stored. */
-static void finish_tile(const struct tet_forward *f, size_t n, size_t m, size_t r, size_t width)
+static void finish_tile(enum tet_finish finish, const struct tile *t, size_t rows, size_t width)
 {
-    for (size_t i = n; i < n + m; i++)
-        for (size_t c = r; c < r + width; c += VL) {
-            float *y = f->y + i * f->ldy + c;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t c = 0; c < width; c += VL) {
+            float *y = t->c + i * t->c_row + c;
             vf z = v_load(y);
-            if (f->finish == TET_FINISH_TANH)
+            if (finish == TET_FINISH_TANH)
                 v_store(y, v_tanh(z));
-            else if (f->finish == TET_FINISH_GATE_TANH)
-                v_store(y, gate_tanh(z, v_load(f->gate + i * f->ldy + c)));
-            else if (f->finish == TET_FINISH_GATE_RELU)
-                v_store(y, gate_relu(z, v_load(f->gate + i * f->ldy + c)));
+            else if (finish == TET_FINISH_GATE_TANH)
+                v_store(y, gate_tanh(z, v_load(t->gate + i * t->gate_row + c)));
+            else if (finish == TET_FINISH_GATE_RELU)
+                v_store(y, gate_relu(z, v_load(t->gate + i * t->gate_row + c)));
             else
                 v_store(y, phi_relu(z));
         }
@@ -211,18 +264,16 @@ static void forward(const struct tet_forward *f)
             const size_t r = panel + at, y = n * f->ldy + r;
             struct tile t = {.a = f->x + n * f->ldx,
                              .a_row = f->ldx,
-                             .a_k = 1,
-                             .segments = 1,
-                             .depth = columns,
                              .b = f->p->w + panel * columns + at,
-                             .b_k = width,
+                             .k = ONE_LOOP(columns, 1, width),
                              .c = f->y + y,
                              .c_row = f->ldy,
                              .bias = f->bias != NULL ? f->bias + r : NULL,
-                             .gate = f->gate != NULL ? f->gate + y : NULL};
+                             .gate = f->gate != NULL ? f->gate + y : NULL,
+                             .gate_row = f->ldy};
             tiles[epilogue][m][w / VL](&t);
             if (finishing)
-                finish_tile(f, n, m, r, w);
+                finish_tile(f->finish, &t, m, w);
         }
     }
 }
@@ -241,11 +292,8 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
             const size_t i = panel * columns + c * width + at;
             struct tile t = {.a = d->x + c,
                              .a_row = 1,
-                             .a_k = d->ldx,
-                             .segments = 1,
-                             .depth = d->n,
                              .b = d->a + panel + at,
-                             .b_k = d->lda,
+                             .k = ONE_LOOP(d->n, d->ldx, d->lda),
                              .c = p->w + i,
                              .c_row = width,
                              .v = p->v != NULL ? p->v + i : NULL,
@@ -267,24 +315,23 @@ static void backward(const struct tet_rank *rank, const struct tet_packed *p, si
         w = tile_columns(tet_round(n) - at);
         for (size_t i = s.first; i < s.last; i++) {
             const size_t c = tile_begin(i, columns), m = tile_begin(i + 1, columns) - c;
-            struct tile t = {.a = p->w + c * TET_PANEL,
-                             .a_row = TET_PANEL,
-                             .a_k = 1,
-                             .segments = full,
-                             .a_segment = columns * TET_PANEL,
-                             .depth = TET_PANEL,
-                             .b = st + at,
-                             .b_k = ldst,
-                             .c = yt + c * ldyt + at,
-                             .c_row = ldyt};
+            struct tile t = {
+                .a = p->w + c * TET_PANEL,
+                .a_row = TET_PANEL,
+                .b = st + at,
+                .k = {{full, (ptrdiff_t)(columns * TET_PANEL), (ptrdiff_t)(TET_PANEL * ldst)},
+                      {1, 0, 0},
+                      {TET_PANEL, 1, (ptrdiff_t)ldst}},
+                .c = yt + c * ldyt + at,
+                .c_row = ldyt};
             if (full > 0)
                 tiles[STORE][m][w / VL](&t);
             if (rest > 0) {
                 const size_t width = tet_panel_width(p->rows, full * TET_PANEL);
                 t.a = p->w + full * TET_PANEL * columns + c * width;
                 t.a_row = width;
-                t.segments = 1;
-                t.depth = rest;
+                t.k[0].n = 1;
+                t.k[2].n = rest;
                 t.b = st + full * TET_PANEL * ldst + at;
                 tiles[full > 0 ? STORE_ADD : STORE][m][w / VL](&t);
             }
@@ -304,11 +351,8 @@ static void panel_rows(const struct tet_packed *a, size_t r0, const float *b, si
             w = tile_columns(nc - at);
             struct tile t = {.a = a->w + r0 * a->columns + r,
                              .a_row = 1,
-                             .a_k = width,
-                             .segments = 1,
-                             .depth = a->columns,
                              .b = b + at,
-                             .b_k = b_k,
+                             .k = ONE_LOOP(a->columns, width, b_k),
                              .c = out + r * ldo + at,
                              .c_row = ldo};
             tiles[STORE][m][w / VL](&t);
