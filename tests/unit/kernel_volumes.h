@@ -14,8 +14,7 @@
 /* Every instruction set of this processor. */
 #define EVERY_ISA(isa)                                                                             \
     for (size_t isa_ = 0; isa_ < n_isas; isa_++)                                                   \
-        for (const struct tet_kernels *isa = isas[isa_]; isa != NULL; isa = NULL)                  \
-            if (isa->convolve != NULL) // this line goes when no instruction set lacks convolutions
+        for (const struct tet_kernels *isa = isas[isa_]; isa != NULL; isa = NULL)
 
 /* ---- where things lie ---- */
 

@@ -204,7 +204,7 @@ static void first_winner(void **state)
         const float above = v.p.above[place(&v.p.vabove, 0, 0, 0)];
         for (unsigned k = 0; k < 4; k++)
             same_value("scalar", "s", k, v.p.s[place(&v.p.va, 0, k / 2, k % 2)],
-                       k == first ? above : 0.0f);
+                       k == first ? 0.0f + above : 0.0f);
         drop_arrays();
     }
 }
