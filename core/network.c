@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A network's arrays and products: see network.h. */
+/* A network's arrays: see network.h. */
 #include "network.h"
 
 #include <math.h>
@@ -21,18 +21,96 @@ static float *carve(struct carver *c, size_t floats)
     return at;
 }
 
+static struct tet_volume volume(uint32_t channels, uint32_t rows, uint32_t columns, uint32_t pad,
+                                size_t n)
+{
+    return (struct tet_volume){channels, rows, columns, pad, tet_round(n)};
+}
+
+static struct tet_window window(uint32_t kernel, uint32_t stride, uint32_t padding, uint32_t rows,
+                                uint32_t columns)
+{
+    return (struct tet_window){kernel,
+                               stride,
+                               padding,
+                               rows,
+                               columns,
+                               tet_window_count(rows, kernel, stride, padding),
+                               tet_window_count(columns, kernel, stride, padding)};
+}
+
+/* Layer l's windows and volumes. The input has those of x_0 if layer 1 is a convolution. */
+static void shape_layer(struct tet_net *net, const struct tet_shape *shape, uint32_t l)
+{
+    const struct tet_layer_plan *plan = l > 0 && l < net->L ? &net->plan.hidden[l - 1] : NULL;
+    const struct tet_layer_plan *above = l + 1 < net->L ? &net->plan.hidden[l] : NULL;
+    const bool seen = above != NULL && above->type == TET_CONV2D; // as an image
+    struct tet_layer *layer = &net->layer[l];
+    layer->positions = 1;
+    layer->image = plan != NULL && plan->type == TET_CONV2D;
+    if (!layer->image && !(l == 0 && seen))
+        return;
+    const struct tet_grid g = tet_plan_grid(&net->plan, shape, l);
+    const uint32_t pad = seen ? above->padding : 0, d = net->d[l], e = net->e[l];
+    const size_t n = net->capacity;
+    if (l == 0)
+        net->d[0] = g.channels;
+    layer->positions = (size_t)g.pooled_rows * g.pooled_columns;
+    layer->x = window(1, 1, 0, g.pooled_rows, g.pooled_columns);
+    layer->x_d = volume(net->d[l], g.pooled_rows, g.pooled_columns, pad, n);
+    layer->x_e = volume(e, g.pooled_rows, g.pooled_columns, pad, n);
+    if (l == 0)
+        return;
+    const struct tet_grid under = tet_plan_grid(&net->plan, shape, l - 1);
+    layer->pool = plan->pool;
+    layer->window =
+        window(plan->kernel, plan->stride, plan->padding, under.pooled_rows, under.pooled_columns);
+    if (plan->pool != TET_POOL_NONE)
+        layer->pooling = window(plan->pool_size, plan->pool_stride, 0, g.rows, g.columns);
+    layer->z = window(1, 1, 0, g.rows, g.columns);
+    layer->z_d = volume(d, g.rows, g.columns, 0, n);
+    layer->z_e = volume(e, g.rows, g.columns, 0, n);
+    layer->a = plan->pool != TET_POOL_NONE ? layer->z_d : layer->x_d;
+}
+
+/* Floats of x_l, or with e of u_l, as layer l+1 sees it; rows or a volume. */
+static size_t seen_floats(const struct tet_net *net, uint32_t l, bool e)
+{
+    const struct tet_layer *layer = &net->layer[l];
+    if (l < net->L && net->layer[l + 1].image)
+        return tet_volume_floats(e ? &layer->x_e : &layer->x_d);
+    return net->capacity * tet_stride((e ? net->e[l] : net->d[l]) * layer->positions);
+}
+
+static void carve_image(struct tet_net *net, struct carver *c, uint32_t l)
+{
+    const struct tet_layer *layer = &net->layer[l];
+    const bool seen = net->layer[l + 1].image;
+    net->image[l] = seen ? net->x[l] : carve(c, tet_volume_floats(&layer->x_d));
+    net->a[l] =
+        layer->pool == TET_POOL_NONE ? net->image[l] : carve(c, tet_volume_floats(&layer->a));
+}
+
 static void carve_activities(struct tet_net *net, struct carver *c)
 {
     const bool laterals = net->rule->info.group[TET_V];
     const size_t n = net->capacity;
-    for (uint32_t l = 0; l <= net->L; l++)
-        net->x[l] = carve(c, n * tet_stride(net->d[l]));
+    for (uint32_t l = 0; l <= net->L; l++) {
+        net->x[l] = net->a[l] = carve(c, seen_floats(net, l, false));
+        if (net->layer[l].image)
+            carve_image(net, c, l);
+    }
+    net->staged = net->layer[1].image ? carve(c, n * tet_stride(tet_net_width(net, 0))) : net->x[0];
     for (uint32_t l = 1; l <= net->L; l++) {
+        const struct tet_layer *layer = &net->layer[l];
         const bool hidden = l < net->L;
-        net->s[l] = carve(c, n * tet_stride(net->e[l]));
-        net->m[l] = hidden && (laterals || !net->plan.gate) ? carve(c, n * tet_stride(net->d[l]))
-                                                            : net->s[l];
-        net->u[l] = hidden && laterals ? carve(c, n * tet_stride(net->e[l])) : NULL;
+        net->s[l] =
+            carve(c, layer->image ? tet_volume_floats(&layer->z_e) : n * tet_stride(net->e[l]));
+        net->m[l] = net->s[l];
+        if (hidden && (laterals || !net->plan.gate))
+            net->m[l] =
+                carve(c, layer->image ? tet_volume_floats(&layer->z_d) : n * tet_stride(net->d[l]));
+        net->u[l] = hidden && laterals ? carve(c, seen_floats(net, l, true)) : NULL;
     }
 }
 
@@ -44,10 +122,15 @@ static void carve_weights(struct tet_net *net, struct carver *c)
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++) {
-            const uint32_t *d = net->d, *e = net->e;
+            const uint32_t *d = net->d, *e = net->e, taps = tet_net_taps(net, l);
+            /* A dense layer sees every position of an image below, a convolution one channel. */
+            const uint32_t seen = net->layer[l].image ? 1 : (uint32_t)net->layer[l - 1].positions;
             struct tet_packed *p = &net->p[g][l];
-            p->rows = g == TET_W || g == TET_V ? d[l] : g == TET_B ? e[l - 1] : e[l];
-            p->columns = g == TET_W ? d[l - 1] : g == TET_U ? d[l] : e[l];
+            p->rows = g == TET_W || g == TET_V ? d[l] : g == TET_B ? e[l - 1] * seen : e[l];
+            p->columns = g == TET_W   ? d[l - 1] * seen * taps
+                         : g == TET_B ? e[l] * taps
+                         : g == TET_U ? d[l]
+                                      : e[l];
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
             p->v =
@@ -56,20 +139,47 @@ static void carve_weights(struct tet_net *net, struct carver *c)
     }
 }
 
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What the way down between a convolutional layer and the next needs. */
+static void carve_descent(struct tet_net *net, struct carver *c)
+{
+    size_t flat = 0, below = 0;
+    for (uint32_t l = 1; l < net->L; l++) {
+        const struct tet_layer *layer = &net->layer[l];
+        const bool flattened = layer->image && !net->layer[l + 1].image;
+        if (flattened)
+            flat = most(flat, net->capacity * tet_stride(net->e[l] * layer->positions));
+        if (flattened || layer->pool != TET_POOL_NONE)
+            below =
+                most(below, most(tet_volume_floats(&layer->x_d), tet_volume_floats(&layer->x_e)));
+    }
+    net->flat = flat > 0 ? carve(c, flat) : NULL;
+    net->below = below > 0 ? carve(c, below) : NULL;
+}
+
 static void carve_scratch(struct tet_net *net, struct carver *c)
 {
-    size_t widest = 0, widest_above = 0;
+    size_t widest = 0, widest_above = 0, signal = 0;
     for (uint32_t l = 1; l <= net->L; l++) {
-        const size_t wider = net->d[l] > net->e[l] ? net->d[l] : net->e[l];
-        widest = wider > widest ? wider : widest;
-        widest_above = net->d[l] > widest_above ? net->d[l] : widest_above;
+        const struct tet_layer *layer = &net->layer[l];
+        const size_t wider = most(net->d[l], net->e[l]) * layer->positions;
+        widest = most(widest, wider);
+        if (l > 1)
+            widest = most(widest, net->p[TET_W][l].columns);
+        widest_above = most(widest_above, tet_net_width(net, l));
+        signal = most(signal, layer->image ? tet_volume_floats(&layer->z_d)
+                                           : net->capacity * tet_stride(net->d[l]));
     }
     const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
     const bool backward = net->plan.rule == TET_RULE_BP || telemetry;
     for (int i = 0; i < 2; i++)
         net->transposed[i] = backward ? carve(c, widest_above * tet_stride(net->capacity)) : NULL;
     for (int i = 0; i < 2; i++)
-        net->signal[i] = telemetry ? carve(c, net->capacity * tet_stride(widest_above)) : NULL;
+        net->signal[i] = telemetry ? carve(c, signal) : NULL;
     for (int i = 0; i < 3; i++)
         net->block[i] = telemetry ? carve(c, TET_PANEL * tet_stride(widest)) : NULL;
     net->corner = telemetry ? carve(c, TET_PANEL * TET_PANEL) : NULL;
@@ -81,16 +191,19 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     net->plan = *plan;
     net->rule = tet_rule(plan->rule);
     net->L = plan->n_hidden + 1;
+    net->capacity = plan->batch;
     net->d[0] = shape->inputs;
     for (uint32_t l = 1; l < net->L; l++) {
         net->d[l] = plan->hidden[l - 1].units;
         net->e[l] = plan->hidden[l - 1].descending_units;
     }
     net->d[net->L] = net->e[net->L] = shape->outputs;
-    net->capacity = plan->batch;
+    for (uint32_t l = 0; l <= net->L; l++)
+        shape_layer(net, shape, l);
     struct carver c = {.base = base};
     carve_weights(net, &c);
     carve_activities(net, &c);
+    carve_descent(net, &c);
     carve_scratch(net, &c);
     return c.used;
 }
@@ -129,7 +242,8 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
         phi = hidden[l - 1].activation;
     else if (net->L > 1)
         phi = hidden[net->L - 2].activation;
-    const double in = net->d[l - 1], out = net->d[l];
+    const double in = net->p[TET_W][l].columns;
+    const double out = (double)net->d[l] * tet_net_taps(net, l);
     return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
 }
 
@@ -162,119 +276,5 @@ void tet_net_draw(struct tet_net *net)
         tet_net_range(net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++)
             draw(net, g, l);
-    }
-}
-
-/* ---- products ---- */
-
-static enum tet_activation activation(const struct tet_net *net, uint32_t l)
-{
-    return l < net->L ? net->plan.hidden[l - 1].activation : TET_IDENTITY;
-}
-
-void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank)
-{
-    static const enum tet_finish finish[] = {[TET_RELU] = TET_FINISH_RELU,
-                                             [TET_TANH] = TET_FINISH_TANH,
-                                             [TET_IDENTITY] = TET_FINISH_NONE};
-    for (uint32_t l = 1; l <= net->L; l++) {
-        net->kernels->forward(&(struct tet_forward){.rank = rank,
-                                                    .n = net->n,
-                                                    .x = net->x[l - 1],
-                                                    .ldx = tet_stride(net->d[l - 1]),
-                                                    .p = &net->p[TET_W][l],
-                                                    .bias = net->b[l],
-                                                    .finish = finish[activation(net, l)],
-                                                    .y = net->x[l],
-                                                    .ldy = tet_stride(net->d[l])});
-        tet_team_sync(rank);
-    }
-}
-
-void tet_net_carry(struct tet_net *net, const struct tet_rank *rank, const struct tet_packed *p,
-                   const float *x, float *y, uint32_t gate_layer)
-{
-    static const enum tet_finish finish[] = {[TET_RELU] = TET_FINISH_GATE_RELU,
-                                             [TET_TANH] = TET_FINISH_GATE_TANH,
-                                             [TET_IDENTITY] = TET_FINISH_NONE};
-    const bool gated = gate_layer > 0;
-    net->kernels->forward(&(struct tet_forward){
-        .rank = rank,
-        .n = net->n,
-        .x = x,
-        .ldx = tet_stride(p->columns),
-        .p = p,
-        .finish = gated ? finish[activation(net, gate_layer)] : TET_FINISH_NONE,
-        .gate = gated ? net->x[gate_layer] : NULL,
-        .y = y,
-        .ldy = tet_stride(p->rows)});
-    tet_team_sync(rank);
-}
-
-/* By way of the transposed signals: each rank turns a share of the columns round, there and back.
- */
-void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
-                           const float *above, float *y)
-{
-    const struct tet_kernels *k = net->kernels;
-    const struct tet_packed *w = &net->p[TET_W][l + 1];
-    const size_t ld = tet_stride(net->capacity), ldy = tet_stride(w->columns);
-    float *const *t = net->transposed;
-    size_t first, last;
-    tet_share(rank, w->rows, TET_LANES, &first, &last);
-    if (first < last)
-        k->transpose(net->n, last - first, above + first, tet_stride(w->rows), t[0] + first * ld,
-                     ld);
-    tet_team_sync(rank);
-    k->backward(rank, w, net->n, t[0], ld, t[1], ld);
-    tet_team_sync(rank);
-    tet_share(rank, w->columns, TET_LANES, &first, &last);
-    if (first < last) {
-        k->transpose(last - first, net->n, t[1] + first * ld, ld, y + first, ldy);
-        k->gate(net->n, last - first, ldy, activation(net, l), y + first, net->x[l] + first,
-                y + first);
-    }
-    tet_team_sync(rank);
-}
-
-void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
-                  float *y)
-{
-    const size_t ld = tet_stride(net->d[l]);
-    size_t first, last;
-    tet_share(rank, net->n, 1, &first, &last);
-    net->kernels->gate(last - first, net->d[l], ld, activation(net, l), s + first * ld,
-                       net->x[l] + first * ld, y + first * ld);
-    tet_team_sync(rank);
-}
-
-void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
-                    const float *a, const float *x)
-{
-    const struct tet_group_plan *plan = &net->plan.group[g];
-    const struct tet_packed *p = &net->p[g][l];
-    if (plan->plastic)
-        net->kernels->drive(&(struct tet_drive){.rank = rank,
-                                                .n = net->n,
-                                                .a = a,
-                                                .lda = tet_stride(p->rows),
-                                                .x = x,
-                                                .ldx = tet_stride(p->columns),
-                                                .lr = plan->lr * net->rate,
-                                                .decay = plan->decay,
-                                                .momentum = net->plan.momentum},
-                            p);
-}
-
-void tet_net_change_ascending(struct tet_net *net, const struct tet_rank *rank)
-{
-    const struct tet_group_plan *plan = &net->plan.group[TET_W];
-    for (uint32_t l = 1; l <= net->L; l++) {
-        tet_net_change(net, rank, TET_W, l, net->m[l], net->x[l - 1]);
-        size_t first, last;
-        tet_share(rank, net->d[l], TET_LANES, &first, &last);
-        if (plan->plastic && first < last)
-            net->kernels->bias(net->n, last - first, net->m[l] + first, tet_stride(net->d[l]),
-                               plan->lr * net->rate, net->b[l] + first);
     }
 }

@@ -17,26 +17,47 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
 struct tet_rule;
 
+/* How a layer's activities lie. A dense layer's are rows, (N, d_l); a convolutional layer's are
+ * volumes, on the grid of z_l and, behind the pooling, on that of x_l. */
+struct tet_layer {
+    bool image;                      // a convolution leads to it
+    enum tet_pool pool;              // TET_POOL_NONE for dense layers
+    struct tet_window window;        // of the convolution
+    struct tet_window pooling, z, x; // of the pooling; of laterals, which are 1 x 1, on either grid
+    size_t positions;                // of x_l; 1 for dense layers
+    struct tet_volume z_d, z_e;      // m_l and s_l: d_l and e_l channels on the grid of z_l
+    struct tet_volume a;             // phi(z_l): as z_d, with the padding of x where not pooled
+    struct tet_volume x_d, x_e;      // x_l and u_l, with the padding that layer l+1 looks at
+};
+
 struct tet_net {
     const struct tet_kernels *kernels;
     const struct tet_rule *rule;
     struct tet_plan plan;
     uint32_t L;
-    uint32_t d[TET_LAYERS]; // d_0..d_L
-    uint32_t e[TET_LAYERS]; // e_1..e_L
-    size_t n;               // examples at hand
-    size_t capacity;        // examples there is room for
-    float rate;             // factor on the learning rates in this epoch
+    uint32_t d[TET_LAYERS]; // d_0..d_L; channels of convolutional layers, and of the image below
+    uint32_t e[TET_LAYERS]; // e_1..e_L; likewise
+    struct tet_layer layer[TET_LAYERS];
+    size_t n;        // examples at hand
+    size_t capacity; // examples there is room for
+    float rate;      // factor on the learning rates in this epoch
 
-    /* Activities: row-major, stride tet_stride(width). */
-    float *x[TET_LAYERS]; // (N, d_l), l = 0..L; x_L = z_L
-    float *s[TET_LAYERS]; // (N, e_l), l = 1..L
-    float *m[TET_LAYERS]; // (N, d_l), l = 1..L; the same array as s_l where they are equal
-    float *u[TET_LAYERS]; // (N, e_l), hidden; sal
+    /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
+     * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
+    float *x[TET_LAYERS];     // (N, d_l), l = 0..L; x_L = z_L
+    float *a[TET_LAYERS];     // phi(z_l), before the pooling: what V_l and U_l learn from
+    float *image[TET_LAYERS]; // x_l as a volume; convolutional layers
+    float *s[TET_LAYERS];     // (N, e_l), l = 1..L
+    float *m[TET_LAYERS];     // (N, d_l), l = 1..L; the same array as s_l where they are equal
+    float *u[TET_LAYERS];     // (N, e_l), hidden; sal
 
     float *b[TET_LAYERS];                        // (d_l) biases, l = 1..L
     struct tet_packed p[TET_GROUPS][TET_LAYERS]; // W_1..L, B_2..L, V_1..L-1, U_1..L-1
 
+    float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
+    /* Scratch of the way down: rows, and a volume on the grid of x_l. */
+    float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one
+    float *below; // pooled, or about to be flattened
     /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
     float *transposed[2]; // (max d, N)
     /* Scratch of telemetry. */
@@ -44,6 +65,19 @@ struct tet_net {
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))
     float *corner;    // (64, 64)
 };
+
+/* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */
+static inline size_t tet_net_width(const struct tet_net *net, uint32_t l)
+{
+    return net->d[l] * net->layer[l].positions;
+}
+
+/* Taps of the kernels that lead to layer l: 1 if it is dense. */
+static inline uint32_t tet_net_taps(const struct tet_net *net, uint32_t l)
+{
+    const uint32_t k = net->layer[l].window.kernel;
+    return net->layer[l].image ? k * k : 1;
+}
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
  * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */
@@ -60,24 +94,32 @@ void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first,
 void tet_net_pack(const struct tet_packed *shape, float *packed, const float *values);
 void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *values);
 
-/* What follows is run by every rank of a team on its share. Activities are whole for all ranks when
- * a function returns; changes of synapses are whole at the next tet_team_sync. */
-void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank); // x_0 to x_1..x_L
+/* ---- stages.c: what flows through a stage ----
+ *
+ * Run by every rank of a team on its share. Activities are whole for all ranks when a function
+ * returns; changes of synapses are whole at the next tet_team_sync. */
 
-/* tet_net_carry: y (N, R) = x (N, C) P^T, then the gate of hidden layer `gate_layer` (0: none),
- * whose width is R. */
-void tet_net_carry(struct tet_net *net, const struct tet_rank *rank, const struct tet_packed *p,
-                   const float *x, float *y, uint32_t gate_layer);
+void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank); // staged to x_1..x_L
 
-/* tet_net_backpropagate: y (N, d_l) = phi'(z_l) * (above (N, d_{l+1}) W_{l+1}) */
+/* tet_net_descend: s_l from s_{l+1} through B_{l+1}, and the gate if the plan has it. */
+void tet_net_descend(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+
+/* tet_net_modulate: m_l = g_l * (V_l s_l). */
+void tet_net_modulate(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+
+/* tet_net_instruct: u_l = U_l x_l. */
+void tet_net_instruct(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+
+/* tet_net_backpropagate: y = phi'(z_l) * (above W_{l+1}), on the grid of z_l. */
 void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
                            const float *above, float *y);
 
 void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
-                  float *y); // y = phi'(z_l) * s, (N, d_l)
+                  float *y); // y = phi'(z_l) * s, both as m_l
 
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
- * nothing if it is frozen. a (N, R), x (N, C). */
+ * nothing if it is frozen. a and x: what P's rows and columns stand for: W m_l, x_{l-1}; B u_{l-1}
+ * or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. */
 void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
                     const float *a, const float *x);
 

@@ -232,9 +232,12 @@ double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape
         tet_net_range(&net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++) {
             const double weights = (double)net.p[g][l].rows * net.p[g][l].columns;
+            const struct tet_layer *layer = &net.layer[l];
+            const double places = layer->image ? (double)layer->z.rows * layer->z.columns : 1.0;
             const bool used = g != TET_U || plan->group[TET_B].plastic; // u_l serves B alone
             const bool backward = g == TET_W && plan->rule == TET_RULE_BP && l > 1;
-            products += weights * (used + backward + plan->group[g].plastic);
+            const double use = g == TET_U ? (double)layer->positions : places; // u_l is of x_l
+            products += weights * (used * use + (backward + plan->group[g].plastic) * places);
         }
     }
     return 2.0 * products;

@@ -6,6 +6,7 @@
 #include "telemetry.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "rules/rules.h"
 
@@ -37,14 +38,15 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* out (R, nc) = columns c0.. of a packed matrix, stride TET_PANEL; the columns up to nc rounded up
- * are 0. */
-static void unpack_columns(const struct tet_packed *p, size_t c0, size_t nc, float *out)
+/* out (R, nc) = columns c0, c0 + step, ... of a packed matrix, stride TET_PANEL; the columns up to
+ * nc rounded up are 0. */
+static void unpack_columns(const struct tet_packed *p, size_t c0, size_t step, size_t nc,
+                           float *out)
 {
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < tet_round(nc); c++)
             out[r * TET_PANEL + c] =
-                c < nc ? p->w[tet_packed_at(p->rows, p->columns, r, c0 + c)] : 0.0f;
+                c < nc ? p->w[tet_packed_at(p->rows, p->columns, r, c0 + c * step)] : 0.0f;
 }
 
 /* m_l against the backpropagated signal of the same batch. */
@@ -59,51 +61,80 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
             signal = below;
         }
         struct cosine c = {0};
+        const struct tet_volume *v = &net->layer[l].z_d;
         const size_t ld = tet_stride(net->d[l]);
-        gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
+        if (net->layer[l].image) // every position of every channel is a row of examples
+            gather(&c, net, tet_volume_floats(v) / v->ld, net->n, net->m[l], v->ld, signal, v->ld);
+        else
+            gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
         emit(context, TET_SERIES_ALIGNMENT_MODULATION, l, value_of(&c));
         above = signal;
     }
 }
 
-/* V_l B_{l+1} against W_{l+1}^T V_{l+1}, in blocks of 64 columns. */
+/* How stage l+1 repeats itself: a convolution at each tap of its kernels, which its columns number,
+ * (channel, tap); a dense layer above an image at each position of it, which number W's columns and
+ * B's rows, (channel, position). Laterals are the same for all. */
+struct repeats {
+    size_t n;
+    bool taps; // B's columns are numbered by them too, not its rows
+};
+
+static struct repeats repeats_of(const struct tet_net *net, uint32_t l)
+{
+    const bool taps = net->layer[l + 1].image;
+    return (struct repeats){taps ? tet_net_taps(net, l + 1) : net->layer[l].positions, taps};
+}
+
+/* V_l B_{l+1} against W_{l+1}^T V_{l+1}, in blocks of 64 neurons of layer l+1. */
 static double feedback_with_laterals(struct tet_net *net, uint32_t l)
 {
     const struct tet_kernels *k = net->kernels;
     const struct tet_packed *v = &net->p[TET_V][l], *b = &net->p[TET_B][l + 1],
                             *w = &net->p[TET_W][l + 1];
+    const struct repeats at = repeats_of(net, l);
+    const size_t step = at.taps ? at.n : 1, neurons = b->columns / step;
     struct cosine sum = {0};
-    for (size_t c = 0; c < b->columns; c += TET_PANEL) {
-        const size_t nc = least(TET_PANEL, b->columns - c);
-        unpack_columns(b, c, nc, net->block[0]);
+    for (size_t c = 0; c < neurons; c += TET_PANEL) {
+        const size_t nc = least(TET_PANEL, neurons - c);
         const float *gradient =
             w->w + c * w->columns; // V_L = I: the panel of W_L is the block of W_L^T
         size_t ldg = tet_panel_width(w->rows, c);
         if (l + 1 < net->L) {
-            unpack_columns(&net->p[TET_V][l + 1], c, nc, net->block[1]);
+            unpack_columns(&net->p[TET_V][l + 1], c, 1, nc, net->block[1]);
             k->backward(&alone, w, nc, net->block[1], TET_PANEL, net->block[2], TET_PANEL);
             gradient = net->block[2];
             ldg = TET_PANEL;
         }
-        for (size_t r = 0; r < v->rows; r += TET_PANEL) {
-            const size_t nr = least(TET_PANEL, v->rows - r);
-            k->panel_product(v, r, net->block[0], TET_PANEL, tet_round(nc), net->corner, TET_PANEL);
-            gather(&sum, net, nr, nc, net->corner, TET_PANEL, gradient + r * ldg, ldg);
+        for (size_t i = 0; i < at.n; i++) {
+            if (at.taps || i == 0)
+                unpack_columns(b, c * step + i, step, nc, net->block[0]);
+            const float *feedback = net->block[0] + (at.taps ? 0 : i * TET_PANEL);
+            const size_t ldf = at.taps ? TET_PANEL : at.n * TET_PANEL;
+            for (size_t r = 0; r < v->rows; r += TET_PANEL) {
+                const size_t nr = least(TET_PANEL, v->rows - r);
+                k->panel_product(v, r, feedback, ldf, tet_round(nc), net->corner, TET_PANEL);
+                gather(&sum, net, nr, nc, net->corner, TET_PANEL, gradient + (r * at.n + i) * ldg,
+                       at.n * ldg);
+            }
         }
     }
     return value_of(&sum);
 }
 
-/* B_{l+1} against W_{l+1}^T, in blocks of 64 columns. */
+/* B_{l+1} against W_{l+1}^T, in blocks of 64 neurons of layer l+1. */
 static double feedback_without_laterals(struct tet_net *net, uint32_t l)
 {
     const struct tet_packed *b = &net->p[TET_B][l + 1], *w = &net->p[TET_W][l + 1];
+    const size_t taps = tet_net_taps(net, l + 1), neurons = b->columns / taps;
     struct cosine sum = {0};
-    for (size_t c = 0; c < b->columns; c += TET_PANEL) {
-        const size_t nc = least(TET_PANEL, b->columns - c);
-        unpack_columns(b, c, nc, net->block[0]);
-        gather(&sum, net, b->rows, nc, net->block[0], TET_PANEL, w->w + c * w->columns,
-               tet_panel_width(w->rows, c));
+    for (size_t c = 0; c < neurons; c += TET_PANEL) {
+        const size_t nc = least(TET_PANEL, neurons - c), width = tet_panel_width(w->rows, c);
+        for (size_t i = 0; i < taps; i++) {
+            unpack_columns(b, c * taps + i, taps, nc, net->block[0]);
+            gather(&sum, net, b->rows, nc, net->block[0], TET_PANEL,
+                   w->w + c * w->columns + i * width, taps * width);
+        }
     }
     return value_of(&sum);
 }
@@ -117,6 +148,39 @@ static double grams(struct tet_net *net, const struct tet_packed *a, const struc
         net->kernels->panel_gram(a, r, a, net->block[0], ld);
         net->kernels->panel_gram(b, r, b, net->block[1], ld);
         gather(&sum, net, least(TET_PANEL, a->rows - r), a->rows, net->block[0], ld, net->block[1],
+               ld);
+    }
+    return value_of(&sum);
+}
+
+/* Adds to out (64, R) the products of rows r0.. of B with all its rows, over the columns c0.. to
+ * c0 + nc and all positions; a row of B is (channel, position). block (R * positions, 64): scratch. */
+static void add_gram_over_positions(struct tet_net *net, const struct tet_packed *b,
+                                    size_t positions, size_t r0, size_t c0, size_t nc, float *block,
+                                    float *out, size_t ldo)
+{
+    const size_t channels = b->rows / positions, row = positions * TET_PANEL;
+    unpack_columns(b, c0, 1, nc, block);
+    for (size_t r = r0; r < least(r0 + TET_PANEL, channels); r++)
+        for (size_t c = 0; c < channels; c++)
+            out[(r - r0) * ldo + c] += net->kernels->dot(positions, nc, block + r * row, TET_PANEL,
+                                                         block + c * row, TET_PANEL);
+}
+
+/* B_{l+1} B_{l+1}^T, of channels, summed over the positions of an image below a dense layer, against
+ * U_l U_l^T. */
+static double grams_over_positions(struct tet_net *net, uint32_t l)
+{
+    const struct tet_packed *b = &net->p[TET_B][l + 1], *u = &net->p[TET_U][l];
+    const size_t positions = net->layer[l].positions, ld = tet_stride(u->rows);
+    struct cosine sum = {0};
+    for (size_t r = 0; r < u->rows; r += TET_PANEL) {
+        memset(net->block[1], 0, TET_PANEL * ld * sizeof *net->block[1]);
+        for (size_t c = 0; c < b->columns; c += TET_PANEL)
+            add_gram_over_positions(net, b, positions, r, c, least(TET_PANEL, b->columns - c),
+                                    net->block[0], net->block[1], ld);
+        net->kernels->panel_gram(u, r, u, net->block[0], ld);
+        gather(&sum, net, least(TET_PANEL, u->rows - r), u->rows, net->block[1], ld, net->block[0],
                ld);
     }
     return value_of(&sum);
@@ -139,7 +203,9 @@ static void alignment(struct tet_net *net, tet_emit_fn *emit, void *context)
         emit(context, TET_SERIES_ALIGNMENT_LATERAL, l,
              grams(net, &net->p[TET_W][l], &net->p[TET_V][l]));
         emit(context, TET_SERIES_ALIGNMENT_LATERAL_DESCENDING, l,
-             grams(net, &net->p[TET_B][l + 1], &net->p[TET_U][l]));
+             net->layer[l + 1].image || net->layer[l].positions == 1
+                 ? grams(net, &net->p[TET_B][l + 1], &net->p[TET_U][l])
+                 : grams_over_positions(net, l));
     }
 }
 

@@ -159,7 +159,7 @@ static void standard_of(double sum, double square, double count, float *scale, f
 static enum tet_err find_standard(struct tet_trainer *t, struct tet_error *error)
 {
     const struct part *part = &t->part[TRAIN];
-    const uint32_t d = t->net.d[0];
+    const uint32_t d = t->dataset->shape.inputs;
     const enum tet_standardize how = t->net.plan.standardize;
     for (uint32_t i = 0; i < d; i++)
         t->scale[i] = part->examples->bytes != NULL ? 1.0f / 255.0f : 1.0f;
@@ -266,19 +266,19 @@ static void take_target(struct tet_trainer *t, size_t example, size_t row)
     }
 }
 
-/* The batch's examples, standardised, as x_0, and their targets. */
+/* The batch's examples, standardised, for x_0, and their targets. */
 static void stage(struct tet_trainer *t, const struct tet_rank *rank)
 {
     const struct tet_kernels *k = t->net.kernels;
     const struct batch *b = &t->batch;
     const struct tet_examples *from = b->part->examples;
-    const uint32_t d = t->net.d[0];
+    const uint32_t d = t->dataset->shape.inputs;
     size_t begin, end;
     tet_share(rank, t->net.n, 1, &begin, &end);
     for (size_t row = begin; row < end; row++) {
         const size_t example =
             b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
-        float *x = t->net.x[0] + row * tet_stride(d);
+        float *x = t->net.staged + row * tet_stride(d);
         if (from->bytes != NULL)
             k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
         else
@@ -566,11 +566,16 @@ void tet_trainer_tensor(const struct tet_trainer *t, uint32_t i, struct tet_tens
         return;
     }
     const struct tet_packed *p = &t->net.p[g][l];
+    const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(&t->net, l) : 1;
     snprintf(tensor->name, sizeof tensor->name, "%s%s%u", tensor->velocity ? "velocity/" : "",
              tet_group_name(g), l);
     tensor->rank = 2;
     tensor->shape[0] = p->rows;
-    tensor->shape[1] = p->columns;
+    tensor->shape[1] = p->columns / taps;
+    if ((g == TET_W || g == TET_B) && t->net.layer[l].image) {
+        tensor->rank = 4;
+        tensor->shape[2] = tensor->shape[3] = t->net.layer[l].window.kernel;
+    }
     tensor->n = (uint64_t)p->rows * p->columns;
 }
 

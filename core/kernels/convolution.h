@@ -293,7 +293,7 @@ static void change_tile(const struct tet_convolution_drive *d, const struct tet_
 {
     enum { LD = (SUMS + 15) / 16 * 16 };
     float lanes[16 * LD];
-    transpose(SUMS, 16, sums, 16, lanes, LD);
+    transpose(SUMS, 16, sums, 16, lanes, LD, LD);
     for (size_t half = 8; half > 0; half /= 2)
         for (size_t i = 0; i < half * LD; i += VL)
             v_store(lanes + i, v_load(lanes + i) + v_load(lanes + i + half * LD));

@@ -243,15 +243,26 @@ INLINE void transpose_block(const float *a, size_t lda, float *b, size_t ldb)
     UNROLL for (int i = 0; i < VL; i++) v_store(b + (size_t)i * ldb, r[i]);
 }
 
-static void transpose(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb)
+/* The last blocks of a row and of a column overlap those before. */
+static void transpose(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb,
+                      size_t width)
 {
-    const size_t whole = n - n % VL, wide = d - d % VL;
-    for (size_t r = 0; r < whole; r += VL)
-        for (size_t c = 0; c < wide; c += VL)
-            transpose_block(a + r * lda + c, lda, b + c * ldb + r, ldb);
     for (size_t c = 0; c < d; c++)
-        for (size_t r = c < wide ? whole : 0; r < tet_round(n); r++)
-            b[c * ldb + r] = r < n ? a[r * lda + c] : 0.0f;
+        for (size_t r = n; r < width; r++)
+            b[c * ldb + r] = 0.0f;
+    if (n < VL || d < VL) {
+        for (size_t c = 0; c < d; c++)
+            for (size_t r = 0; r < n; r++)
+                b[c * ldb + r] = a[r * lda + c];
+        return;
+    }
+    for (size_t r = 0; r < n; r += VL) {
+        r = r + VL <= n ? r : n - VL;
+        for (size_t c = 0; c < d; c += VL) {
+            c = c + VL <= d ? c : d - VL;
+            transpose_block(a + r * lda + c, lda, b + c * ldb + r, ldb);
+        }
+    }
 }
 
 #define ELEMENTWISE_KERNELS                                                                        \

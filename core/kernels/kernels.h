@@ -284,8 +284,9 @@ struct tet_kernels {
     void (*standardize_floats)(size_t d, const float *x, const float *scale, const float *shift,
                                float *y);
 
-    /* b (d, n) = a (n, d)^T; columns of b from n up to n rounded up are set to 0 */
-    void (*transpose)(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb);
+    /* b (d, n) = a (n, d)^T; columns of b from n up to width are set to 0 */
+    void (*transpose)(size_t n, size_t d, const float *a, size_t lda, float *b, size_t ldb,
+                      size_t width);
 
     void (*exp)(size_t n, const float *x, float *y); // at most 2 ulp from the exact value, each
     void (*log)(size_t n, const float *x, float *y);

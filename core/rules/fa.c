@@ -5,8 +5,7 @@
 void tet_rule_descend_by_feedback(struct tet_net *net, const struct tet_rank *rank)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_carry(net, rank, &net->p[TET_B][l + 1], net->s[l + 1], net->s[l],
-                      net->plan.gate ? l : 0);
+        tet_net_descend(net, rank, l);
         if (!net->plan.gate)
             tet_net_gate(net, rank, l, net->s[l], net->m[l]);
     }

@@ -5,7 +5,7 @@
  * and decays:
  *
  *     W_l      m_l  x_{l-1}^T        the ascending neuron is modulated through V_l
- *     V_l      x_l  s_l^T            ... and V_l sees what W_l drives it to
+ *     V_l      x_l  s_l^T            ... and V_l sees what W_l drives it to, before any pooling
  *     B_{l+1}  u_l  s_{l+1}^T        the descending neuron is told by U_l (u_l = U_l x_l, no gate)
  *     U_l      s_l  x_l^T            ... and U_l sees what B_{l+1} drives it to
  */
@@ -14,11 +14,10 @@
 static void descend(struct tet_net *net, const struct tet_rank *rank)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_carry(net, rank, &net->p[TET_B][l + 1], net->s[l + 1], net->s[l],
-                      net->plan.gate ? l : 0);
-        tet_net_carry(net, rank, &net->p[TET_V][l], net->s[l], net->m[l], l);
+        tet_net_descend(net, rank, l);
+        tet_net_modulate(net, rank, l);
         if (net->plan.group[TET_B].plastic)
-            tet_net_carry(net, rank, &net->p[TET_U][l], net->x[l], net->u[l], 0);
+            tet_net_instruct(net, rank, l);
     }
 }
 
@@ -26,9 +25,9 @@ static void change(struct tet_net *net, const struct tet_rank *rank)
 {
     tet_net_change_ascending(net, rank);
     for (uint32_t l = 1; l < net->L; l++) {
-        tet_net_change(net, rank, TET_V, l, net->x[l], net->s[l]);
+        tet_net_change(net, rank, TET_V, l, net->a[l], net->s[l]);
         tet_net_change(net, rank, TET_B, l + 1, net->u[l], net->s[l + 1]);
-        tet_net_change(net, rank, TET_U, l, net->s[l], net->x[l]);
+        tet_net_change(net, rank, TET_U, l, net->s[l], net->a[l]);
     }
 }
 

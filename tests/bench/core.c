@@ -44,8 +44,8 @@ static struct tet_plan make_plan(const struct options *o)
                          .record_alignment = o->record > 0,
                          .threads = o->threads};
     for (uint32_t i = 1; i + 1 < o->n_widths; i++)
-        p.hidden[p.n_hidden++] =
-            (struct tet_layer_plan){.units = o->width[i], .descending_units = o->width[i]};
+        p.hidden[p.n_hidden++] = (struct tet_layer_plan){
+            .units = o->width[i], .descending_units = o->width[i], .activation = TET_RELU};
     for (enum tet_group g = 0; g < TET_GROUPS; g++)
         p.group[g] = (struct tet_group_plan){.lr = 1e-3f,
                                              .decay = 1e-3f,

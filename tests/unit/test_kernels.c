@@ -420,7 +420,7 @@ static void transpose(void **state)
                 for (size_t k = 0; k <= n_isas; k++) {
                     const struct tet_kernels *isa = k < n_isas ? isas[k] : scalar;
                     float *b = new_array(d * ldb);
-                    isa->transpose(n, d, a, lda, b, ldb);
+                    isa->transpose(n, d, a, lda, b, ldb, tet_round(n));
                     for (size_t c = 0; c < d; c++)
                         for (size_t i = 0; i < n; i++)
                             same_value(isa->name, "b", c * ldb + i, b[c * ldb + i], a[i * lda + c]);

@@ -16,13 +16,11 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const struct tet_shape shape = {.inputs = 784, .outputs = 10};
-static const struct tet_shape largest = {.inputs = TET_MAX_UNITS, .outputs = TET_MAX_UNITS};
 
 static struct tet_plan good_plan(void)
 {
     struct tet_plan p = {
-        .hidden = {{.units = 256, .descending_units = 256, .activation = TET_RELU},
-                   {.units = 128, .descending_units = 128, .activation = TET_TANH}},
+        .hidden = {{256, 256, TET_RELU}, {128, 128, TET_TANH}},
         .n_hidden = 2,
         .rule = TET_RULE_SAL,
         .gate = true,
@@ -156,7 +154,7 @@ static void shapes(void **state)
     for (size_t i = 0; i < COUNT(bad); i++)
         refused("shape", &p, &bad[i], "puts");
     accepted("smallest", &p, &(struct tet_shape){.inputs = 1, .outputs = 1});
-    accepted("largest", &p, &largest);
+    accepted("largest", &p, &(struct tet_shape){.inputs = TET_MAX_UNITS, .outputs = TET_MAX_UNITS});
 }
 
 /* The first fault stays. */
@@ -280,6 +278,7 @@ static void memory(void **state)
     for (uint32_t l = 0; l < TET_MAX_HIDDEN; l++)
         p.hidden[l] = (struct tet_layer_plan){
             .units = TET_MAX_UNITS, .descending_units = TET_MAX_UNITS, .activation = TET_TANH};
+    const struct tet_shape largest = {.inputs = TET_MAX_UNITS, .outputs = TET_MAX_UNITS};
     accepted("largest", &p, &largest);
     const double matrices = 65.0 + 64.0 + 2 * 64.0, each = 8.0 * TET_MAX_UNITS * TET_MAX_UNITS;
     const double expected = matrices * each, got = (double)tet_plan_memory(&p, &largest);

@@ -307,7 +307,7 @@ static void transpose(const struct shape *s, enum mode mode)
     const size_t lda = tet_stride(s->d), ldb = tet_stride(s->r);
     const float *a = activity(mode, s->r, s->d, lda);
     float *b = take(s->d * ldb);
-    kernels->transpose(s->r, s->d, a, lda, b, ldb);
+    kernels->transpose(s->r, s->d, a, lda, b, ldb, tet_round(s->r));
     add_rows(b, s->d, tet_round(s->r), ldb);
 }
 
