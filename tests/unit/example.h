@@ -38,6 +38,15 @@ static inline void fill_part(float *x, float *t, int32_t *labels, uint32_t n, ui
         labels[i] = (int32_t)(draw() % outputs);
 }
 
+/* The examples are images. */
+static inline void make_images(struct data *d, uint32_t channels, uint32_t rows, uint32_t columns)
+{
+    assert_int_equal(channels * rows * columns, d->set.shape.inputs);
+    d->set.shape.channels = channels;
+    d->set.shape.rows = rows;
+    d->set.shape.columns = columns;
+}
+
 /* Random float examples; with labels or targets. */
 static inline void make_data(struct data *d, uint64_t from, uint32_t n, uint32_t n_test,
                              uint32_t inputs, uint32_t outputs, bool labelled)
@@ -63,6 +72,28 @@ static inline void add_layer(struct tet_plan *p, uint32_t units, uint32_t descen
 {
     p->hidden[p->n_hidden++] = (struct tet_layer_plan){
         .units = units, .descending_units = descending, .activation = activation};
+}
+
+static inline void add_convolution(struct tet_plan *p, uint32_t units, uint32_t descending,
+                                   enum tet_activation activation, uint32_t kernel, uint32_t stride,
+                                   uint32_t padding)
+{
+    p->hidden[p->n_hidden++] = (struct tet_layer_plan){.units = units,
+                                                       .descending_units = descending,
+                                                       .activation = activation,
+                                                       .type = TET_CONV2D,
+                                                       .kernel = kernel,
+                                                       .stride = stride,
+                                                       .padding = padding};
+}
+
+/* Of the layer added last. */
+static inline void add_pool(struct tet_plan *p, enum tet_pool pool, uint32_t size, uint32_t stride)
+{
+    struct tet_layer_plan *layer = &p->hidden[p->n_hidden - 1];
+    layer->pool = pool;
+    layer->pool_size = size;
+    layer->pool_stride = stride;
 }
 
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */
