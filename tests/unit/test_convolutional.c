@@ -186,6 +186,53 @@ static void frozen_groups(void **state)
     }
 }
 
+/* ---- initial weights ---- */
+
+/* Spread of the initial values within 5 standard errors: a kernel's taps all feed a neuron. */
+static void initial_spread(void **state)
+{
+    (void)state;
+    enum { SIDE = 9, INPUT = 3, D1 = 40, E1 = 30, D2 = 35, E2 = 25, OUT = 50 };
+    make_data(&data, 24, 2, 0, INPUT * SIDE * SIDE, OUT, true);
+    make_images(&data, INPUT, SIDE, SIDE);
+    for (int phi = TET_RELU; phi <= TET_TANH; phi++) {
+        struct tet_plan p = make_plan(TET_RULE_SAL, TET_CROSS_ENTROPY, 2, 2, 0.1f);
+        p.gate = false;
+        add_convolution(&p, D1, E1, (enum tet_activation)phi, 5, 1, 0); // to 5 x 5
+        add_convolution(&p, D2, E2, (enum tet_activation)phi, 3, 1, 0); // to 3 x 3
+        add_pool(&p, TET_POOL_AVG, 2, 1);                               // to 2 x 2
+        for (int g = 0; g < TET_GROUPS; g++)
+            p.group[g].scale = 0.5f + (float)g;
+        const bool he = phi == TET_RELU;
+        const double w2 = sqrt(2.0 / (he ? D1 * 9 : D1 * 9 + D2 * 9));
+        const double w3 = sqrt(2.0 / (he ? D2 * 4 : D2 * 4 + OUT));
+        const struct {
+            const char *name;
+            double spread;
+        } expected[] = {{"W1", 0.5 * sqrt(2.0 / (he ? INPUT * 25 : INPUT * 25 + D1 * 25))},
+                        {"W2", 0.5 * w2},
+                        {"W3", 0.5 * w3},
+                        {"B2", 1.5 * w2},
+                        {"B3", 1.5 * w3},
+                        {"V1", 2.5 / sqrt(E1)},
+                        {"U2", 3.5 / sqrt(D2)}};
+        struct tet_trainer *t = make(&p, &data, NULL);
+        for (size_t i = 0; i < COUNT(expected); i++) {
+            struct tet_tensor tensor;
+            int g;
+            uint32_t l;
+            const float *values = array_of(t, index_of(t, expected[i].name), &tensor, &g, &l);
+            double square = 0.0;
+            for (uint64_t k = 0; k < tensor.n; k++)
+                square += (double)values[k] * values[k];
+            const double n = (double)tensor.n, spread = expected[i].spread;
+            close_to(expected[i].name, 0, l, sqrt(square / n), spread,
+                     5.0 * spread / sqrt(2.0 * n));
+        }
+        tet_trainer_destroy(t);
+    }
+}
+
 /* ---- what follows from the equations ---- */
 
 /* Whether a small change of a weight changes which taps are on: a relu near its kink, or a maximum
@@ -344,6 +391,7 @@ int main(void)
         cmocka_unit_test(unequal_descending_channels),
         cmocka_unit_test(wide_network),
         cmocka_unit_test(frozen_groups),
+        cmocka_unit_test(initial_spread),
         cmocka_unit_test(bp_is_the_gradient),
         cmocka_unit_test(kp_makes_the_transpose),
         cmocka_unit_test(identity_laterals),
