@@ -609,6 +609,7 @@ static const struct variant {
     enum tet_standardize standardize;
     enum tet_schedule_type schedule;
     bool targets, strokes;
+    enum tet_pool pool;     // of the first of two convolutions, or none and all layers are dense
     uint32_t descending[3]; // 0: as wide as ascending
 } variants[] = {
     {.name = "relu", .phi = {TET_RELU, TET_RELU, TET_RELU}, .momentum = 0.7f},
@@ -633,13 +634,42 @@ static const struct variant {
      .phi = {TET_RELU, TET_TANH, TET_RELU},
      .momentum = 0.7f,
      .descending = {31, 70, 5}},
+    {.name = "largest",
+     .phi = {TET_RELU, TET_TANH, TET_RELU},
+     .momentum = 0.7f,
+     .standardize = TET_STANDARDIZE_ALL,
+     .strokes = true,
+     .pool = TET_POOL_MAX},
+    {.name = "mean", // sal alone
+     .phi = {TET_TANH, TET_RELU, TET_RELU},
+     .strokes = true,
+     .pool = TET_POOL_AVG,
+     .descending = {7, 3, 70}},
 };
+
+/* Two convolutions in place of the two dense layers at the bottom. */
+static void make_convolutional(struct tet_plan *p, enum tet_pool pool)
+{
+    struct tet_layer_plan *one = &p->hidden[0], *two = &p->hidden[1];
+    one->type = two->type = TET_CONV2D;
+    one->kernel = 5; // 28 x 28 to 10 x 10
+    one->stride = 3;
+    one->padding = 2;
+    one->pool = pool; // to 4 x 4
+    one->pool_size = 3;
+    one->pool_stride = 2;
+    two->kernel = 2; // to 5 x 5
+    two->stride = two->padding = 1;
+    for (int g = 0; g < TET_GROUPS; g++)
+        p->group[g].lr = 0.002f; // drives are sums over positions
+}
 
 static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v, uint32_t threads)
 {
-    static const uint32_t units[] = {65, 19, 34};
+    static const uint32_t widths[] = {65, 19, 34}, channels[] = {5, 6, 19};
+    const uint32_t *units = v->pool != TET_POOL_NONE ? channels : widths;
     const bool unequal = v->descending[0] > 0;
-    struct tet_plan p = {.n_hidden = v->strokes ? 2 : COUNT(units),
+    struct tet_plan p = {.n_hidden = v->strokes && v->pool == TET_POOL_NONE ? 2 : 3,
                          .loss = v->loss,
                          .rule = rule,
                          .gate = !unequal,
@@ -667,6 +697,8 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                                              .init = v->init,
                                              .scale = g == TET_V || g == TET_U ? 0.5f : 1.0f,
                                              .plastic = true};
+    if (v->pool != TET_POOL_NONE)
+        make_convolutional(&p, v->pool);
     return p;
 }
 
