@@ -19,7 +19,7 @@
 
 #include "training.h"
 
-enum { LAYERS = 6, WIDTH = 1200, BATCH = 6, WEIGHTS = 1 << 16, TAPS = 1 << 11 };
+enum { LAYERS = 6, WIDTH = 1200, BATCH = 35, WEIGHTS = 1 << 16, TAPS = 1 << 11 };
 
 /* (example, channel, position), WIDTH for each example. */
 typedef double activity[BATCH * WIDTH];

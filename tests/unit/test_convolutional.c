@@ -173,6 +173,21 @@ static void wide_network(void **state)
         }
 }
 
+/* 35 examples and then 15 lie in 48 columns and in 16 of them. */
+static void large_batches(void **state)
+{
+    (void)state;
+    for (int rule = 0; rule < TET_RULES; rule++)
+        for (size_t i = 0; i < COUNT(networks); i++) {
+            struct tet_plan p = plan_of((enum tet_rule_name)rule, TET_CROSS_ENTROPY, 0.5f);
+            networks[i].add(&p, i % 2 ? TET_RELU : TET_TANH);
+            p.n_train = 50;
+            p.batch = 35;
+            images(13, 58, 9, true);
+            follow(networks[i].name, &p, &data);
+        }
+}
+
 static void frozen_groups(void **state)
 {
     (void)state;
@@ -390,6 +405,7 @@ int main(void)
         cmocka_unit_test(rules_follow_their_equations),
         cmocka_unit_test(unequal_descending_channels),
         cmocka_unit_test(wide_network),
+        cmocka_unit_test(large_batches),
         cmocka_unit_test(frozen_groups),
         cmocka_unit_test(initial_spread),
         cmocka_unit_test(bp_is_the_gradient),
