@@ -63,8 +63,12 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
         struct cosine c = {0};
         const struct tet_volume *v = &net->layer[l].z_d;
         const size_t ld = tet_stride(net->d[l]);
-        if (net->layer[l].image) // every position of every channel is a row of examples
-            gather(&c, net, tet_volume_floats(v) / v->ld, net->n, net->m[l], v->ld, signal, v->ld);
+        if (net->layer[l].image) // every position of a channel is a row of examples
+            for (size_t i = 0; i < v->channels; i++) {
+                const size_t at = tet_volume_at(v, i, 0, 0);
+                gather(&c, net, (size_t)v->rows * v->columns, net->n, net->m[l] + at, v->ld,
+                       signal + at, v->ld);
+            }
         else
             gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
         emit(context, TET_SERIES_ALIGNMENT_MODULATION, l, value_of(&c));

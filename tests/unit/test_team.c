@@ -106,10 +106,10 @@ static void one_result(void **state)
     (void)state;
     static struct log one, many;
     for (int rule = 0; rule < TET_RULES; rule++)
-        for (int variant = 0; variant < 3; variant++) {
+        for (int variant = 0; variant < ODD_PLANS; variant++) {
             struct tet_plan p = odd_plan((enum tet_rule_name)rule, variant);
             p.epochs = 2;
-            make_data(&data, 31, 70, 31, 37, 11, true);
+            odd_data(&data, 31, variant);
             struct tet_trainer *t = make(&p, &data, &one);
             assert_int_equal(run(t), TET_FINISHED);
             uint64_t n;
