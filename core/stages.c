@@ -61,11 +61,9 @@ static void flatten_share(void *context, const struct tet_rank *share)
     const size_t positions = (size_t)v->rows * v->columns, d = v->channels * positions;
     size_t first, last;
     tet_share(share, v->channels, 1, &first, &last);
-    for (size_t c = first; c < last; c++) {
-        const size_t rest = c + 1 < v->channels ? 0 : tet_round(d) - d; // zeros at a row's end
+    for (size_t c = first; c < last; c++)
         w->net->kernels->transpose(positions, w->net->n, w->x + tet_volume_at(v, c, 0, 0), v->ld,
-                                   w->y + c * positions, tet_stride(d), positions + rest);
-    }
+                                   w->y + c * positions, tet_stride(d), positions);
 }
 
 /* Volume y = rows x (N, C * H * W), a row of each channel's image at a time; its padding stays. */

@@ -143,18 +143,31 @@ static double feedback_without_laterals(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
-/* A A^T against B B^T, both (R, R), in blocks of 64 rows. */
+/* The rows of P from r on, r a multiple of 64. */
+static struct tet_packed rows_from(const struct tet_packed *p, size_t r)
+{
+    return (struct tet_packed){
+        .rows = p->rows - (uint32_t)r, .columns = p->columns, .w = p->w + r * p->columns};
+}
+
+/* A A^T against B B^T, both (R, R), in blocks of 64 rows. Both are symmetric: what lies right of the
+ * blocks on the diagonal counts twice, what lies left of them is not computed. */
 static double grams(struct tet_net *net, const struct tet_packed *a, const struct tet_packed *b)
 {
     const size_t ld = tet_stride(a->rows);
-    struct cosine sum = {0};
+    float *const *block = net->block;
+    struct cosine diagonal = {0}, right = {0};
     for (size_t r = 0; r < a->rows; r += TET_PANEL) {
-        net->kernels->panel_gram(a, r, a, net->block[0], ld);
-        net->kernels->panel_gram(b, r, b, net->block[1], ld);
-        gather(&sum, net, least(TET_PANEL, a->rows - r), a->rows, net->block[0], ld, net->block[1],
-               ld);
+        const struct tet_packed a_rest = rows_from(a, r), b_rest = rows_from(b, r);
+        const size_t nr = least(TET_PANEL, a_rest.rows);
+        net->kernels->panel_gram(a, r, &a_rest, block[0], ld);
+        net->kernels->panel_gram(b, r, &b_rest, block[1], ld);
+        gather(&diagonal, net, nr, nr, block[0], ld, block[1], ld);
+        if (a_rest.rows > nr)
+            gather(&right, net, nr, a_rest.rows - nr, block[0] + nr, ld, block[1] + nr, ld);
     }
-    return value_of(&sum);
+    return value_of(&(struct cosine){diagonal.ab + 2.0 * right.ab, diagonal.aa + 2.0 * right.aa,
+                                     diagonal.bb + 2.0 * right.bb});
 }
 
 /* Adds to out (64, R) the products of rows r0.. of B with all its rows, over the columns c0.. to
