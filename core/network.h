@@ -32,6 +32,7 @@ struct tet_layer {
 
 struct tet_net {
     const struct tet_kernels *kernels;
+    struct tet_team *team; // NULL: one thread
     const struct tet_rule *rule;
     struct tet_plan plan;
     uint32_t L;
@@ -94,36 +95,32 @@ void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first,
 void tet_net_pack(const struct tet_packed *shape, float *packed, const float *values);
 void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *values);
 
-/* ---- stages.c: what flows through a stage ----
- *
- * Run by every rank of a team on its share. Activities are whole for all ranks when a function
- * returns; changes of synapses are whole at the next tet_team_sync. */
+/* ---- stages.c: what flows through a stage, by all threads of the team ---- */
 
-void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank); // staged to x_1..x_L
+void tet_net_ascend(struct tet_net *net); // staged to x_1..x_L
 
 /* tet_net_descend: s_l from s_{l+1} through B_{l+1}, and the gate if the plan has it. */
-void tet_net_descend(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+void tet_net_descend(struct tet_net *net, uint32_t l);
 
 /* tet_net_modulate: m_l = g_l * (V_l s_l). */
-void tet_net_modulate(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+void tet_net_modulate(struct tet_net *net, uint32_t l);
 
 /* tet_net_instruct: u_l = U_l x_l. */
-void tet_net_instruct(struct tet_net *net, const struct tet_rank *rank, uint32_t l);
+void tet_net_instruct(struct tet_net *net, uint32_t l);
 
 /* tet_net_backpropagate: y = phi'(z_l) * (above W_{l+1}), on the grid of z_l. */
-void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
-                           const float *above, float *y);
+void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y);
 
-void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
+void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
                   float *y); // y = phi'(z_l) * s, both as m_l
 
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
  * nothing if it is frozen. a and x: what P's rows and columns stand for: W m_l, x_{l-1}; B u_{l-1}
  * or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. */
-void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
-                    const float *a, const float *x);
+void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
+                    const float *x);
 
 /* tet_net_change_ascending: W_l and b_l for all l, from m_l and x_{l-1}: what all rules share. */
-void tet_net_change_ascending(struct tet_net *net, const struct tet_rank *rank);
+void tet_net_change_ascending(struct tet_net *net);
 
 #endif

@@ -20,98 +20,123 @@ static enum tet_activation activation(const struct tet_net *net, uint32_t l)
     return l < net->L ? net->plan.hidden[l - 1].activation : TET_IDENTITY;
 }
 
-/* ---- between rows and volumes: each rank turns its share of the channels round ---- */
+/* ---- jobs of the team: a kernel's share of what it is told to do ---- */
 
-/* y (N, C * positions), rows of stride ldy = volume x, without padding. */
-static void flatten(struct tet_net *net, const struct tet_rank *rank, const struct tet_volume *vx,
-                    const float *x, float *y)
-{
-    const size_t positions = (size_t)vx->rows * vx->columns, d = vx->channels * positions;
-    const size_t ldy = tet_stride(d);
-    size_t first, last;
-    tet_share(rank, vx->channels, 1, &first, &last);
-    for (size_t c = first; c < last; c++) {
-        const size_t rest = c + 1 < vx->channels ? 0 : tet_round(d) - d; // zeros at a row's end
-        net->kernels->transpose(positions, net->n, x + tet_volume_at(vx, c, 0, 0), vx->ld,
-                                y + c * positions, ldy, positions + rest);
+struct job {
+    const struct tet_net *net;
+    const void *what;
+};
+
+#define JOB(kernel, type)                                                                          \
+    static void share_of_##kernel(void *context, const struct tet_rank *share)                     \
+    {                                                                                              \
+        const struct job *job = context;                                                           \
+        struct type what = *(const struct type *)job->what;                                        \
+        what.rank = share;                                                                         \
+        job->net->kernels->kernel(&what);                                                          \
     }
-    tet_team_sync(rank);
-}
 
-/* Volume y, without padding = x (N, C * positions). */
-static void unflatten(struct tet_net *net, const struct tet_rank *rank, const float *x,
-                      const struct tet_volume *vy, float *y)
+JOB(forward, tet_forward)
+JOB(convolve, tet_convolution)
+JOB(pool, tet_pooling)
+JOB(unpool, tet_pooling)
+
+/* Activities on their way between rows and volumes, or behind a gate. */
+struct way {
+    const struct tet_net *net;
+    uint32_t l;
+    const struct tet_volume *volume;
+    const float *x;
+    size_t ldx; // of rows
+    float *y;
+};
+
+/* ---- between rows and volumes: channel by channel ---- */
+
+/* Rows y (N, C * positions) = volume x, without padding. */
+static void flatten_share(void *context, const struct tet_rank *share)
 {
-    const size_t positions = (size_t)vy->rows * vy->columns;
-    const size_t ldx = tet_stride(vy->channels * positions);
+    const struct way *w = context;
+    const struct tet_volume *v = w->volume;
+    const size_t positions = (size_t)v->rows * v->columns, d = v->channels * positions;
     size_t first, last;
-    tet_share(rank, vy->channels, 1, &first, &last);
+    tet_share(share, v->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++)
-        net->kernels->transpose(net->n, positions, x + c * positions, ldx,
-                                y + tet_volume_at(vy, c, 0, 0), vy->ld, tet_round(net->n));
-    tet_team_sync(rank);
+        w->net->kernels->transpose(positions, w->net->n, w->x + tet_volume_at(v, c, 0, 0), v->ld,
+                                   w->y + c * positions, tet_stride(d), positions);
 }
 
-/* Volume y = x (C * positions, N) with the batch along the row already, stride ldx. */
-static void lay_out(struct tet_net *net, const struct tet_rank *rank, const float *x, size_t ldx,
-                    const struct tet_volume *vy, float *y)
+/* Volume y = rows x (N, C * H * W), a row of each channel's image at a time; its padding stays. */
+static void unflatten_share(void *context, const struct tet_rank *share)
 {
-    const size_t positions = (size_t)vy->rows * vy->columns;
+    const struct way *w = context;
+    const struct tet_volume *v = w->volume;
+    const size_t wide = v->pad > 0 ? v->columns : (size_t)v->rows * v->columns,
+                 high = v->pad > 0 ? v->rows : 1;
     size_t first, last;
-    tet_share(rank, vy->channels, 1, &first, &last);
+    tet_share(share, v->channels * high, 1, &first, &last);
+    for (size_t i = first; i < last; i++)
+        w->net->kernels->transpose(w->net->n, wide, w->x + i * wide, w->ldx,
+                                   w->y + tet_volume_at(v, i / high, i % high, 0), v->ld,
+                                   tet_round(w->net->n));
+}
+
+/* Volume y, without padding = x (C * positions, N): the batch is along the row already. */
+static void lay_out_share(void *context, const struct tet_rank *share)
+{
+    const struct way *w = context;
+    const struct tet_volume *v = w->volume;
+    const size_t positions = (size_t)v->rows * v->columns;
+    size_t first, last;
+    tet_share(share, v->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++)
         for (size_t p = 0; p < positions; p++)
-            memcpy(y + tet_volume_at(vy, c, 0, 0) + p * vy->ld, x + (c * positions + p) * ldx,
-                   tet_round(net->n) * sizeof *y);
-    tet_team_sync(rank);
+            memcpy(w->y + tet_volume_at(v, c, 0, 0) + p * v->ld,
+                   w->x + (c * positions + p) * w->ldx, tet_round(w->net->n) * sizeof *w->y);
 }
 
-/* The staged examples as volume x_0. */
-static void lay_out_input(struct tet_net *net, const struct tet_rank *rank)
+static void flatten(const struct tet_net *net, const struct tet_volume *volume, const float *x,
+                    float *y)
 {
-    const struct tet_volume *v = &net->layer[0].x_d;
-    const size_t ldx = tet_stride(tet_net_width(net, 0));
-    size_t first, last;
-    tet_share(rank, (size_t)v->channels * v->rows, 1, &first, &last);
-    for (size_t i = first; i < last; i++)
-        net->kernels->transpose(net->n, v->columns, net->staged + i * v->columns, ldx,
-                                net->x[0] + tet_volume_at(v, i / v->rows, i % v->rows, 0), v->ld,
-                                tet_round(net->n));
-    tet_team_sync(rank);
+    tet_team_run(net->team, flatten_share,
+                 &(struct way){.net = net, .volume = volume, .x = x, .y = y});
+}
+
+static void unflatten(const struct tet_net *net, const float *x, size_t ldx,
+                      const struct tet_volume *volume, float *y)
+{
+    tet_team_run(net->team, unflatten_share,
+                 &(struct way){.net = net, .volume = volume, .x = x, .ldx = ldx, .y = y});
 }
 
 /* ---- products ---- */
 
 /* y (N, R) = x (N, C) P^T, then bias or gate. */
-static void multiply(struct tet_net *net, const struct tet_rank *rank, const struct tet_packed *p,
-                     const float *x, const float *bias, enum tet_finish finish, const float *gate,
-                     float *y)
+static void multiply(const struct tet_net *net, const struct tet_packed *p, const float *x,
+                     const float *bias, enum tet_finish finish, const float *gate, float *y)
 {
-    net->kernels->forward(&(struct tet_forward){.rank = rank,
-                                                .n = net->n,
-                                                .x = x,
-                                                .ldx = tet_stride(p->columns),
-                                                .p = p,
-                                                .bias = bias,
-                                                .finish = finish,
-                                                .gate = gate,
-                                                .y = y,
-                                                .ldy = tet_stride(p->rows)});
-    tet_team_sync(rank);
+    const struct tet_forward f = {.n = net->n,
+                                  .x = x,
+                                  .ldx = tet_stride(p->columns),
+                                  .p = p,
+                                  .bias = bias,
+                                  .finish = finish,
+                                  .gate = gate,
+                                  .y = y,
+                                  .ldy = tet_stride(p->rows)};
+    tet_team_run(net->team, share_of_forward, &(struct job){net, &f});
 }
 
-static void convolve(struct tet_net *net, struct tet_convolution c)
+static void convolve(const struct tet_net *net, struct tet_convolution c)
 {
     c.n = net->n;
-    net->kernels->convolve(&c);
-    tet_team_sync(c.rank);
+    tet_team_run(net->team, share_of_convolve, &(struct job){net, &c});
 }
 
-static void ascend_image(struct tet_net *net, const struct tet_rank *rank, uint32_t l)
+static void ascend_image(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
-    convolve(net, (struct tet_convolution){.rank = rank,
-                                           .way = TET_CONVOLVE,
+    convolve(net, (struct tet_convolution){.way = TET_CONVOLVE,
                                            .window = &layer->window,
                                            .p = &net->p[TET_W][l],
                                            .x = net->x[l - 1],
@@ -121,41 +146,40 @@ static void ascend_image(struct tet_net *net, const struct tet_rank *rank, uint3
                                            .y = net->a[l],
                                            .vy = layer->a});
     if (layer->pool != TET_POOL_NONE) {
-        net->kernels->pool(&(struct tet_pooling){.rank = rank,
-                                                 .n = net->n,
-                                                 .window = &layer->pooling,
-                                                 .pool = layer->pool,
-                                                 .a = net->a[l],
-                                                 .va = layer->a,
-                                                 .x = net->image[l],
-                                                 .vx = layer->x_d});
-        tet_team_sync(rank);
+        const struct tet_pooling p = {.n = net->n,
+                                      .window = &layer->pooling,
+                                      .pool = layer->pool,
+                                      .a = net->a[l],
+                                      .va = layer->a,
+                                      .x = net->image[l],
+                                      .vx = layer->x_d};
+        tet_team_run(net->team, share_of_pool, &(struct job){net, &p});
     }
     if (!net->layer[l + 1].image)
-        flatten(net, rank, &layer->x_d, net->image[l], net->x[l]);
+        flatten(net, &layer->x_d, net->image[l], net->x[l]);
 }
 
-void tet_net_ascend(struct tet_net *net, const struct tet_rank *rank)
+void tet_net_ascend(struct tet_net *net)
 {
     if (net->layer[1].image)
-        lay_out_input(net, rank);
+        unflatten(net, net->staged, tet_stride(tet_net_width(net, 0)), &net->layer[0].x_d,
+                  net->x[0]);
     for (uint32_t l = 1; l <= net->L; l++)
         if (net->layer[l].image)
-            ascend_image(net, rank, l);
+            ascend_image(net, l);
         else
-            multiply(net, rank, &net->p[TET_W][l], net->x[l - 1], net->b[l],
-                     activate[activation(net, l)], NULL, net->x[l]);
+            multiply(net, &net->p[TET_W][l], net->x[l - 1], net->b[l], activate[activation(net, l)],
+                     NULL, net->x[l]);
 }
 
 /* The signal `below` on the grid of x_l goes on to y on that of z_l; both have `channels` of them.
  * Where there is no pooling, it is there already. */
-static void reach(struct tet_net *net, const struct tet_rank *rank, uint32_t l, uint32_t channels,
-                  const float *below, float *y, bool gated)
+static void reach(struct tet_net *net, uint32_t l, uint32_t channels, const float *below, float *y,
+                  bool gated)
 {
     const struct tet_layer *layer = &net->layer[l];
     if (layer->pool != TET_POOL_NONE) {
-        struct tet_pooling p = {.rank = rank,
-                                .n = net->n,
+        struct tet_pooling p = {.n = net->n,
                                 .window = &layer->pooling,
                                 .pool = layer->pool,
                                 .a = net->a[l],
@@ -167,21 +191,19 @@ static void reach(struct tet_net *net, const struct tet_rank *rank, uint32_t l, 
                                 .s = y};
         p.va.channels = p.vabove.channels = channels;
         p.vabove.pad = 0;
-        net->kernels->unpool(&p);
-        tet_team_sync(rank);
+        tet_team_run(net->team, share_of_unpool, &(struct job){net, &p});
     }
     if (gated)
-        tet_net_gate(net, rank, l, y, y);
+        tet_net_gate(net, l, y, y);
 }
 
 /* `way` of P from s of convolutional layer l+1 to y on the grid of z_l, `channels` of them. */
-static void descend_between_images(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
-                                   enum tet_way way, const float *s, float *y, bool gated)
+static void descend_between_images(struct tet_net *net, uint32_t l, enum tet_way way,
+                                   const float *s, float *y, bool gated)
 {
     const struct tet_layer *layer = &net->layer[l], *above = &net->layer[l + 1];
     const bool pooled = layer->pool != TET_POOL_NONE, adjoint = way == TET_ADJOINT;
-    struct tet_convolution c = {.rank = rank,
-                                .way = way,
+    struct tet_convolution c = {.way = way,
                                 .window = &above->window,
                                 .p = &net->p[adjoint ? TET_W : TET_B][l + 1],
                                 .x = s,
@@ -196,37 +218,35 @@ static void descend_between_images(struct tet_net *net, const struct tet_rank *r
     }
     convolve(net, c);
     if (pooled)
-        reach(net, rank, l, c.vy.channels, net->below, y, gated);
+        reach(net, l, c.vy.channels, net->below, y, gated);
 }
 
-void tet_net_descend(struct tet_net *net, const struct tet_rank *rank, uint32_t l)
+void tet_net_descend(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     const struct tet_packed *b = &net->p[TET_B][l + 1];
     const bool gated = net->plan.gate;
     if (net->layer[l + 1].image) {
-        descend_between_images(net, rank, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], gated);
+        descend_between_images(net, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], gated);
         return;
     }
     if (!layer->image) {
-        multiply(net, rank, b, net->s[l + 1], NULL,
-                 gated ? gates[activation(net, l)] : TET_FINISH_NONE, gated ? net->x[l] : NULL,
-                 net->s[l]);
+        multiply(net, b, net->s[l + 1], NULL, gated ? gates[activation(net, l)] : TET_FINISH_NONE,
+                 gated ? net->x[l] : NULL, net->s[l]);
         return;
     }
     float *below = layer->pool != TET_POOL_NONE ? net->below : net->s[l];
-    multiply(net, rank, b, net->s[l + 1], NULL, TET_FINISH_NONE, NULL, net->flat);
-    unflatten(net, rank, net->flat, &layer->x_e, below);
-    reach(net, rank, l, net->e[l], below, net->s[l], gated);
+    multiply(net, b, net->s[l + 1], NULL, TET_FINISH_NONE, NULL, net->flat);
+    unflatten(net, net->flat, tet_stride(b->rows), &layer->x_e, below);
+    reach(net, l, net->e[l], below, net->s[l], gated);
 }
 
-void tet_net_modulate(struct tet_net *net, const struct tet_rank *rank, uint32_t l)
+void tet_net_modulate(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     const enum tet_finish gate = gates[activation(net, l)];
     if (layer->image)
-        convolve(net, (struct tet_convolution){.rank = rank,
-                                               .way = TET_CONVOLVE,
+        convolve(net, (struct tet_convolution){.way = TET_CONVOLVE,
                                                .window = &layer->z,
                                                .p = &net->p[TET_V][l],
                                                .x = net->s[l],
@@ -237,19 +257,18 @@ void tet_net_modulate(struct tet_net *net, const struct tet_rank *rank, uint32_t
                                                .y = net->m[l],
                                                .vy = layer->z_d});
     else
-        multiply(net, rank, &net->p[TET_V][l], net->s[l], NULL, gate, net->x[l], net->m[l]);
+        multiply(net, &net->p[TET_V][l], net->s[l], NULL, gate, net->x[l], net->m[l]);
 }
 
-void tet_net_instruct(struct tet_net *net, const struct tet_rank *rank, uint32_t l)
+void tet_net_instruct(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     if (!layer->image) {
-        multiply(net, rank, &net->p[TET_U][l], net->x[l], NULL, TET_FINISH_NONE, NULL, net->u[l]);
+        multiply(net, &net->p[TET_U][l], net->x[l], NULL, TET_FINISH_NONE, NULL, net->u[l]);
         return;
     }
     const bool seen = net->layer[l + 1].image;
-    convolve(net, (struct tet_convolution){.rank = rank,
-                                           .way = TET_CONVOLVE,
+    convolve(net, (struct tet_convolution){.way = TET_CONVOLVE,
                                            .window = &layer->x,
                                            .p = &net->p[TET_U][l],
                                            .x = net->image[l],
@@ -257,96 +276,130 @@ void tet_net_instruct(struct tet_net *net, const struct tet_rank *rank, uint32_t
                                            .y = seen ? net->u[l] : net->below,
                                            .vy = layer->x_e});
     if (!seen)
-        flatten(net, rank, &layer->x_e, net->below, net->u[l]);
+        flatten(net, &layer->x_e, net->below, net->u[l]);
 }
 
-/* By way of the transposed signals: each rank turns a share of the columns round, there and back.
- */
-void tet_net_backpropagate(struct tet_net *net, const struct tet_rank *rank, uint32_t l,
-                           const float *above, float *y)
+/* Rows to columns, and back behind the gate, in stretches of sixteen: each share turns its own. */
+static void turn_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_kernels *k = net->kernels;
-    const struct tet_layer *layer = &net->layer[l];
-    const struct tet_packed *w = &net->p[TET_W][l + 1];
-    const size_t ld = tet_stride(net->capacity), ldy = tet_stride(w->columns);
-    float *const *t = net->transposed;
+    const struct way *w = context;
+    const struct tet_net *net = w->net;
+    const size_t ld = tet_stride(net->capacity);
     size_t first, last;
-    if (net->layer[l + 1].image) {
-        descend_between_images(net, rank, l, TET_ADJOINT, above, y, true);
-        return;
-    }
-    tet_share(rank, w->rows, TET_LANES, &first, &last);
+    tet_share(share, net->p[TET_W][w->l + 1].rows, TET_LANES, &first, &last);
     if (first < last)
-        k->transpose(net->n, last - first, above + first, tet_stride(w->rows), t[0] + first * ld,
-                     ld, tet_round(net->n));
-    tet_team_sync(rank);
-    k->backward(rank, w, net->n, t[0], ld, t[1], ld);
-    tet_team_sync(rank);
-    if (layer->image) {
-        float *below = layer->pool != TET_POOL_NONE ? net->below : y;
-        lay_out(net, rank, t[1], ld, &layer->x_d, below);
-        reach(net, rank, l, net->d[l], below, y, true);
+        net->kernels->transpose(net->n, last - first, w->x + first, w->ldx, w->y + first * ld, ld,
+                                tet_round(net->n));
+}
+
+static void turn_back_share(void *context, const struct tet_rank *share)
+{
+    const struct way *w = context;
+    const struct tet_net *net = w->net;
+    const size_t ld = tet_stride(net->capacity), columns = net->p[TET_W][w->l + 1].columns;
+    const size_t ldy = tet_stride(columns);
+    size_t first, last;
+    tet_share(share, columns, TET_LANES, &first, &last);
+    if (first == last)
+        return;
+    net->kernels->transpose(last - first, net->n, w->x + first * ld, ld, w->y + first, ldy,
+                            tet_round(last - first));
+    net->kernels->gate(net->n, last - first, ldy, activation(net, w->l), w->y + first,
+                       net->x[w->l] + first, w->y + first);
+}
+
+static void backward_share(void *context, const struct tet_rank *share)
+{
+    const struct way *w = context;
+    const struct tet_net *net = w->net;
+    const size_t ld = tet_stride(net->capacity);
+    net->kernels->backward(share, &net->p[TET_W][w->l + 1], net->n, w->x, ld, w->y, ld);
+}
+
+/* By way of the signals with the batch along the row. */
+void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+{
+    const struct tet_layer *layer = &net->layer[l];
+    float *const *t = net->transposed;
+    if (net->layer[l + 1].image) {
+        descend_between_images(net, l, TET_ADJOINT, above, y, true);
         return;
     }
-    tet_share(rank, w->columns, TET_LANES, &first, &last);
-    if (first < last) {
-        k->transpose(last - first, net->n, t[1] + first * ld, ld, y + first, ldy,
-                     tet_round(last - first));
-        k->gate(net->n, last - first, ldy, activation(net, l), y + first, net->x[l] + first,
-                y + first);
+    struct way w = {.net = net, .l = l, .x = above, .ldx = tet_stride(net->d[l + 1]), .y = t[0]};
+    tet_team_run(net->team, turn_share, &w);
+    w = (struct way){.net = net, .l = l, .x = t[0], .y = t[1]};
+    tet_team_run(net->team, backward_share, &w);
+    w = (struct way){.net = net, .l = l, .x = t[1], .y = y};
+    if (!layer->image) {
+        tet_team_run(net->team, turn_back_share, &w);
+        return;
     }
-    tet_team_sync(rank);
+    w.volume = &layer->x_d;
+    w.ldx = tet_stride(net->capacity);
+    w.y = layer->pool != TET_POOL_NONE ? net->below : y;
+    tet_team_run(net->team, lay_out_share, &w);
+    reach(net, l, net->d[l], w.y, y, true);
 }
 
 /* Row by row of each channel's image. */
-static void gate_image(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
-                       float *y)
+static void gate_image_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_layer *layer = &net->layer[l];
+    const struct way *w = context;
+    const struct tet_net *net = w->net;
+    const struct tet_layer *layer = &net->layer[w->l];
     const struct tet_volume *v = &layer->z_d;
     const size_t d = v->columns * v->ld;
     size_t first, last;
-    tet_share(rank, (size_t)v->channels * v->rows, 1, &first, &last);
+    tet_share(share, (size_t)v->channels * v->rows, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t c = i / v->rows, row = i % v->rows, at = tet_volume_at(v, c, row, 0);
-        net->kernels->gate(1, d, d, activation(net, l), s + at,
-                           net->a[l] + tet_volume_at(&layer->a, c, row, 0), y + at);
+        net->kernels->gate(1, d, d, activation(net, w->l), w->x + at,
+                           net->a[w->l] + tet_volume_at(&layer->a, c, row, 0), w->y + at);
     }
-    tet_team_sync(rank);
 }
 
-void tet_net_gate(struct tet_net *net, const struct tet_rank *rank, uint32_t l, const float *s,
-                  float *y)
+static void gate_share(void *context, const struct tet_rank *share)
 {
-    const size_t ld = tet_stride(net->d[l]);
+    const struct way *w = context;
+    const struct tet_net *net = w->net;
+    const size_t d = net->d[w->l], ld = tet_stride(d);
     size_t first, last;
-    if (net->layer[l].image) {
-        gate_image(net, rank, l, s, y);
-        return;
-    }
-    tet_share(rank, net->n, 1, &first, &last);
-    net->kernels->gate(last - first, net->d[l], ld, activation(net, l), s + first * ld,
-                       net->x[l] + first * ld, y + first * ld);
-    tet_team_sync(rank);
+    tet_share(share, net->n, 1, &first, &last);
+    net->kernels->gate(last - first, d, ld, activation(net, w->l), w->x + first * ld,
+                       net->x[w->l] + first * ld, w->y + first * ld);
+}
+
+void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+{
+    tet_team_run(net->team, net->layer[l].image ? gate_image_share : gate_share,
+                 &(struct way){.net = net, .l = l, .x = s, .y = y});
 }
 
 /* ---- changes ---- */
 
-static void change_image(struct tet_net *net, const struct tet_rank *rank, enum tet_group g,
-                         uint32_t l, const float *a, const float *x)
+struct change {
+    const struct tet_net *net;
+    enum tet_group group;
+    uint32_t l;
+    const float *a, *x;
+};
+
+static void change_image(const struct change *c, const struct tet_rank *share)
 {
-    const struct tet_group_plan *plan = &net->plan.group[g];
-    const struct tet_layer *layer = &net->layer[l], *below = &net->layer[l - 1];
-    struct tet_convolution_drive d = {.rank = rank,
+    const struct tet_net *net = c->net;
+    const struct tet_group_plan *plan = &net->plan.group[c->group];
+    const struct tet_layer *layer = &net->layer[c->l], *below = &net->layer[c->l - 1];
+    const bool descending = c->group == TET_B;
+    struct tet_convolution_drive d = {.rank = share,
                                       .n = net->n,
                                       .window = &layer->window,
-                                      .fine_rows = g == TET_B,
-                                      .coarse = g == TET_B ? x : a,
-                                      .fine = g == TET_B ? a : x,
+                                      .fine_rows = descending,
+                                      .coarse = descending ? c->x : c->a,
+                                      .fine = descending ? c->a : c->x,
                                       .lr = plan->lr * net->rate,
                                       .decay = plan->decay,
                                       .momentum = net->plan.momentum};
-    switch (g) {
+    switch (c->group) {
     case TET_W:
         d.vcoarse = layer->z_d;
         d.vfine = below->x_d;
@@ -365,51 +418,58 @@ static void change_image(struct tet_net *net, const struct tet_rank *rank, enum 
         d.vcoarse = layer->z_e;
         d.vfine = layer->a;
     }
-    net->kernels->convolve_drive(&d, &net->p[g][l]);
+    net->kernels->convolve_drive(&d, &net->p[c->group][c->l]);
 }
 
-void tet_net_change(struct tet_net *net, const struct tet_rank *rank, enum tet_group g, uint32_t l,
-                    const float *a, const float *x)
+static void change_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_group_plan *plan = &net->plan.group[g];
-    const struct tet_packed *p = &net->p[g][l];
-    if (!plan->plastic)
-        return;
-    if (net->layer[l].image) {
-        change_image(net, rank, g, l, a, x);
-        return;
-    }
-    net->kernels->drive(&(struct tet_drive){.rank = rank,
-                                            .n = net->n,
-                                            .a = a,
-                                            .lda = tet_stride(p->rows),
-                                            .x = x,
-                                            .ldx = tet_stride(p->columns),
-                                            .lr = plan->lr * net->rate,
-                                            .decay = plan->decay,
-                                            .momentum = net->plan.momentum},
-                        p);
+    const struct change *c = context;
+    const struct tet_net *net = c->net;
+    const struct tet_group_plan *plan = &net->plan.group[c->group];
+    const struct tet_packed *p = &net->p[c->group][c->l];
+    if (net->layer[c->l].image)
+        change_image(c, share);
+    else
+        net->kernels->drive(&(struct tet_drive){.rank = share,
+                                                .n = net->n,
+                                                .a = c->a,
+                                                .lda = tet_stride(p->rows),
+                                                .x = c->x,
+                                                .ldx = tet_stride(p->columns),
+                                                .lr = plan->lr * net->rate,
+                                                .decay = plan->decay,
+                                                .momentum = net->plan.momentum},
+                            p);
 }
 
-static void change_bias(struct tet_net *net, const struct tet_rank *rank, uint32_t l, float lr)
+void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
+                    const float *x)
 {
-    size_t first, last;
-    if (net->layer[l].image) {
-        net->kernels->convolve_bias(rank, net->n, net->m[l], &net->layer[l].z_d, lr, net->b[l]);
-        return;
-    }
-    tet_share(rank, net->d[l], TET_LANES, &first, &last);
-    if (first < last)
-        net->kernels->bias(net->n, last - first, net->m[l] + first, tet_stride(net->d[l]), lr,
-                           net->b[l] + first);
+    if (net->plan.group[g].plastic)
+        tet_team_run(net->team, change_share,
+                     &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
 }
 
-void tet_net_change_ascending(struct tet_net *net, const struct tet_rank *rank)
+static void change_biases_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_group_plan *plan = &net->plan.group[TET_W];
+    const struct tet_net *net = context;
+    const float lr = net->plan.group[TET_W].lr * net->rate;
     for (uint32_t l = 1; l <= net->L; l++) {
-        tet_net_change(net, rank, TET_W, l, net->m[l], net->x[l - 1]);
-        if (plan->plastic)
-            change_bias(net, rank, l, plan->lr * net->rate);
+        size_t first, last;
+        tet_share(share, net->d[l], TET_LANES, &first, &last);
+        if (net->layer[l].image)
+            net->kernels->convolve_bias(share, net->n, net->m[l], &net->layer[l].z_d, lr,
+                                        net->b[l]);
+        else if (first < last)
+            net->kernels->bias(net->n, last - first, net->m[l] + first, tet_stride(net->d[l]), lr,
+                               net->b[l] + first);
     }
+}
+
+void tet_net_change_ascending(struct tet_net *net)
+{
+    for (uint32_t l = 1; l <= net->L; l++)
+        tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
+    if (net->plan.group[TET_W].plastic)
+        tet_team_run(net->team, change_biases_share, net);
 }

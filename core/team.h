@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A team: the threads that train one run together. All ranks run the same function on their own
- * share of every product's outputs and meet at barriers, so that no sum is ever split and the
- * result does not change by a bit.
+ * A team: the threads that train one run together. One thread, the team's owner, goes through the
+ * mini-batch and hands out one piece of work after the other, cut into shares of its outputs; the
+ * others help. Whoever is free takes the next share, so that a helper whose processor was taken
+ * away holds up nobody but for the share that it has in hand. No sum is ever split, and the result
+ * does not change by a bit.
  *
- * A rank that waits spins briefly, then yields the processor, then sleeps. It wants a processor for each rank: where
- * others hold one, every barrier waits for the rank that has none.
+ * Who has nothing to do spins briefly, then yields the processor, then sleeps.
  */
 #ifndef CORE_TEAM_H
 #define CORE_TEAM_H
@@ -16,35 +17,32 @@
 
 struct tet_team;
 
-/* Rank `rank` of `size`: whose share of the work is meant. */
+/* Share `rank` of `size`: which part of the work is meant. */
 struct tet_rank {
-    struct tet_team *team; // NULL where size is 1
     size_t rank, size;
 };
 
-typedef void tet_team_fn(void *context, const struct tet_rank *rank);
+/* One share of a piece of work. `context` belongs to the owner; every share may read all of it. */
+typedef void tet_team_fn(void *context, const struct tet_rank *share);
 
-/* tet_team_create: size - 1 threads that wait for work; the caller is rank 0. size 1: *team is
- * NULL, and all functions do as one rank does. Errors: TET_NO_MEMORY, TET_INTERNAL (no thread). */
+/* tet_team_create: size - 1 helpers that wait for work. size 0 or 1: *team is NULL, and the caller
+ * does everything. Errors: TET_NO_MEMORY, TET_INTERNAL (no thread). */
 TET_MUST_CHECK enum tet_err tet_team_create(struct tet_team **team, size_t size,
                                             struct tet_error *error);
 void tet_team_destroy(struct tet_team *team); // NULL is fine
 
-/* tet_team_run: every rank runs fn; returns when all have. */
+/* tet_team_run: fn for every share, by whoever is free; returns when all are done, and what they
+ * wrote is seen by the caller and by all later shares. By the owner alone. */
 void tet_team_run(struct tet_team *team, tet_team_fn *fn, void *context);
 
-/* tet_team_sync: returns when all ranks have called it; what they wrote before is then seen by all.
- */
-void tet_team_sync(const struct tet_rank *rank);
-
-/* tet_share: the rank's share first..last (exclusive) of n things, in whole multiples of `grain`
- * but for the end. */
-static inline void tet_share(const struct tet_rank *rank, size_t n, size_t grain, size_t *first,
+/* tet_share: the share first..last (exclusive) of n things, in whole multiples of `grain` but for
+ * the end. */
+static inline void tet_share(const struct tet_rank *share, size_t n, size_t grain, size_t *first,
                              size_t *last)
 {
     const size_t grains = (n + grain - 1) / grain;
-    *first = grains * rank->rank / rank->size * grain;
-    *last = grains * (rank->rank + 1) / rank->size * grain;
+    *first = grains * share->rank / share->size * grain;
+    *last = grains * (share->rank + 1) / share->size * grain;
     *first = *first < n ? *first : n;
     *last = *last < n ? *last : n;
 }

@@ -10,7 +10,7 @@
 
 #include "rules/rules.h"
 
-static const struct tet_rank alone = {.size = 1}; // one rank gathers telemetry; the others wait
+static const struct tet_rank alone = {.size = 1};
 
 /* The three sums that make a cosine, gathered over blocks. */
 struct cosine {
@@ -57,14 +57,18 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
         const float *signal = net->s[l];
         if (net->plan.rule != TET_RULE_BP) {
             float *below = net->signal[l % 2];
-            tet_net_backpropagate(net, &alone, l, above, below);
+            tet_net_backpropagate(net, l, above, below);
             signal = below;
         }
         struct cosine c = {0};
         const struct tet_volume *v = &net->layer[l].z_d;
         const size_t ld = tet_stride(net->d[l]);
-        if (net->layer[l].image) // every position of every channel is a row of examples
-            gather(&c, net, tet_volume_floats(v) / v->ld, net->n, net->m[l], v->ld, signal, v->ld);
+        if (net->layer[l].image) // every position of a channel is a row of examples
+            for (size_t i = 0; i < v->channels; i++) {
+                const size_t at = tet_volume_at(v, i, 0, 0);
+                gather(&c, net, (size_t)v->rows * v->columns, net->n, net->m[l] + at, v->ld,
+                       signal + at, v->ld);
+            }
         else
             gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
         emit(context, TET_SERIES_ALIGNMENT_MODULATION, l, value_of(&c));
@@ -139,18 +143,31 @@ static double feedback_without_laterals(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
-/* A A^T against B B^T, both (R, R), in blocks of 64 rows. */
+/* The rows of P from r on, r a multiple of 64. */
+static struct tet_packed rows_from(const struct tet_packed *p, size_t r)
+{
+    return (struct tet_packed){
+        .rows = p->rows - (uint32_t)r, .columns = p->columns, .w = p->w + r * p->columns};
+}
+
+/* A A^T against B B^T, both (R, R), in blocks of 64 rows. Both are symmetric: what lies right of the
+ * blocks on the diagonal counts twice, what lies left of them is not computed. */
 static double grams(struct tet_net *net, const struct tet_packed *a, const struct tet_packed *b)
 {
     const size_t ld = tet_stride(a->rows);
-    struct cosine sum = {0};
+    float *const *block = net->block;
+    struct cosine diagonal = {0}, right = {0};
     for (size_t r = 0; r < a->rows; r += TET_PANEL) {
-        net->kernels->panel_gram(a, r, a, net->block[0], ld);
-        net->kernels->panel_gram(b, r, b, net->block[1], ld);
-        gather(&sum, net, least(TET_PANEL, a->rows - r), a->rows, net->block[0], ld, net->block[1],
-               ld);
+        const struct tet_packed a_rest = rows_from(a, r), b_rest = rows_from(b, r);
+        const size_t nr = least(TET_PANEL, a_rest.rows);
+        net->kernels->panel_gram(a, r, &a_rest, block[0], ld);
+        net->kernels->panel_gram(b, r, &b_rest, block[1], ld);
+        gather(&diagonal, net, nr, nr, block[0], ld, block[1], ld);
+        if (a_rest.rows > nr)
+            gather(&right, net, nr, a_rest.rows - nr, block[0] + nr, ld, block[1] + nr, ld);
     }
-    return value_of(&sum);
+    return value_of(&(struct cosine){diagonal.ab + 2.0 * right.ab, diagonal.aa + 2.0 * right.aa,
+                                     diagonal.bb + 2.0 * right.bb});
 }
 
 /* Adds to out (64, R) the products of rows r0.. of B with all its rows, over the columns c0.. to

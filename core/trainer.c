@@ -34,18 +34,17 @@ struct part {
 
 enum { TRAIN, VALIDATION, TEST, PARTS };
 
-/* The examples that the team is at. */
+/* The examples at hand. */
 struct batch {
     const struct part *part;
     const uint32_t *order; // NULL: as they lie
     uint32_t first;
-    bool learn, record;
-    _Atomic size_t correct; // classified right, by all ranks
+    bool learn;
+    _Atomic size_t correct; // classified right, in all shares
 };
 
 struct tet_trainer {
     struct tet_net net;
-    struct tet_team *team;
     struct batch batch;
     const struct tet_dataset *dataset;
     struct part part[PARTS];
@@ -212,7 +211,7 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
     if (err == TET_OK)
         err = find_standard(t, error);
     if (err == TET_OK)
-        err = tet_team_create(&t->team, plan->threads, error);
+        err = tet_team_create(&t->net.team, plan->threads, error);
     if (err != TET_OK) {
         free(t);
         return err;
@@ -225,7 +224,7 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
 void tet_trainer_destroy(struct tet_trainer *t)
 {
     if (t != NULL)
-        tet_team_destroy(t->team);
+        tet_team_destroy(t->net.team);
     free(t);
 }
 
@@ -247,7 +246,7 @@ static void emit_telemetry(void *context, enum tet_series series, uint32_t layer
         t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
 }
 
-/* ---- mini-batches: run by every rank on its share of the examples ---- */
+/* ---- mini-batches: shares are of the examples ---- */
 
 static void take_target(struct tet_trainer *t, size_t example, size_t row)
 {
@@ -267,14 +266,15 @@ static void take_target(struct tet_trainer *t, size_t example, size_t row)
 }
 
 /* The batch's examples, standardised, for x_0, and their targets. */
-static void stage(struct tet_trainer *t, const struct tet_rank *rank)
+static void stage_share(void *context, const struct tet_rank *share)
 {
+    struct tet_trainer *t = context;
     const struct tet_kernels *k = t->net.kernels;
     const struct batch *b = &t->batch;
     const struct tet_examples *from = b->part->examples;
     const uint32_t d = t->dataset->shape.inputs;
     size_t begin, end;
-    tet_share(rank, t->net.n, 1, &begin, &end);
+    tet_share(share, t->net.n, 1, &begin, &end);
     for (size_t row = begin; row < end; row++) {
         const size_t example =
             b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
@@ -285,7 +285,6 @@ static void stage(struct tet_trainer *t, const struct tet_rank *rank)
             k->standardize_floats(d, from->floats + example * d, t->scale, t->shift, x);
         take_target(t, example, row);
     }
-    tet_team_sync(rank);
 }
 
 static size_t count_correct(const struct tet_trainer *t, size_t begin, size_t end)
@@ -304,27 +303,27 @@ static size_t count_correct(const struct tet_trainer *t, size_t begin, size_t en
 }
 
 /* The losses of the batch; s_L, divided by the batch's size, where it is learned from. */
-static void judge(struct tet_trainer *t, const struct tet_rank *rank)
+static void judge_share(void *context, const struct tet_rank *share)
 {
+    struct tet_trainer *t = context;
     struct tet_net *net = &t->net;
     const uint32_t d = net->d[net->L];
     const size_t ld = tet_stride(d);
-    const float share = 1.0f / (float)net->n;
+    const float part = 1.0f / (float)net->n; // of an example in the mean over the batch
     size_t begin, end, correct = 0;
-    tet_share(rank, net->n, 1, &begin, &end);
+    tet_share(share, net->n, 1, &begin, &end);
     float *z = net->x[net->L] + begin * ld,
           *s = t->batch.learn ? net->s[net->L] + begin * ld : NULL;
     if (net->plan.loss == TET_CROSS_ENTROPY)
-        correct = net->kernels->cross_entropy(end - begin, d, ld, z, t->labels + begin, share, s,
+        correct = net->kernels->cross_entropy(end - begin, d, ld, z, t->labels + begin, part, s,
                                               t->losses + begin);
     else {
-        net->kernels->mse(end - begin, d, ld, z, t->targets + begin * ld, share, s,
+        net->kernels->mse(end - begin, d, ld, z, t->targets + begin * ld, part, s,
                           t->losses + begin);
         if (t->dataset->train.labels != NULL)
             correct = count_correct(t, begin, end);
     }
     atomic_fetch_add_explicit(&t->batch.correct, correct, memory_order_relaxed);
-    tet_team_sync(rank);
 }
 
 /* Summed in double in the order of the examples. */
@@ -336,34 +335,26 @@ static double batch_loss(const struct tet_trainer *t)
     return sum;
 }
 
-/* A whole mini-batch, or the forward half of it. */
-static void run_batch(void *context, const struct tet_rank *rank)
+/* Runs examples first.. of a part, forward, or as a whole mini-batch; returns the sum of their
+ * losses and adds to *correct. */
+static double run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,
+                        uint32_t first, uint32_t n, bool learn, bool record, uint64_t *correct)
 {
-    struct tet_trainer *t = context;
-    stage(t, rank);
-    tet_net_ascend(&t->net, rank);
-    judge(t, rank);
-    if (!t->batch.learn || !isfinite(batch_loss(t))) // all ranks see the same
-        return;
-    t->net.rule->descend(&t->net, rank);
-    if (t->batch.record) {
-        if (rank->rank == 0)
-            tet_telemetry(&t->net, emit_telemetry, t);
-        tet_team_sync(rank);
-    }
-    t->net.rule->change(&t->net, rank);
-}
-
-/* Runs examples first.. of a part; returns the sum of their losses and adds to *correct. */
-static double run_team(struct tet_trainer *t, const struct part *part, const uint32_t *order,
-                       uint32_t first, uint32_t n, bool learn, bool record, uint64_t *correct)
-{
-    t->net.n = n;
-    t->batch = (struct batch){
-        .part = part, .order = order, .first = first, .learn = learn, .record = record};
-    tet_team_run(t->team, run_batch, t);
+    struct tet_net *net = &t->net;
+    net->n = n;
+    t->batch = (struct batch){.part = part, .order = order, .first = first, .learn = learn};
+    tet_team_run(net->team, stage_share, t);
+    tet_net_ascend(net);
+    tet_team_run(net->team, judge_share, t);
     *correct += t->batch.correct;
-    return batch_loss(t);
+    const double loss = batch_loss(t);
+    if (!learn || !isfinite(loss))
+        return loss;
+    net->rule->descend(net);
+    if (record)
+        tet_telemetry(net, emit_telemetry, t);
+    net->rule->change(net);
+    return loss;
 }
 
 static const char *first_not_finite(const struct tet_trainer *t, char name[24])
@@ -423,8 +414,8 @@ static enum tet_event train(struct tet_trainer *t)
     const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
     const uint64_t step = t->cursor.step + 1;
     const bool record = p->record_every > 0 && (step == 1 || step % p->record_every == 0);
-    const double loss = run_team(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n, true,
-                                 record, &t->cursor.correct);
+    const double loss = run_batch(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n, true,
+                                  record, &t->cursor.correct);
     if (!isfinite(loss))
         return diverge(t, step);
     t->cursor.loss_sum += loss;
@@ -483,7 +474,7 @@ static enum tet_event evaluate(struct tet_trainer *t)
         const uint32_t rest = part->n - t->position;
         const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
         t->loss[t->evaluated] +=
-            run_team(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
+            run_batch(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
         t->position += n;
         return TET_STEPPED;
     }

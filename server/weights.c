@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
+_Static_assert(sizeof((struct tet_tensor *)0)->shape == sizeof((struct store_array *)0)->shape,
+               "what a trainer has fits into a checkpoint");
+
 enum tet_err weights_capture(struct store_checkpoint *checkpoint, const struct tet_trainer *trainer,
                              struct tet_error *error)
 {
@@ -58,7 +63,8 @@ enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_che
         struct tet_tensor tensor;
         tet_trainer_tensor(trainer, i, &tensor);
         const struct store_array *array = find_array(checkpoint, tensor.name);
-        if (array == NULL || array->n != tensor.n || array->shape[0] != tensor.shape[0])
+        if (array == NULL || array->n != tensor.n || array->rank != tensor.rank ||
+            memcmp(array->shape, tensor.shape, tensor.rank * sizeof *tensor.shape) != 0)
             return tet_error_set(error, TET_BAD_WEIGHTS,
                                  "the checkpoint's array %s is missing or of another shape",
                                  tensor.name);
@@ -131,21 +137,51 @@ static bool known_name(const char *name)
     return strspn(name + 1, "0123456789") == strlen(name + 1);
 }
 
+static struct npy npy_like(const char *name, uint32_t rank, const uint32_t *shape, uint64_t n,
+                           float *data)
+{
+    struct npy array = {.type = NPY_F4, .rank = rank, .n = n, .data = data};
+    snprintf(array.name, sizeof array.name, "%s", name);
+    for (uint32_t k = 0; k < rank; k++)
+        array.shape[k] = shape[k];
+    return array;
+}
+
+struct npy weights_npy(const struct store_array *array)
+{
+    return npy_like(array->name, array->rank, array->shape, array->n, array->data);
+}
+
+/* "(8, 1, 5, 5)" */
+static void put_shape(struct text *text, uint32_t rank, const uint64_t *shape)
+{
+    for (uint32_t k = 0; k < rank; k++)
+        text_printf(text, "%s%llu", k > 0 ? ", " : "(", (unsigned long long)shape[k]);
+    text_puts(text, rank > 0 ? ")" : "()");
+}
+
+/* TET_BAD_WEIGHTS: what shape the array has, and what it should have. */
+static enum tet_err wrong_shape(const struct npy *array, const struct npy *needed,
+                                struct tet_error *error)
+{
+    struct text has = {0}, needs = {0};
+    put_shape(&has, array->rank, array->shape);
+    put_shape(&needs, needed->rank, needed->shape);
+    tet_error_set(error, TET_BAD_WEIGHTS, "initial weights: %s has shape %s, the network needs %s",
+                  array->name, text_get(&has), text_get(&needs));
+    text_free(&has);
+    text_free(&needs);
+    return TET_BAD_WEIGHTS;
+}
+
 static enum tet_err load_array(struct tet_trainer *trainer, uint32_t i,
                                const struct tet_tensor *tensor, const struct npy *array,
                                struct tet_error *error)
 {
-    bool fits = array->rank == tensor->rank;
-    for (uint32_t k = 0; fits && k < tensor->rank; k++)
-        fits = array->shape[k] == tensor->shape[k];
-    if (!fits)
-        return tet_error_set(error, TET_BAD_WEIGHTS,
-                             "initial weights: %s has rank %u and %llu x %llu values, the network "
-                             "needs (%u%s%.0u)",
-                             tensor->name, array->rank,
-                             (unsigned long long)(array->rank > 0 ? array->shape[0] : 0),
-                             (unsigned long long)(array->rank > 1 ? array->shape[1] : 1),
-                             tensor->shape[0], tensor->rank > 1 ? ", " : "", tensor->shape[1]);
+    const struct npy needed = npy_like(tensor->name, tensor->rank, tensor->shape, tensor->n, NULL);
+    if (array->rank != needed.rank ||
+        memcmp(array->shape, needed.shape, needed.rank * sizeof *needed.shape) != 0)
+        return wrong_shape(array, &needed, error);
     float *values = malloc(tensor->n * sizeof *values);
     if (values == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for the initial weights");
@@ -203,16 +239,8 @@ enum tet_err weights_npz(struct npy **arrays, size_t *n, const struct store_chec
         *arrays = NULL;
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     }
-    for (size_t i = 0; i < *n; i++) {
-        struct npy *array = &(*arrays)[i];
-        snprintf(array->name, sizeof array->name, "%s", list[i]->name);
-        array->type = NPY_F4;
-        array->rank = list[i]->rank;
-        array->shape[0] = list[i]->shape[0];
-        array->shape[1] = list[i]->shape[1];
-        array->n = list[i]->n;
-        array->data = list[i]->data;
-    }
+    for (size_t i = 0; i < *n; i++)
+        (*arrays)[i] = weights_npy(list[i]);
     free(list);
     return TET_OK;
 }

@@ -32,6 +32,9 @@ void weights_digest(char digest[STORE_HASH], const struct store_checkpoint *chec
 TET_MUST_CHECK enum tet_err weights_load(struct tet_trainer *trainer, const char *path,
                                          uint64_t max_bytes, struct tet_error *error);
 
+/* weights_npy: one array of a checkpoint, with its name and shape; data stays the checkpoint's. */
+struct npy weights_npy(const struct store_array *array);
+
 /* weights_npz: the weights of a checkpoint as arrays for npz_write; data stays the checkpoint's.
  * The caller frees *arrays. */
 TET_MUST_CHECK enum tet_err weights_npz(struct npy **arrays, size_t *n,

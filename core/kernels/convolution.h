@@ -236,6 +236,18 @@ INLINE size_t group_begin(size_t i, size_t n, size_t most)
     return n * i / groups;
 }
 
+/* P's rows in bands of at most DI, which end where a panel ends: the last panel's are even. */
+INLINE size_t bands_of(size_t rows)
+{
+    return (rows + DI - 1) / DI;
+}
+
+INLINE size_t band_begin(size_t i, size_t rows)
+{
+    const size_t full = rows / TET_PANEL * TET_PANEL, rest = rows - full;
+    return i * DI <= full ? i * DI : full + group_begin(i - full / DI, rest, DI);
+}
+
 /* The columns of P that a tile covers: nj from `column` on, `step` apart. */
 struct columns {
     size_t column, n, step;
@@ -326,11 +338,12 @@ static void convolve_drive(const struct tet_convolution_drive *d, const struct t
         t.blocks *= t.columns;
         t.columns = 1;
     }
-    const size_t groups = column_groups(d, p), bands = (p->rows + DI - 1) / DI;
+    const size_t groups = column_groups(d, p), bands = bands_of(p->rows);
     size_t first, last;
     tet_share(d->rank, bands * groups, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
-        const size_t row = i / groups * DI, ni = p->rows - row < DI ? p->rows - row : DI;
+        const size_t row = band_begin(i / groups, p->rows);
+        const size_t ni = band_begin(i / groups + 1, p->rows) - row;
         const struct columns c = columns_of(d, p, i % groups);
         float sums[SUMS * 16] = {0};
         aim_drive(&t, d, row, &c);

@@ -52,7 +52,7 @@ struct tile {
     const float *gate; // as c, with a stride of its own
     size_t gate_row;
     float *v; // drive: velocity, as c
-    float lr, decay, momentum;
+    float lr, minus_decay, momentum;
 };
 
 enum epilogue {
@@ -63,35 +63,19 @@ enum epilogue {
     STORE_ROW_BIAS, // bias[i] for row i
     STORE_ROW_RELU,
     STORE_GATE_RELU,
-    UPDATE,
-    UPDATE_MOMENTUM,
     EPILOGUES
 };
 
-/* Weights and velocities by their drives; the sums are the drives. */
-INLINE void update_rows(const int mr, const int nv, const bool momentum, vf acc[MR][NV],
-                        const struct tile *t)
+/* One vector of weights, and of velocities, by its drive. */
+INLINE void update(const bool momentum, const struct tile *t, vf drive, float *w, float *v)
 {
-    const vf lr = v_set(t->lr), decay = v_set(-t->decay), carry = v_set(t->momentum);
-    const size_t row = t->c_row;
-    float *w = t->c, *v = t->v;
-    UNROLL for (int i = 0; i < mr; i++, w += row, v += momentum ? row : 0)
-        UNROLL for (int j = 0; j < nv; j++)
-    {
-        const vf old = v_load(w + j * VL);
-        vf y = v_fma(decay, old, acc[i][j]);
-        if (momentum) {
-            y = v_fma(carry, v_load(v + j * VL), y);
-            v_store(v + j * VL, y);
-        }
-        v_store(w + j * VL, v_fma(lr, y, old));
+    const vf old = v_load(w);
+    drive = v_fma(v_set(t->minus_decay), old, drive);
+    if (momentum) {
+        drive = v_fma(v_set(t->momentum), v_load(v), drive);
+        v_store(v, drive);
     }
-}
-
-INLINE void prefetch_rows(const int mr, const int nv, const float *c, size_t row)
-{
-    UNROLL for (int i = 0; i < mr; i++, c += row) for (int at = 0; at < nv * VL; at += 16)
-        __builtin_prefetch(c + at, 1);
+    v_store(w, v_fma(v_set(t->lr), drive, old));
 }
 
 INLINE void store_rows(const int mr, const int nv, const enum epilogue epilogue, vf acc[MR][NV],
@@ -120,6 +104,19 @@ INLINE void store_rows(const int mr, const int nv, const enum epilogue epilogue,
     }
 }
 
+/* One k: a broadcast value of each row times the vectors of b. */
+INLINE void multiply_add(const int mr, const int nv, vf acc[MR][NV], const float *a, size_t a_row,
+                         const float *b)
+{
+    vf bv[NV];
+    UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
+    UNROLL for (int i = 0; i < mr; i++)
+    {
+        const vf av = v_set(a[(size_t)i * a_row]);
+        UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(av, bv[v], acc[i][v]);
+    }
+}
+
 INLINE void tile_body(const int mr, const int nv, const enum epilogue epilogue,
                       const struct tile *t)
 {
@@ -129,29 +126,15 @@ INLINE void tile_body(const int mr, const int nv, const enum epilogue epilogue,
     vf acc[MR][NV];
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
         epilogue == STORE_ADD ? v_load(t->c + (size_t)i * t->c_row + v * VL) : v_set(0.0f);
-    if (epilogue == UPDATE || epilogue == UPDATE_MOMENTUM)
-        prefetch_rows(mr, nv, t->c, t->c_row);
-    if (epilogue == UPDATE_MOMENTUM)
-        prefetch_rows(mr, nv, t->v, t->c_row);
     for (size_t i0 = 0; i0 < k0.n; i0++, a0 += k0.a, b0 += k0.b) {
         const float *a1 = a0, *b1 = b0;
         for (size_t i1 = 0; i1 < k1.n; i1++, a1 += k1.a, b1 += k1.b) {
             const float *a = a1, *b = b1;
-            for (size_t i2 = 0; i2 < k2.n; i2++, a += k2.a, b += k2.b) {
-                vf bv[NV];
-                UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
-                UNROLL for (int i = 0; i < mr; i++)
-                {
-                    vf av = v_set(a[(size_t)i * a_row]);
-                    UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(av, bv[v], acc[i][v]);
-                }
-            }
+            for (size_t i2 = 0; i2 < k2.n; i2++, a += k2.a, b += k2.b)
+                multiply_add(mr, nv, acc, a, a_row, b);
         }
     }
-    if (epilogue == UPDATE || epilogue == UPDATE_MOMENTUM)
-        update_rows(mr, nv, epilogue == UPDATE_MOMENTUM, acc, t);
-    else
-        store_rows(mr, nv, epilogue, acc, t);
+    store_rows(mr, nv, epilogue, acc, t);
 }
 
 typedef void tile_fn(const struct tile *t);
@@ -180,10 +163,87 @@ typedef void tile_fn(const struct tile *t);
     X(STORE_ADD)                                                                                   \
     X(STORE_BIAS)                                                                                  \
     X(STORE_RELU)                                                                                  \
-    X(STORE_ROW_BIAS) X(STORE_ROW_RELU) X(STORE_GATE_RELU) X(UPDATE) X(UPDATE_MOMENTUM)
+    X(STORE_ROW_BIAS) X(STORE_ROW_RELU) X(STORE_GATE_RELU)
 
 EVERY(TILES)
 static tile_fn *const tiles[EPILOGUES][MR + 1][NV + 1] = {EVERY(TABLE)};
+
+/* ---- the drive's tile ----
+ *
+ * Its epilogue reads and writes weights and velocities, which takes longer than the processor can
+ * hide behind the last of the multiplications. So where a tile is as wide as a panel, and its
+ * weights lie in one piece, its drives wait in the nearest cache, and every k of the next tile
+ * changes one vector of weights by them. */
+
+enum { DEFERS = (int)NR == (int)TET_PANEL };
+
+struct pending {
+    _Alignas(64) float drive[DEFERS ? MR * NR : 1];
+    float *w, *v; // of vector 0
+    size_t n;     // vectors
+};
+
+INLINE void update_pending(const bool momentum, const struct tile *t, const struct pending *p,
+                           size_t i)
+{
+    update(momentum, t, v_load(p->drive + i * VL), p->w + i * VL, p->v + (momentum ? i * VL : 0));
+}
+
+INLINE void drive_body(const int mr, const int nv, const bool momentum, const struct tile *t,
+                       struct pending *p)
+{
+    const size_t a_row = t->a_row, n = t->k[2].n, both = n < p->n ? n : p->n;
+    const ptrdiff_t a_k = t->k[2].a, b_k = t->k[2].b;
+    const float *a = t->a, *b = t->b;
+    vf acc[MR][NV];
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_set(0.0f);
+    size_t k = 0;
+    for (; DEFERS && k < both; k++, a += a_k, b += b_k) {
+        multiply_add(mr, nv, acc, a, a_row, b);
+        update_pending(momentum, t, p, k);
+        __builtin_prefetch(t->c + k * VL, 1); // for the next tile
+        if (momentum)
+            __builtin_prefetch(t->v + k * VL, 1);
+    }
+    for (; k < n; k++, a += a_k, b += b_k)
+        multiply_add(mr, nv, acc, a, a_row, b);
+    for (k = both; DEFERS && k < p->n; k++)
+        update_pending(momentum, t, p, k);
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++)
+    {
+        const size_t at = (size_t)i * t->c_row + (size_t)v * VL;
+        if (DEFERS)
+            v_store(p->drive + (i * nv + v) * VL, acc[i][v]);
+        else
+            update(momentum, t, acc[i][v], t->c + at, t->v + (momentum ? at : 0));
+    }
+    p->w = t->c;
+    p->v = t->v;
+    p->n = DEFERS ? (size_t)(mr * nv) : 0;
+}
+
+typedef void drive_fn(const struct tile *t, struct pending *p);
+
+#define DRIVE(MOMENTUM, m, v)                                                                      \
+    static __attribute__((noinline)) void drive_##MOMENTUM##_##m##_##v(const struct tile *t,       \
+                                                                       struct pending *p)          \
+    {                                                                                              \
+        drive_body(m, v, MOMENTUM, t, p);                                                          \
+    }
+#define DRIVE_NAME(MOMENTUM, m, v) [v] = drive_##MOMENTUM##_##m##_##v,
+#define DRIVES(MOMENTUM)                                                                           \
+    WIDTHS(DRIVE, MOMENTUM, 1)                                                                     \
+    WIDTHS(DRIVE, MOMENTUM, 2)                                                                     \
+    WIDTHS(DRIVE, MOMENTUM, 3)                                                                     \
+    WIDTHS(DRIVE, MOMENTUM, 4) WIDTHS(DRIVE, MOMENTUM, 5) WIDTHS(DRIVE, MOMENTUM, 6)
+#define DRIVE_ROW(MOMENTUM, m) [m] = {WIDTHS(DRIVE_NAME, MOMENTUM, m)},
+#define DRIVE_TABLE(MOMENTUM)                                                                      \
+    [MOMENTUM] = {DRIVE_ROW(MOMENTUM, 1) DRIVE_ROW(MOMENTUM, 2) DRIVE_ROW(MOMENTUM, 3)             \
+                      DRIVE_ROW(MOMENTUM, 4) DRIVE_ROW(MOMENTUM, 5) DRIVE_ROW(MOMENTUM, 6)},
+
+DRIVES(0)
+DRIVES(1)
+static drive_fn *const drives[2][MR + 1][NV + 1] = {DRIVE_TABLE(0) DRIVE_TABLE(1)};
 
 /* n rows in tiles of at most MR, the last two of nearly equal height: how many tiles, and where one
  * begins. */
@@ -281,8 +341,14 @@ static void forward(const struct tet_forward *f)
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
     const size_t columns = p->columns;
-    const enum epilogue epilogue = p->v != NULL ? UPDATE_MOMENTUM : UPDATE;
+    const bool momentum = p->v != NULL;
     const struct stretch s = stretch_of(d->rank, tet_panels(p->rows), columns);
+    struct pending pending = {.n = 0};
+    struct tile t = {.a_row = 1,
+                     .k = ONE_LOOP(d->n, d->ldx, d->lda),
+                     .lr = d->lr,
+                     .minus_decay = -d->decay,
+                     .momentum = d->momentum};
     for (size_t k = s.first; k < s.last; k++) {
         const size_t panel = k / s.tiles * TET_PANEL, width = tet_panel_width(p->rows, panel);
         const size_t c = tile_begin(k % s.tiles, s.rows),
@@ -290,19 +356,19 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
         for (size_t at = 0, w; at < width; at += w) {
             w = tile_columns(width - at);
             const size_t i = panel * columns + c * width + at;
-            struct tile t = {.a = d->x + c,
-                             .a_row = 1,
-                             .b = d->a + panel + at,
-                             .k = ONE_LOOP(d->n, d->ldx, d->lda),
-                             .c = p->w + i,
-                             .c_row = width,
-                             .v = p->v != NULL ? p->v + i : NULL,
-                             .lr = d->lr,
-                             .decay = d->decay,
-                             .momentum = d->momentum};
-            tiles[epilogue][m][w / VL](&t);
+            t.a = d->x + c;
+            t.b = d->a + panel + at;
+            t.c = p->w + i;
+            t.c_row = width;
+            t.v = momentum ? p->v + i : NULL;
+            drives[momentum][m][w / VL](&t, &pending);
         }
     }
+    for (size_t i = 0; i < pending.n; i++)
+        if (momentum)
+            update_pending(true, &t, &pending, i);
+        else
+            update_pending(false, &t, &pending, i);
 }
 
 static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,

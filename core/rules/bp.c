@@ -2,10 +2,10 @@
 /* bp: backpropagation, s_l = g_l * (W_{l+1}^T s_{l+1}). What the others are measured against. */
 #include "rules/rules.h"
 
-static void descend(struct tet_net *net, const struct tet_rank *rank)
+static void descend(struct tet_net *net)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--)
-        tet_net_backpropagate(net, rank, l, net->s[l + 1], net->s[l]);
+        tet_net_backpropagate(net, l, net->s[l + 1], net->s[l]);
 }
 
 const struct tet_rule tet_rule_bp = {

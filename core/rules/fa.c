@@ -2,12 +2,12 @@
 /* fa: feedback alignment. The signal descends through fixed random synapses B. */
 #include "rules/rules.h"
 
-void tet_rule_descend_by_feedback(struct tet_net *net, const struct tet_rank *rank)
+void tet_rule_descend_by_feedback(struct tet_net *net)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_descend(net, rank, l);
+        tet_net_descend(net, l);
         if (!net->plan.gate)
-            tet_net_gate(net, rank, l, net->s[l], net->m[l]);
+            tet_net_gate(net, l, net->s[l], net->m[l]);
     }
 }
 

@@ -3,11 +3,11 @@
  * decays away. */
 #include "rules/rules.h"
 
-static void change(struct tet_net *net, const struct tet_rank *rank)
+static void change(struct tet_net *net)
 {
-    tet_net_change_ascending(net, rank);
+    tet_net_change_ascending(net);
     for (uint32_t l = 2; l <= net->L; l++)
-        tet_net_change(net, rank, TET_B, l, net->x[l - 1], net->m[l]);
+        tet_net_change(net, TET_B, l, net->x[l - 1], net->m[l]);
 }
 
 const struct tet_rule tet_rule_kp = {

@@ -8,15 +8,14 @@
 
 #include "network.h"
 
-/* Both functions are run by every rank of the team. */
 struct tet_rule {
     struct tet_rule_info info;
     /* From x_0..x_L and s_L: the descending activities and the modulations, s_l and m_l, l =
      * L-1..1. */
-    void (*descend)(struct tet_net *net, const struct tet_rank *rank);
+    void (*descend)(struct tet_net *net);
     /* From the activities: every change of a synapse. The activities were all computed with the old
      * weights. */
-    void (*change)(struct tet_net *net, const struct tet_rank *rank);
+    void (*change)(struct tet_net *net);
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name);
@@ -25,6 +24,6 @@ extern const struct tet_rule tet_rule_bp, tet_rule_fa, tet_rule_kp, tet_rule_sal
 
 /* tet_rule_descend_by_feedback: s_l = g_l * (B_{l+1} s_{l+1}) with identity laterals, m_l = g_l *
  * s_l: fa and kp. */
-void tet_rule_descend_by_feedback(struct tet_net *net, const struct tet_rank *rank);
+void tet_rule_descend_by_feedback(struct tet_net *net);
 
 #endif

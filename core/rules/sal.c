@@ -11,23 +11,23 @@
  */
 #include "rules/rules.h"
 
-static void descend(struct tet_net *net, const struct tet_rank *rank)
+static void descend(struct tet_net *net)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_descend(net, rank, l);
-        tet_net_modulate(net, rank, l);
+        tet_net_descend(net, l);
+        tet_net_modulate(net, l);
         if (net->plan.group[TET_B].plastic)
-            tet_net_instruct(net, rank, l);
+            tet_net_instruct(net, l);
     }
 }
 
-static void change(struct tet_net *net, const struct tet_rank *rank)
+static void change(struct tet_net *net)
 {
-    tet_net_change_ascending(net, rank);
+    tet_net_change_ascending(net);
     for (uint32_t l = 1; l < net->L; l++) {
-        tet_net_change(net, rank, TET_V, l, net->a[l], net->s[l]);
-        tet_net_change(net, rank, TET_B, l + 1, net->u[l], net->s[l + 1]);
-        tet_net_change(net, rank, TET_U, l, net->s[l], net->a[l]);
+        tet_net_change(net, TET_V, l, net->a[l], net->s[l]);
+        tet_net_change(net, TET_B, l + 1, net->u[l], net->s[l + 1]);
+        tet_net_change(net, TET_U, l, net->s[l], net->a[l]);
     }
 }
 

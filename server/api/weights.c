@@ -96,8 +96,8 @@ void api_weights_npy(void *context, const struct http_request *request, struct h
                       "run %lld has no array \"%.40s\"; /v1/runs/%lld/weights lists them",
                       (long long)http_id(request, 0), name, (long long)http_id(request, 0));
     } else {
-        const uint64_t shape[2] = {array->shape[0], array->shape[1]};
-        n = npy_header(header, NPY_F4, array->rank, shape);
+        const struct npy npy = weights_npy(array);
+        n = npy_header(header, npy.type, npy.rank, npy.shape);
         size = n + array->n * sizeof(float);
         bytes = malloc(size);
         if (bytes == NULL)

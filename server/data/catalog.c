@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/cifar.h"
 #include "data/dataset_digest.h"
 #include "data/folder.h"
 #include "data/idx.h"
@@ -38,6 +39,18 @@ enum {
 };
 
 static const char STROKES[] = "strokes";
+
+typedef enum tet_err load_fn(struct tet_dataset *dataset, const char *path, uint64_t max_bytes,
+                             struct tet_error *error);
+static const struct {
+    const char *kind;
+    load_fn *load;
+} forms[FOLDER_FORMS] = {
+    [FOLDER_IDX] = {"idx", idx_load},
+    [FOLDER_CIFAR10] = {"cifar10", cifar10_load},
+    [FOLDER_CIFAR100] = {"cifar100", cifar100_load},
+    [FOLDER_NPZ] = {"npz", npz_dataset_load},
+};
 
 enum slot_state { SLOT_LOADING, SLOT_READY, SLOT_FAILED };
 
@@ -232,7 +245,7 @@ static void describe(struct slot *slot)
 {
     const struct tet_dataset *d = &slot->dataset;
     slot->info = (struct dataset_info){
-        .kind = slot->files.form == FOLDER_IDX ? "idx" : "npz",
+        .kind = forms[slot->files.form].kind,
         .shape = d->shape,
         .n_train = d->train.n,
         .n_test = d->test.n,
@@ -249,9 +262,7 @@ static enum tet_err load_files(struct catalog *c, struct slot *slot, struct tet_
     struct folder_files after;
     struct tet_error detail = {0}, ignored = {0};
     enum tet_err err =
-        slot->files.form == FOLDER_IDX
-            ? idx_load(&slot->dataset, slot->files.path, c->memory_bytes, &detail)
-            : npz_dataset_load(&slot->dataset, slot->files.path, c->memory_bytes, &detail);
+        forms[slot->files.form].load(&slot->dataset, slot->files.path, c->memory_bytes, &detail);
     enum tet_err found = folder_find(c->folder, slot->spec.name, &after, &ignored);
     bool same = found == TET_OK && folder_files_same(&slot->files, &after);
     folder_files_free(&after);

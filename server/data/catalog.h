@@ -4,9 +4,11 @@
  *
  * A data folder holds datasets in one of these forms, NAME being letters, digits, '-', '_', at most
  * 63: NAME/ with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte,
- * t10k-labels-idx1-ubyte, each plain or with .gz (IDX; the test pair may be absent); NAME.npz with
- * arrays x (n, ...) and t (n) integers or (n, d_L) floats, and perhaps x_test and t_test. The
- * built-in `strokes` is made, not read; a file of that name is an error at start.
+ * t10k-labels-idx1-ubyte, each plain or with .gz (IDX; the test pair may be absent); NAME/ with
+ * data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), or train.bin and test.bin
+ * (CIFAR-100), plain or with .gz as well; NAME.npz with arrays x (n, ...) and t (n) integers or (n,
+ * d_L) floats, and perhaps x_test and t_test. The built-in `strokes` is made, not read; a file of
+ * that name is an error at start.
  *
  * Many threads enter; one mutex inside, never held while a dataset is loaded or hashed.
  */
@@ -33,7 +35,7 @@ struct dataset_spec {
 /* What can be said of a dataset without holding its examples. */
 struct dataset_info {
     char name[DATASET_NAME];
-    const char *kind; // "builtin", "idx", "npz"
+    const char *kind; // "builtin", "idx", "cifar10", "cifar100", "npz"
     struct tet_shape shape;
     uint32_t n_train, n_test; // examples available; strokes: as asked for
     bool labels;              // class labels (false: real targets)

@@ -12,9 +12,24 @@
 #include <sys/stat.h>
 
 #include "data/catalog.h"
+#include "data/cifar.h"
+#include "data/gz.h"
 #include "data/idx.h"
 
-_Static_assert((int)FOLDER_FILES >= (int)IDX_PARTS, "one state for each file");
+_Static_assert((int)FOLDER_FILES >= (int)IDX_PARTS && (int)FOLDER_FILES >= (int)CIFAR10_FILES,
+               "one state for each file");
+
+/* The forms, and the files that make them where they are folders. */
+static const struct {
+    const char *words;
+    const char *const *names;
+    int n;
+} forms[FOLDER_FORMS] = {
+    [FOLDER_IDX] = {"IDX files", idx_names, IDX_PARTS},
+    [FOLDER_CIFAR10] = {"CIFAR-10 files", cifar10_names, CIFAR10_FILES},
+    [FOLDER_CIFAR100] = {"CIFAR-100 files", cifar100_names, CIFAR100_FILES},
+    [FOLDER_NPZ] = {"an .npz archive", NULL, 0},
+};
 
 static bool name_fits(const char *name, size_t n)
 {
@@ -47,13 +62,14 @@ static struct file_state state_of(const char *path)
     };
 }
 
-/* The states of the IDX files in a folder; *any says whether there is one. */
-static enum tet_err find_idx(const char *folder, struct file_state files[FOLDER_FILES], bool *any,
-                             struct tet_error *error)
+/* The states of a form's files in a folder; *any says whether there is one. */
+static enum tet_err find_parts(const char *folder, enum folder_form form,
+                               struct file_state files[FOLDER_FILES], bool *any,
+                               struct tet_error *error)
 {
     *any = false;
-    for (int part = 0; part < IDX_PARTS; part++) {
-        char *path = idx_path(folder, (enum idx_part)part);
+    for (int part = 0; part < forms[form].n; part++) {
+        char *path = gz_path(folder, forms[form].names[part]);
         if (!path && errno == ENOMEM)
             return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", folder);
         if (path) {
@@ -65,45 +81,59 @@ static enum tet_err find_idx(const char *folder, struct file_state files[FOLDER_
     return TET_OK;
 }
 
+/* The form of what lies at `inside`, a folder, and at `npz`; *other is a second form. */
+static enum tet_err find_forms(const char *inside, const char *npz, struct folder_files *files,
+                               enum folder_form *other, struct tet_error *error)
+{
+    for (enum folder_form form = FOLDER_IDX; form < FOLDER_FORMS; form++) {
+        struct file_state states[FOLDER_FILES] = {0};
+        bool any;
+        enum tet_err err = find_parts(inside, form, states, &any, error);
+        if (err != TET_OK)
+            return err;
+        if (form == FOLDER_NPZ) {
+            states[0] = state_of(npz);
+            any = states[0].inode != 0;
+        }
+        if (any && files->form != FOLDER_NONE)
+            *other = form;
+        if (!any || files->form != FOLDER_NONE)
+            continue;
+        files->form = form;
+        memcpy(files->files, states, sizeof states);
+    }
+    return TET_OK;
+}
+
 enum tet_err folder_find(const char *folder, const char *name, struct folder_files *files,
                          struct tet_error *error)
 {
-    char *idx = NULL, *npz = NULL;
-    struct file_state archive = {0};
-    bool any = false;
-    enum tet_err err = TET_OK;
+    char *inside = NULL, *npz = NULL;
+    enum folder_form other = FOLDER_NONE;
+    enum tet_err err = TET_NO_MEMORY;
     *files = (struct folder_files){0};
     if (!folder)
         return TET_OK;
-    if (asprintf(&idx, "%s/%s", folder, name) < 0) {
-        idx = NULL;
-        err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
-        goto out;
-    }
-    if (asprintf(&npz, "%s/%s.npz", folder, name) < 0) {
+    if (asprintf(&inside, "%s/%s", folder, name) < 0)
+        inside = NULL;
+    else if (asprintf(&npz, "%s/%s.npz", folder, name) < 0)
         npz = NULL;
-        err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
-        goto out;
-    }
-    if ((err = find_idx(idx, files->files, &any, error)) != TET_OK)
-        goto out;
-    archive = state_of(npz);
-    if (any && archive.inode != 0) {
+    if (npz)
+        err = find_forms(inside, npz, files, &other, error);
+    else
+        tet_error_set(error, err, "out of memory");
+    if (err == TET_OK && other != FOLDER_NONE)
         err = tet_error_set(error, TET_BAD_DATASET,
-                            "dataset %s is there twice, as %s/ and as %s.npz; move one away", name,
-                            name, name);
-    } else if (any) {
-        files->form = FOLDER_IDX;
-        files->path = idx;
-        idx = NULL;
-    } else if (archive.inode != 0) {
-        files->form = FOLDER_NPZ;
-        files->files[0] = archive;
-        files->path = npz;
-        npz = NULL;
+                            "dataset %s is there twice, as %s and as %s; move one away", name,
+                            forms[files->form].words, forms[other].words);
+    if (err != TET_OK)
+        *files = (struct folder_files){0};
+    else if (files->form != FOLDER_NONE) {
+        char **path = files->form == FOLDER_NPZ ? &npz : &inside;
+        files->path = *path;
+        *path = NULL;
     }
-out:
-    free(idx);
+    free(inside);
     free(npz);
     return err;
 }

@@ -13,9 +13,16 @@
 
 #include <tetrad/error.h>
 
-enum { FOLDER_FILES = 4 };
+enum { FOLDER_FILES = 6 };
 
-enum folder_form { FOLDER_NONE, FOLDER_IDX, FOLDER_NPZ };
+enum folder_form {
+    FOLDER_NONE,
+    FOLDER_IDX,
+    FOLDER_CIFAR10,
+    FOLDER_CIFAR100,
+    FOLDER_NPZ,
+    FOLDER_FORMS
+};
 
 struct file_state { // all zero: no such file
     uint64_t device, inode;
@@ -24,7 +31,7 @@ struct file_state { // all zero: no such file
 
 struct folder_files {
     enum folder_form form; // FOLDER_NONE: no such dataset
-    char *path;            // the folder of IDX files, or the archive; NULL for FOLDER_NONE
+    char *path;            // the dataset's own folder, or its archive; NULL for FOLDER_NONE
     struct file_state files[FOLDER_FILES];
 };
 

@@ -3,28 +3,23 @@
  * Reads IDX datasets. See idx.h.
  *
  * All headers are read and compared first, with each other, the files' sizes and the memory limit;
- * then one block is allocated and filled. zlib reads plain files too, so there is one way for both.
- * Any thread; no state.
+ * then one block is allocated and filled. Any thread; no state.
  */
 #include "data/idx.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
+
+#include "data/gz.h"
 
 enum {
-    IDX_BYTES = 8,        // the type code of unsigned bytes
-    IDX_HEADER = 16,      // bytes of the longest header, rank 3
-    CHUNK = 1 << 20,      // bytes read at once
-    DEFLATE_RATIO = 1032, // bytes that one byte of deflate makes, at most
+    IDX_BYTES = 8,   // the type code of unsigned bytes
+    IDX_HEADER = 16, // bytes of the longest header, rank 3
 };
 
-static const char *const file_names[IDX_PARTS] = {
+const char *const idx_names[IDX_PARTS] = {
     [IDX_TRAIN_IMAGES] = "train-images-idx3-ubyte",
     [IDX_TRAIN_LABELS] = "train-labels-idx1-ubyte",
     [IDX_TEST_IMAGES] = "t10k-images-idx3-ubyte",
@@ -32,9 +27,7 @@ static const char *const file_names[IDX_PARTS] = {
 };
 
 struct idx_file {
-    char *path; // NULL: there is no such file
-    gzFile gz;
-    uint64_t size;     // bytes on disk
+    struct gz_file file;
     uint32_t shape[3]; // count, rows, columns; labels: count, 1, 1
     uint64_t bytes;    // of the values
 };
@@ -44,103 +37,24 @@ static bool is_images(enum idx_part part)
     return part == IDX_TRAIN_IMAGES || part == IDX_TEST_IMAGES;
 }
 
-char *idx_path(const char *folder, enum idx_part part)
-{
-    for (int gz = 0; gz < 2; gz++) {
-        char *path;
-        struct stat st;
-        if (asprintf(&path, "%s/%s%s", folder, file_names[part], gz ? ".gz" : "") < 0) {
-            errno = ENOMEM;
-            return NULL;
-        }
-        if (stat(path, &st) == 0)
-            return path;
-        free(path);
-    }
-    errno = ENOENT;
-    return NULL;
-}
-
 static enum tet_err bad(struct tet_error *error, const struct idx_file *file, const char *what)
 {
-    return tet_error_set(error, TET_BAD_DATASET, "%s: %s", file->path, what);
-}
-
-static enum tet_err open_file(struct idx_file *file, struct tet_error *error)
-{
-    struct stat st;
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // never waits on a pipe
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int reason = errno;
-        if (fd >= 0)
-            close(fd);
-        return tet_error_set(error, TET_IO, "%s: %s", file->path, strerror(reason));
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size == 0) {
-        close(fd);
-        return bad(error, file, S_ISREG(st.st_mode) ? "the file is empty" : "not a file");
-    }
-    file->size = (uint64_t)st.st_size;
-    if (!(file->gz = gzdopen(fd, "rb"))) {
-        close(fd);
-        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", file->path);
-    }
-    bool named_gz = strcmp(file->path + strlen(file->path) - 3, ".gz") == 0;
-    if (named_gz == (gzdirect(file->gz) != 0))
-        return bad(error, file, named_gz ? "not gzipped" : "gzipped, but not named .gz");
-    return TET_OK;
-}
-
-static enum tet_err read_exactly(struct idx_file *file, uint8_t *to, uint64_t n,
-                                 struct tet_error *error)
-{
-    while (n > 0) {
-        int code, got = gzread(file->gz, to, n < CHUNK ? (unsigned)n : CHUNK);
-        if (got > 0) {
-            to += got;
-            n -= (uint64_t)got;
-            continue;
-        }
-        const char *reason = gzerror(file->gz, &code);
-        if (code == Z_MEM_ERROR)
-            return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", file->path);
-        if (code == Z_ERRNO)
-            return tet_error_set(error, TET_IO, "%s: %s", file->path, strerror(errno));
-        if (got == 0 || code == Z_BUF_ERROR)
-            return bad(error, file, "truncated: shorter than its header declares");
-        return tet_error_set(error, TET_BAD_DATASET, "%s: damaged: %s", file->path, reason);
-    }
-    return TET_OK;
-}
-
-/* That the values end here; for gzip, that the checksum is right too. */
-static enum tet_err expect_end(struct idx_file *file, struct tet_error *error)
-{
-    uint8_t beyond;
-    int got = gzread(file->gz, &beyond, 1), code;
-    const char *reason = gzerror(file->gz, &code);
-    if (got > 0)
-        return bad(error, file, "longer than its header declares");
-    if (got == 0 && (code == Z_OK || code == Z_STREAM_END))
-        return TET_OK;
-    if (code == Z_BUF_ERROR)
-        return bad(error, file, "truncated: the end of its gzip stream is missing");
-    return tet_error_set(error, TET_BAD_DATASET, "%s: damaged: %s", file->path, reason);
+    return gz_bad(&file->file, what, error);
 }
 
 static enum tet_err read_header(struct idx_file *file, enum idx_part part, struct tet_error *error)
 {
     uint32_t rank = is_images(part) ? 3 : 1;
     uint8_t h[IDX_HEADER];
-    enum tet_err err = read_exactly(file, h, 4, error);
+    enum tet_err err = gz_read(&file->file, h, 4, error);
     if (err != TET_OK)
         return err;
     if (h[0] != 0 || h[1] != 0 || h[2] != IDX_BYTES || h[3] != rank)
         return tet_error_set(error, TET_BAD_DATASET,
                              "%s: begins with %02x%02x%02x%02x, %s begin with 000008%02x",
-                             file->path, h[0], h[1], h[2], h[3],
+                             file->file.path, h[0], h[1], h[2], h[3],
                              is_images(part) ? "IDX images" : "IDX labels", rank);
-    if ((err = read_exactly(file, h + 4, 4u * rank, error)) != TET_OK)
+    if ((err = gz_read(&file->file, h + 4, 4u * rank, error)) != TET_OK)
         return err;
     file->bytes = 1;
     for (uint32_t i = 0; i < 3; i++) {
@@ -154,10 +68,9 @@ static enum tet_err read_header(struct idx_file *file, enum idx_part part, struc
     uint64_t pixels = (uint64_t)file->shape[1] * file->shape[2];
     if (pixels == 0 || pixels > TET_MAX_UNITS)
         return tet_error_set(error, TET_BAD_DATASET,
-                             "%s: images of %u x %u; 1 to %d pixels allowed", file->path,
+                             "%s: images of %u x %u; 1 to %d pixels allowed", file->file.path,
                              file->shape[1], file->shape[2], TET_MAX_UNITS);
-    uint64_t most = gzdirect(file->gz) ? file->size : file->size * DEFLATE_RATIO;
-    if (file->bytes > most)
+    if (file->bytes > gz_most(&file->file))
         return bad(error, file, "truncated: shorter than its header declares");
     return TET_OK;
 }
@@ -167,17 +80,19 @@ static enum tet_err open_all(struct idx_file files[IDX_PARTS], const char *folde
 {
     for (int part = 0; part < IDX_PARTS; part++) {
         struct idx_file *file = &files[part];
-        file->path = idx_path(folder, (enum idx_part)part);
-        if (!file->path && errno == ENOMEM)
+        file->file = (struct gz_file){.path = gz_path(folder, idx_names[part]),
+                                      .bound = "its header declares"};
+        if (!file->file.path && errno == ENOMEM)
             return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", folder);
-        bool needed = part < IDX_TEST_IMAGES || (part == IDX_TEST_LABELS && files[part - 1].path);
-        bool alone = part == IDX_TEST_LABELS && file->path && !files[part - 1].path;
-        if ((!file->path && needed) || alone)
+        bool needed =
+            part < IDX_TEST_IMAGES || (part == IDX_TEST_LABELS && files[part - 1].file.path);
+        bool alone = part == IDX_TEST_LABELS && file->file.path && !files[part - 1].file.path;
+        if ((!file->file.path && needed) || alone)
             return tet_error_set(error, TET_BAD_DATASET, "%s: %s is missing (with or without .gz)",
-                                 folder, file_names[alone ? part - 1 : part]);
-        if (!file->path)
+                                 folder, idx_names[alone ? part - 1 : part]);
+        if (!file->file.path)
             continue;
-        enum tet_err err = open_file(file, error);
+        enum tet_err err = gz_open(&file->file, error);
         if (err == TET_OK)
             err = read_header(file, (enum idx_part)part, error);
         if (err != TET_OK)
@@ -192,15 +107,15 @@ static enum tet_err compare_headers(const struct idx_file files[IDX_PARTS], stru
         const struct idx_file *images = &files[part], *labels = &files[part + 1];
         if (images->shape[0] != labels->shape[0])
             return tet_error_set(error, TET_BAD_DATASET, "%s: %u labels for %u images",
-                                 labels->path, labels->shape[0], images->shape[0]);
+                                 labels->file.path, labels->shape[0], images->shape[0]);
     }
     const struct idx_file *train = &files[IDX_TRAIN_IMAGES], *test = &files[IDX_TEST_IMAGES];
     if (train->shape[0] == 0)
         return bad(error, train, "no images in it");
-    if (test->path && memcmp(train->shape + 1, test->shape + 1, 2 * sizeof *train->shape) != 0)
-        return tet_error_set(error, TET_BAD_DATASET,
-                             "%s: images of %u x %u, those to train on have %u x %u", test->path,
-                             test->shape[1], test->shape[2], train->shape[1], train->shape[2]);
+    if (test->file.path && memcmp(train->shape + 1, test->shape + 1, 2 * sizeof *train->shape) != 0)
+        return tet_error_set(
+            error, TET_BAD_DATASET, "%s: images of %u x %u, those to train on have %u x %u",
+            test->file.path, test->shape[1], test->shape[2], train->shape[1], train->shape[2]);
     return TET_OK;
 }
 
@@ -211,13 +126,13 @@ static enum tet_err read_part(struct idx_file files[2], uint8_t *images, int32_t
 {
     uint32_t n = files[0].shape[0];
     uint8_t *packed = (uint8_t *)labels + (size_t)n * (sizeof *labels - 1);
-    enum tet_err err = read_exactly(&files[0], images, files[0].bytes, error);
+    enum tet_err err = gz_read(&files[0].file, images, files[0].bytes, error);
     if (err == TET_OK)
-        err = expect_end(&files[0], error);
+        err = gz_end(&files[0].file, error);
     if (err == TET_OK)
-        err = read_exactly(&files[1], packed, n, error);
+        err = gz_read(&files[1].file, packed, n, error);
     if (err == TET_OK)
-        err = expect_end(&files[1], error);
+        err = gz_end(&files[1].file, error);
     if (err != TET_OK)
         return err;
     for (uint32_t i = 0; i < n; i++) { // writes 4 i .. 4 i + 3, at most what is read next
@@ -245,7 +160,7 @@ static enum tet_err check_labels(struct tet_dataset *d, const struct idx_file fi
         return bad(error, &files[IDX_TRAIN_LABELS], "only one class, at least 2 are needed");
     if (test > train)
         return tet_error_set(error, TET_BAD_DATASET, "%s: label %d, the greatest to train on is %d",
-                             files[IDX_TEST_LABELS].path, test, train);
+                             files[IDX_TEST_LABELS].file.path, test, train);
     d->shape.outputs = (uint32_t)train + 1;
     return TET_OK;
 }
@@ -289,10 +204,7 @@ enum tet_err idx_load(struct tet_dataset *dataset, const char *folder, uint64_t 
         err = load(dataset, files, folder, max_bytes, error);
     if (err != TET_OK)
         tet_dataset_free(dataset);
-    for (int part = 0; part < IDX_PARTS; part++) {
-        if (files[part].gz)
-            gzclose_r(files[part].gz);
-        free(files[part].path);
-    }
+    for (int part = 0; part < IDX_PARTS; part++)
+        gz_close(&files[part].file);
     return err;
 }

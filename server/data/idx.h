@@ -7,19 +7,14 @@
 #ifndef SERVER_DATA_IDX_H
 #define SERVER_DATA_IDX_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include <tetrad/dataset.h>
 #include <tetrad/error.h>
 
-/* The files of a dataset's folder. */
+/* The files of a dataset's folder, each perhaps with ".gz" after its name. */
 enum idx_part { IDX_TRAIN_IMAGES, IDX_TRAIN_LABELS, IDX_TEST_IMAGES, IDX_TEST_LABELS, IDX_PARTS };
-
-/* idx_path: the path of a part in a new string that the caller frees: the plain file where there is
- * one, else the .gz. Returns NULL where there is neither (errno ENOENT) or memory is short (errno
- * ENOMEM). */
-char *idx_path(const char *folder, enum idx_part part);
+extern const char *const idx_names[IDX_PARTS];
 
 /* idx_load: the folder's dataset; the test pair may be absent. Images are 1 channel of (rows,
  * columns) bytes, classes the greatest training label + 1, at least 2. A file must hold exactly

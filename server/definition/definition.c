@@ -51,6 +51,22 @@ static bool hash(const json_t *value, char text[DEFINITION_HASH])
     return true;
 }
 
+/* The network without the layers that change nothing, in a copy. */
+static bool drop_flatten(json_t *run)
+{
+    json_t *network = json_copy(json_object_get(run, "network")), *layers = json_array(), *layer;
+    size_t i;
+    bool good = json_object_size(network) == json_object_size(json_object_get(run, "network"));
+    json_array_foreach(json_object_get(network, "layers"), i, layer)
+    {
+        const char *type = json_string_value(json_object_get(layer, "type"));
+        if (type == NULL || strcmp(type, resolve_layer_types[LAYER_FLATTEN]) != 0)
+            good = json_array_append(layers, layer) == 0 && good;
+    }
+    good = json_object_set_new(network, "layers", layers) == 0 && good;
+    return json_object_set_new(run, "network", network) == 0 && good;
+}
+
 /* Without what can change neither results nor records. The path of initial weights is among that:
  * their sum is what counts. */
 static bool hash_run(const json_t *run, char text[DEFINITION_HASH])
@@ -69,7 +85,7 @@ static bool hash_run(const json_t *run, char text[DEFINITION_HASH])
         json_object_del(section, dropped[i][1]);
         good = json_object_set_new(copy, dropped[i][0], section) == 0 && good;
     }
-    good = good && hash(copy, text);
+    good = good && drop_flatten(copy) && hash(copy, text);
     json_decref(copy);
     return good;
 }
@@ -202,12 +218,17 @@ static enum tet_err make_runs(struct reading *r)
 
 /* ---- the experiment ---- */
 
-/* A union with a swept part below it: filling it would fix which branch it is. */
+/* A union with a swept part below it: filling it would fix which branch it is. The branches of an
+ * array's elements, layers, are told by their types alone. */
 static bool skip_swept(const struct place *place, const void *context)
 {
     struct text pointer = {0};
     place_pointer(place, &pointer);
-    bool swept = pointer.failed || sweep_touches(context, text_get(&pointer));
+    if (place->key == NULL)
+        text_token(&pointer, "type");
+    bool swept =
+        pointer.failed || (place->key == NULL ? sweep_sets(context, text_get(&pointer))
+                                              : sweep_touches(context, text_get(&pointer)));
     text_free(&pointer);
     return swept;
 }

@@ -47,8 +47,8 @@ struct run_definition {
     // run has (a setting that its rule has no use for is dropped); {} without a sweep; owned
     char hash[DEFINITION_HASH]; // of the resolved definition without what cannot change the run:
                                 // name, tags, training.threads, record.keep,
-                                // record.checkpoint_epochs, and the path of initial_weights (its
-                                // SHA-256 counts)
+                                // record.checkpoint_epochs, layers of type flatten, and the path
+                                // of initial_weights (its SHA-256 counts)
     uint64_t memory_bytes;      // trainer and dataset
     uint64_t steps;             // mini-batches in all
 };

@@ -86,23 +86,49 @@ static int read_name(struct reader *r, const json_t *root, const char *path,
     return 0;
 }
 
-static void read_layers(struct reader *r, const json_t *root, struct tet_plan *plan)
+/* One item: a layer, or something about the one before. */
+static void read_layer(struct reader *r, const json_t *item, struct tet_plan *plan)
 {
     static const char *const activations[] = {"relu", "tanh", "identity"};
+    const enum resolve_layer type =
+        (enum resolve_layer)read_name(r, item, "type", resolve_layer_types, LAYER_TYPES);
+    struct tet_layer_plan *layer = &plan->hidden[plan->n_hidden];
+    if (type == LAYER_FLATTEN)
+        return;
+    if (type == LAYER_MAX_POOL || type == LAYER_AVG_POOL) {
+        if (plan->n_hidden == 0 || layer[-1].pool != TET_POOL_NONE) {
+            missing(r, "network/layers", "convolution before a pooling");
+            return;
+        }
+        layer[-1].pool = type == LAYER_MAX_POOL ? TET_POOL_MAX : TET_POOL_AVG;
+        layer[-1].pool_size = read_count(r, item, "size");
+        layer[-1].pool_stride = read_count(r, item, "stride");
+        return;
+    }
+    const bool dense = type == LAYER_DENSE;
+    layer->type = dense ? TET_DENSE : TET_CONV2D;
+    layer->units = read_count(r, item, dense ? "units" : "channels");
+    layer->descending_units =
+        read_count(r, item, dense ? "descending_units" : "descending_channels");
+    layer->activation = (enum tet_activation)read_name(r, item, "activation", activations, 3);
+    if (!dense) {
+        layer->kernel = read_count(r, item, "kernel");
+        layer->stride = read_count(r, item, "stride");
+        layer->padding = read_count(r, item, "padding");
+    }
+    plan->n_hidden++;
+}
+
+static void read_layers(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
     const json_t *layers = find(root, "network/layers");
     size_t n = json_array_size(layers);
     if (!json_is_array(layers) || n > TET_MAX_HIDDEN) {
         missing(r, "network/layers", "array");
         return;
     }
-    plan->n_hidden = (uint32_t)n;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *layer = json_array_get(layers, i);
-        plan->hidden[i].units = read_count(r, layer, "units");
-        plan->hidden[i].descending_units = read_count(r, layer, "descending_units");
-        plan->hidden[i].activation =
-            (enum tet_activation)read_name(r, layer, "activation", activations, 3);
-    }
+    for (size_t i = 0; i < n; i++)
+        read_layer(r, json_array_get(layers, i), plan);
 }
 
 /* Groups that the rule lacks are left as something harmless. */

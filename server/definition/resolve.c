@@ -21,15 +21,6 @@
 /* float32 with room for products: what core/plan.c accepts. */
 static const double most_real = 1e30, least_real = 0x1p-126;
 
-struct work {
-    json_t *run;
-    struct inputs *inputs;
-    const struct resolve_rules *rules;
-    struct faults *faults;
-    int rule; // -1: unknown
-    const struct tet_rule_info *info;
-};
-
 int resolve_rule(const char *name)
 {
     for (int rule = 0; name != NULL && rule < TET_RULES; rule++)
@@ -43,7 +34,7 @@ static json_t *get(const json_t *value, const char *key, const char *key2)
     return json_object_get(json_object_get(value, key), key2);
 }
 
-static void set(struct work *w, json_t *object, const char *key, json_t *value)
+void resolve_set(struct resolve_work *w, json_t *object, const char *key, json_t *value)
 {
     if (json_object_set_new(object, key, value) != 0)
         w->faults->no_memory = true;
@@ -63,10 +54,8 @@ static bool uses(int rule, unsigned need)
     return info->group[need - NEED_GROUP];
 }
 
-/* Whether a setting at `pointer` that the run's rule has no use for is meant for another rule of
- * the sweep: any, where all grids share the setting; one of this grid's, where this grid sets it.
- */
-static bool meant_for_another(const struct work *w, const char *pointer, unsigned need)
+/* As resolve_is_foreign, for any need. */
+static bool meant_for_another(const struct resolve_work *w, const char *pointer, unsigned need)
 {
     struct text place = {0};
     bool swept = sweep_pointer(w->faults->point, pointer, &place);
@@ -78,6 +67,11 @@ static bool meant_for_another(const struct work *w, const char *pointer, unsigne
     return false;
 }
 
+bool resolve_is_foreign(const struct resolve_work *w, const char *pointer, enum tet_group group)
+{
+    return meant_for_another(w, pointer, NEED_GROUP + group);
+}
+
 static void put_groups(const struct tet_rule_info *info, char text[16])
 {
     size_t n = 0;
@@ -87,7 +81,8 @@ static void put_groups(const struct tet_rule_info *info, char text[16])
                                   tet_group_name((enum tet_group)g));
 }
 
-static void refuse_group(struct work *w, const char *pointer, const json_t *found, unsigned g)
+static void refuse_group(struct resolve_work *w, const char *pointer, const json_t *found,
+                         unsigned g)
 {
     char has[16];
     put_groups(w->info, has);
@@ -97,7 +92,7 @@ static void refuse_group(struct work *w, const char *pointer, const json_t *foun
 
 /* A group that the rule lacks. Where the sweep sets one of its members, that is where it comes
  * from. */
-static void drop_group(struct work *w, const char *section, json_t *groups, unsigned g)
+static void drop_group(struct resolve_work *w, const char *section, json_t *groups, unsigned g)
 {
     const char *name = tet_group_name((enum tet_group)g), *key;
     const json_t *group = json_object_get(groups, name);
@@ -121,7 +116,7 @@ static void drop_group(struct work *w, const char *section, json_t *groups, unsi
 }
 
 /* In rule.groups and in optimizer.groups. */
-static void drop_groups(struct work *w, const char *section)
+static void drop_groups(struct resolve_work *w, const char *section)
 {
     json_t *groups = get(w->run, section, "groups");
     for (unsigned g = 0; g < TET_GROUPS; g++)
@@ -130,7 +125,7 @@ static void drop_groups(struct work *w, const char *section)
             drop_group(w, section, groups, g);
 }
 
-static void drop_gate(struct work *w)
+static void drop_gate(struct resolve_work *w)
 {
     json_t *rule = json_object_get(w->run, "rule");
     const json_t *gate = json_object_get(rule, "gate");
@@ -142,7 +137,7 @@ static void drop_gate(struct work *w)
     json_object_del(rule, "gate");
 }
 
-static void drop_plastic(struct work *w)
+static void drop_plastic(struct resolve_work *w)
 {
     json_t *group = json_object_get(get(w->run, "rule", "groups"), "B");
     const json_t *plastic = json_object_get(group, "plastic");
@@ -154,53 +149,13 @@ static void drop_plastic(struct work *w)
     json_object_del(group, "plastic");
 }
 
-/* ---- network ---- */
-
-static void resolve_layer(struct work *w, json_t *layer, size_t i, bool gate)
-{
-    const json_t *units = json_object_get(layer, "units"),
-                 *descending = json_object_get(layer, "descending_units");
-    const json_int_t d = json_integer_value(units), e = json_integer_value(descending);
-    char pointer[RESOLVE_POINTER];
-    if (units == NULL || d == e)
-        return;
-    snprintf(pointer, sizeof pointer, "/network/layers/%zu/descending_units", i);
-    if (descending == NULL && faults_known(w->faults, pointer))
-        return;
-    if (descending != NULL && w->info != NULL) {
-        if (w->info->group[TET_V] && gate)
-            faults_add(w->faults, pointer, descending, NULL,
-                       "%" JSON_INTEGER_FORMAT " (units), or rule.gate false", d);
-        if (w->info->group[TET_V])
-            return;
-        if (!meant_for_another(w, pointer, NEED_GROUP + TET_V))
-            faults_add(w->faults, pointer, descending, NULL,
-                       "%" JSON_INTEGER_FORMAT " (units): rule %s has no laterals", d,
-                       w->info->name);
-        descending = NULL;
-    }
-    if (descending == NULL)
-        set(w, layer, "descending_units", json_integer(d));
-}
-
-static void resolve_network(struct work *w)
-{
-    const json_t *gate = get(w->run, "rule", "gate");
-    json_t *layers = get(w->run, "network", "layers"), *layer;
-    size_t i;
-    json_array_foreach(layers, i, layer)
-    {
-        resolve_layer(w, layer, i, json_is_true(gate));
-    }
-}
-
 /* ---- rule and rates ---- */
 
-static json_t *make_group(struct work *w, const char *section, const char *name)
+static json_t *make_group(struct resolve_work *w, const char *section, const char *name)
 {
     json_t *groups = get(w->run, section, "groups"), *group = json_object_get(groups, name);
     if (group == NULL && groups != NULL) {
-        set(w, groups, name, json_object());
+        resolve_set(w, groups, name, json_object());
         group = json_object_get(groups, name);
     }
     return group;
@@ -208,7 +163,7 @@ static json_t *make_group(struct work *w, const char *section, const char *name)
 
 /* Defaults that are the same for every rule come from the schema, which did not see groups that
  * were not there yet. */
-static void resolve_groups(struct work *w)
+static void resolve_groups(struct resolve_work *w)
 {
     const json_t *sections = json_object_get(schema_experiment(), "properties"),
                  *optimizer = json_object_get(w->run, "optimizer");
@@ -218,12 +173,12 @@ static void resolve_groups(struct work *w)
             continue;
         json_t *group = make_group(w, "rule", name), *rates = make_group(w, "optimizer", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
-            set(w, group, "plastic", json_boolean(g != TET_B || w->rule != TET_RULE_FA));
+            resolve_set(w, group, "plastic", json_boolean(g != TET_B || w->rule != TET_RULE_FA));
         static const char *const keys[] = {"lr", "decay"};
         for (size_t k = 0; k < 2; k++)
             if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&
                 json_object_get(optimizer, keys[k]) != NULL)
-                set(w, rates, keys[k], json_copy(json_object_get(optimizer, keys[k])));
+                resolve_set(w, rates, keys[k], json_copy(json_object_get(optimizer, keys[k])));
     }
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,
                      NULL))
@@ -233,11 +188,12 @@ static void resolve_groups(struct work *w)
             json_object_get(get(w->run, "rule", "groups"), tet_group_name((enum tet_group)g));
         const char *init = json_string_value(json_object_get(group, "init"));
         if (init != NULL && json_object_get(group, "scale") == NULL)
-            set(w, group, "scale", json_real(strcmp(init, "identity") == 0 ? 1.0 : 0.5));
+            resolve_set(w, group, "scale", json_real(strcmp(init, "identity") == 0 ? 1.0 : 0.5));
     }
 }
 
-static void check_real(struct work *w, const json_t *object, const char *key, const char *place)
+static void check_real(struct resolve_work *w, const json_t *object, const char *key,
+                       const char *place)
 {
     const json_t *found = json_object_get(object, key);
     double value = fabs(json_number_value(found));
@@ -249,7 +205,7 @@ static void check_real(struct work *w, const json_t *object, const char *key, co
                "a number that 32 bits hold: 0 where that is allowed, or from 1.2e-38 to 1e30");
 }
 
-static void check_reals(struct work *w)
+static void check_reals(struct resolve_work *w)
 {
     const json_t *optimizer = json_object_get(w->run, "optimizer");
     const json_t *momentum = json_object_get(optimizer, "momentum");
@@ -275,7 +231,7 @@ static void check_reals(struct work *w)
     }
 }
 
-static void check_schedule(struct work *w)
+static void check_schedule(struct resolve_work *w)
 {
     const json_t *epochs = json_object_get(get(w->run, "optimizer", "schedule"), "epochs");
     for (size_t i = 1; i < json_array_size(epochs); i++) {
@@ -292,7 +248,7 @@ static void check_schedule(struct work *w)
 
 /* ---- against the dataset ---- */
 
-static void check_against_dataset(struct work *w, const struct inputs_dataset *entry)
+static void check_against_dataset(struct resolve_work *w, const struct inputs_dataset *entry)
 {
     const json_t *dataset = json_object_get(w->run, "dataset"),
                  *batch = get(w->run, "training", "batch"), *loss = get(w->run, "network", "loss");
@@ -307,9 +263,11 @@ static void check_against_dataset(struct work *w, const struct inputs_dataset *e
         strcmp(json_string_value(loss), "cross_entropy") == 0)
         faults_add(w->faults, "/network/loss", loss, NULL,
                    "mse: dataset %s has real targets, not class labels", entry->info.name);
+    if (entry != NULL)
+        resolve_images(w, &entry->info);
 }
 
-static enum tet_err resolve_weights(struct work *w)
+static enum tet_err resolve_weights(struct resolve_work *w)
 {
     const json_t *name = json_object_get(w->run, "initial_weights"),
                  *given = json_object_get(w->run, "initial_weights_sha256");
@@ -326,15 +284,15 @@ static enum tet_err resolve_weights(struct work *w)
     if (sha256 == NULL)
         faults_add(w->faults, "/initial_weights", name, NULL, "%s", allowed);
     else if (given == NULL)
-        set(w, w->run, "initial_weights_sha256", json_string(sha256));
+        resolve_set(w, w->run, "initial_weights_sha256", json_string(sha256));
     else if (strcmp(json_string_value(given), sha256) != 0)
         faults_add(w->faults, "/initial_weights_sha256", given, NULL, "%s, the file's sum now",
                    sha256);
     return TET_OK;
 }
 
-static void check_memory(struct work *w, const struct inputs_dataset *entry, uint64_t *memory_bytes,
-                         uint64_t *steps)
+static void check_memory(struct resolve_work *w, const struct inputs_dataset *entry,
+                         uint64_t *memory_bytes, uint64_t *steps)
 {
     const struct dataset_info *info = &entry->info;
     struct tet_plan plan;
@@ -364,7 +322,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
                          uint64_t *steps, struct tet_error *error)
 {
     const struct inputs_dataset *entry;
-    struct work w = {.run = run, .inputs = inputs, .rules = rules, .faults = faults};
+    struct resolve_work w = {.run = run, .inputs = inputs, .rules = rules, .faults = faults};
     w.rule = resolve_rule(json_string_value(get(run, "rule", "name")));
     if (w.rule >= 0) {
         json_t *rule = json_object_get(run, "rule");
@@ -375,7 +333,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         drop_plastic(&w);
         if (w.info->takes_gate && json_object_get(rule, "gate") == NULL &&
             !faults_known(faults, "/rule/gate"))
-            set(&w, rule, "gate", json_true());
+            resolve_set(&w, rule, "gate", json_true());
         resolve_groups(&w);
     }
     resolve_network(&w);

@@ -4,7 +4,10 @@
 #define SERVER_DEFINITION_RESOLVE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include <tetrad/plan.h>
 
 #include "definition/faults.h"
 #include "definition/inputs.h"
@@ -16,8 +19,29 @@ struct resolve_rules {
     unsigned grid;       // of the runs of this run's grid
 };
 
+/* One run on its way. */
+struct resolve_work {
+    json_t *run;
+    struct inputs *inputs;
+    const struct resolve_rules *rules;
+    struct faults *faults;
+    int rule;                         // -1: unknown
+    const struct tet_rule_info *info; // NULL: likewise
+};
+
 /* resolve_rule: the rule's number, or -1. */
 int resolve_rule(const char *name);
+
+/* Items of network.layers, and the names of their types. */
+enum resolve_layer {
+    LAYER_DENSE,
+    LAYER_CONV2D,
+    LAYER_MAX_POOL,
+    LAYER_AVG_POOL,
+    LAYER_FLATTEN,
+    LAYER_TYPES
+};
+extern const char *const resolve_layer_types[LAYER_TYPES];
 
 /* resolve_run: `run` is filled and checked against the schema; what had faults is not in it. Adds
  * what remains to be said. Where the run has no fault at all (faults->hits stays as it was before
@@ -34,6 +58,21 @@ TET_MUST_CHECK enum tet_err resolve_dataset(json_t *run, struct inputs *inputs,
                                             struct faults *faults,
                                             const struct inputs_dataset **entry,
                                             struct tet_error *error);
+
+/* resolve_network: the layers by themselves: defaults, and which may stand above which. */
+void resolve_network(struct resolve_work *work);
+
+/* resolve_images: the layers against the dataset: whether it has images, whether the windows fit
+ * into them, and whether there are not too many neurons and synapses. */
+void resolve_images(struct resolve_work *work, const struct dataset_info *info);
+
+/* resolve_set: a member; want of memory is noted in work->faults. */
+void resolve_set(struct resolve_work *work, json_t *object, const char *key, json_t *value);
+
+/* resolve_is_foreign: whether a setting at `pointer`, which only rules with the group have a use
+ * for, is meant for another rule of the sweep: any, where all grids share the setting; one of this
+ * grid's, where this grid sets it. */
+bool resolve_is_foreign(const struct resolve_work *work, const char *pointer, enum tet_group group);
 
 /* The words of a pointer are short, so resolving uses this for most of its faults. */
 #define RESOLVE_POINTER 96

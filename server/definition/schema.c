@@ -283,12 +283,34 @@ static void fault(struct faults *faults, const struct place *place, const json_t
     text_free(&words);
 }
 
+/* "; units goes with type dense": where a field is one of the union's other branches. */
+static void put_owners(const json_t *branches, const char *name, struct text *text)
+{
+    const json_t *property;
+    json_t *branch;
+    size_t i, n = 0;
+    json_array_foreach(branches, i, branch)
+    {
+        const json_t *candidate = schema_deref(branch);
+        const char *key = tag(candidate, &property);
+        if (key == NULL || !json_object_get(json_object_get(candidate, "properties"), name))
+            continue;
+        if (n++ == 0)
+            text_printf(text, "; %s goes with %s ", name, key);
+        else
+            text_puts(text, " or ");
+        put_plain(json_object_get(property, "const"), text);
+    }
+}
+
+/* branches: of the union that the object's schema was chosen from, or NULL. */
 static void unknown_field(struct faults *faults, const struct place *place, const json_t *found,
-                          const json_t *properties)
+                          const json_t *properties, const json_t *branches)
 {
     struct text pointer = {0}, names = {0};
     place_pointer(place, &pointer);
     put_names(properties, &names);
+    put_owners(branches, place->key, &names);
     faults->no_memory |= pointer.failed || names.failed;
     faults_add(faults, text_get(&pointer), found, faults_nearest(place->key, properties), "%s",
                text_get(&names));
@@ -340,8 +362,8 @@ static void check_member(const json_t *schema, json_t *object, const char *key, 
         faults->no_memory = true;
 }
 
-static void check_object(const json_t *schema, json_t *value, const struct place *place,
-                         struct faults *faults)
+static void check_object(const json_t *schema, const json_t *branches, json_t *value,
+                         const struct place *place, struct faults *faults)
 {
     const json_t *properties = json_object_get(schema, "properties"),
                  *others = json_object_get(schema, "additionalProperties");
@@ -365,7 +387,7 @@ static void check_object(const json_t *schema, json_t *value, const struct place
         if (property != NULL) {
             check_member(property, value, key, member, &at, faults);
         } else if (json_is_false(others)) {
-            unknown_field(faults, &at, member, properties);
+            unknown_field(faults, &at, member, properties, branches);
             json_object_del(value, key);
         }
     }
@@ -502,7 +524,7 @@ static bool check_value(const json_t *schema, json_t *value, const struct place 
     }
     normalise(schema, value, faults, replacement);
     if (json_is_object(value))
-        check_object(schema, value, place, faults);
+        check_object(schema, branches, value, place, faults);
     else if (json_is_array(value))
         check_array(schema, value, place, faults);
     return true;

@@ -456,6 +456,15 @@ bool sweep_pointer(const struct sweep_point *point, const char *pointer, struct 
     return false;
 }
 
+bool sweep_sets(const struct sweep *sweep, const char *pointer)
+{
+    for (size_t g = 0; g < sweep->n_grids; g++)
+        for (size_t i = 0; i < sweep->grids[g].n_axes; i++)
+            if (strcmp(pointer, sweep->grids[g].axes[i].pointer) == 0)
+                return true;
+    return false;
+}
+
 bool sweep_touches(const struct sweep *sweep, const char *pointer)
 {
     for (size_t g = 0; g < sweep->n_grids; g++)

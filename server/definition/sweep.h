@@ -66,6 +66,9 @@ json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved
  * place in the sweep ("/sweep/training.seed/2") and returns true. point NULL: false. */
 bool sweep_pointer(const struct sweep_point *point, const char *pointer, struct text *text);
 
+/* sweep_sets: whether any axis sets what is at the pointer, neither more nor less. */
+bool sweep_sets(const struct sweep *sweep, const char *pointer);
+
 /* sweep_touches: whether any axis sets something at, above or below the pointer. */
 bool sweep_touches(const struct sweep *sweep, const char *pointer);
 

@@ -104,9 +104,10 @@ static enum tet_err put_array(struct store *store, int64_t checkpoint, size_t or
 {
     struct query q = query_open(&store->db,
                                 "INSERT INTO checkpoint_array"
-                                " (checkpoint, ordinal, name, velocity, rank, rows, columns, n)"
+                                " (checkpoint, ordinal, name, velocity, rank, rows, columns,"
+                                " kernel_rows, kernel_columns, n)"
                                 " VALUES (:checkpoint, :ordinal, :name, :velocity, :rank, :rows,"
-                                " :columns, :n)",
+                                " :columns, :kernel_rows, :kernel_columns, :n)",
                                 error);
     query_bind_int(&q, ":checkpoint", checkpoint);
     query_bind_int(&q, ":ordinal", (int64_t)ordinal);
@@ -115,6 +116,8 @@ static enum tet_err put_array(struct store *store, int64_t checkpoint, size_t or
     query_bind_int(&q, ":rank", array->rank);
     query_bind_int(&q, ":rows", array->shape[0]);
     query_bind_int(&q, ":columns", array->shape[1]);
+    query_bind_int(&q, ":kernel_rows", array->shape[2]);
+    query_bind_int(&q, ":kernel_columns", array->shape[3]);
     query_bind_int(&q, ":n", (int64_t)array->n);
     query_run(&q);
     enum tet_err err = query_close(&q);
@@ -288,12 +291,24 @@ static enum tet_err get_cursor(struct db *db, int64_t run, uint64_t step, int64_
     return query_close(&q);
 }
 
+static const char damaged[] = "a checkpoint's array is damaged";
+
+/* Whether the sizes are as many as there may be, and make the number of elements. */
+static bool is_whole(const struct store_array *array)
+{
+    uint64_t n = 1;
+    bool whole = array->rank >= 1 && array->rank <= STORE_RANK;
+    for (uint32_t k = 0; whole && k < array->rank; k++)
+        whole = !__builtin_mul_overflow(n, array->shape[k], &n);
+    return whole && n == array->n;
+}
+
 static enum tet_err get_chunks(struct db *db, int64_t checkpoint, size_t ordinal,
                                struct store_array *array, struct tet_error *error)
 {
     size_t at = 0, bytes = 0;
     if (array->n > SIZE_MAX / sizeof(float))
-        return tet_error_set(error, TET_DATABASE, "a checkpoint's array is damaged");
+        return tet_error_set(error, TET_DATABASE, damaged);
     bytes = array->n * sizeof(float);
     array->data = malloc(bytes > 0 ? bytes : 1);
     if (array->data == NULL)
@@ -308,14 +323,14 @@ static enum tet_err get_chunks(struct db *db, int64_t checkpoint, size_t ordinal
         size_t n;
         const void *data = query_blob(&q, 0, &n);
         if (data == NULL || n > bytes - at) {
-            query_fail(&q, TET_DATABASE, "a checkpoint's array is damaged");
+            query_fail(&q, TET_DATABASE, damaged);
             break;
         }
         memcpy((char *)array->data + at, data, n);
         at += n;
     }
     if (at != bytes)
-        query_fail(&q, TET_DATABASE, "a checkpoint's array is damaged");
+        query_fail(&q, TET_DATABASE, damaged);
     to_host(array->data, array->n);
     return query_close(&q);
 }
@@ -324,11 +339,12 @@ static enum tet_err get_arrays(struct db *db, int64_t id, struct store_checkpoin
                                struct tet_error *error)
 {
     size_t i = 0;
-    struct query q = query_open(db,
-                                "SELECT name, velocity, rank, rows, columns, n"
-                                " FROM checkpoint_array WHERE checkpoint = :checkpoint"
-                                " ORDER BY ordinal",
-                                error);
+    struct query q =
+        query_open(db,
+                   "SELECT name, velocity, n, rank, rows, columns, kernel_rows,"
+                   " kernel_columns FROM checkpoint_array WHERE checkpoint = :checkpoint"
+                   " ORDER BY ordinal",
+                   error);
     query_bind_int(&q, ":checkpoint", id);
     enum tet_err err = TET_OK;
     for (; err == TET_OK && i < checkpoint->n && query_row(&q); i++) {
@@ -336,11 +352,12 @@ static enum tet_err get_arrays(struct db *db, int64_t id, struct store_checkpoin
         const char *name = query_text(&q, 0);
         strncpy(array->name, name != NULL ? name : "", sizeof array->name - 1);
         array->velocity = query_int(&q, 1) != 0;
-        array->rank = (uint32_t)query_int(&q, 2);
-        array->shape[0] = (uint32_t)query_int(&q, 3);
-        array->shape[1] = (uint32_t)query_int(&q, 4);
-        array->n = (uint64_t)query_int(&q, 5);
-        err = get_chunks(db, id, i, array, error);
+        array->n = (uint64_t)query_int(&q, 2);
+        array->rank = (uint32_t)query_int(&q, 3);
+        for (int k = 0; k < STORE_RANK; k++)
+            array->shape[k] = (uint32_t)query_int(&q, 4 + k);
+        err = is_whole(array) ? get_chunks(db, id, i, array, error)
+                              : tet_error_set(error, TET_DATABASE, damaged);
     }
     if (err == TET_OK && i != checkpoint->n)
         query_fail(&q, TET_DATABASE, "a checkpoint lacks arrays");

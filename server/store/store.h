@@ -47,7 +47,7 @@ enum run_state {
 const char *run_state_text(enum run_state state);
 bool run_state_final(enum run_state state);
 
-enum { STORE_HASH = 72, STORE_REASON = 512, STORE_TENSOR_NAME = 24 };
+enum { STORE_HASH = 72, STORE_REASON = 512, STORE_TENSOR_NAME = 24, STORE_RANK = 4 };
 
 /* store_open: opens or creates the file, applies the schema's missing versions, sends runs that
  * were running back to the queue (their metrics past the last checkpoint removed, reason "server
@@ -129,8 +129,8 @@ void store_no_wait(struct store *store);
  * taken over. */
 struct store_array {
     char name[STORE_TENSOR_NAME];
-    uint32_t rank;
-    uint32_t shape[2];
+    uint32_t rank; // as in struct tet_tensor
+    uint32_t shape[STORE_RANK];
     uint64_t n;
     bool velocity;
     float *data; // (n)

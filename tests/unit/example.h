@@ -38,6 +38,15 @@ static inline void fill_part(float *x, float *t, int32_t *labels, uint32_t n, ui
         labels[i] = (int32_t)(draw() % outputs);
 }
 
+/* The examples are images. */
+static inline void make_images(struct data *d, uint32_t channels, uint32_t rows, uint32_t columns)
+{
+    assert_int_equal(channels * rows * columns, d->set.shape.inputs);
+    d->set.shape.channels = channels;
+    d->set.shape.rows = rows;
+    d->set.shape.columns = columns;
+}
+
 /* Random float examples; with labels or targets. */
 static inline void make_data(struct data *d, uint64_t from, uint32_t n, uint32_t n_test,
                              uint32_t inputs, uint32_t outputs, bool labelled)
@@ -63,6 +72,28 @@ static inline void add_layer(struct tet_plan *p, uint32_t units, uint32_t descen
 {
     p->hidden[p->n_hidden++] = (struct tet_layer_plan){
         .units = units, .descending_units = descending, .activation = activation};
+}
+
+static inline void add_convolution(struct tet_plan *p, uint32_t units, uint32_t descending,
+                                   enum tet_activation activation, uint32_t kernel, uint32_t stride,
+                                   uint32_t padding)
+{
+    p->hidden[p->n_hidden++] = (struct tet_layer_plan){.units = units,
+                                                       .descending_units = descending,
+                                                       .activation = activation,
+                                                       .type = TET_CONV2D,
+                                                       .kernel = kernel,
+                                                       .stride = stride,
+                                                       .padding = padding};
+}
+
+/* Of the layer added last. */
+static inline void add_pool(struct tet_plan *p, enum tet_pool pool, uint32_t size, uint32_t stride)
+{
+    struct tet_layer_plan *layer = &p->hidden[p->n_hidden - 1];
+    layer->pool = pool;
+    layer->pool_size = size;
+    layer->pool_stride = stride;
 }
 
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */
@@ -104,17 +135,32 @@ static inline struct tet_plan small_plan(enum tet_rule_name rule, enum tet_loss 
     return p;
 }
 
-/* 61 examples in batches of 13: the last has 9; 3 variants. */
+/* 61 examples in batches of 13: the last has 9; dense variants, then convolutional ones. */
+enum { ODD_DENSE = 3, ODD_PLANS = 5 };
+
 static inline struct tet_plan odd_plan(enum tet_rule_name rule, int variant)
 {
-    struct tet_plan p = make_plan(rule, variant % 2 ? TET_MSE : TET_CROSS_ENTROPY, 61, 13, 0.03f);
-    const bool other = rule == TET_RULE_SAL && variant == 2;
-    add_layer(&p, 65, other ? 31 : 65, variant % 2 ? TET_TANH : TET_RELU);
-    add_layer(&p, 19, other ? 70 : 19, variant == 0 ? TET_RELU : TET_TANH);
+    struct tet_plan p = make_plan(rule, variant % 2 ? TET_MSE : TET_CROSS_ENTROPY, 61, 13,
+                                  variant < ODD_DENSE ? 0.03f : 0.003f);
+    const enum tet_activation phi = variant % 2 ? TET_TANH : TET_RELU;
+    const bool other = rule == TET_RULE_SAL && (variant == 2 || variant == 4);
+    if (variant < ODD_DENSE) {
+        add_layer(&p, 65, other ? 31 : 65, phi);
+        add_layer(&p, 19, other ? 70 : 19, variant == 0 ? TET_RELU : TET_TANH);
+    } else if (variant == 3) {
+        add_convolution(&p, 5, 5, phi, 3, 1, 1);
+        add_pool(&p, TET_POOL_MAX, 2, 2);
+        add_convolution(&p, 6, 6, phi, 2, 1, 1);
+        add_layer(&p, 19, 19, TET_RELU);
+    } else {
+        add_convolution(&p, 5, other ? 7 : 5, phi, 3, 1, 2);
+        add_pool(&p, TET_POOL_AVG, 3, 2);
+        add_convolution(&p, 6, other ? 3 : 6, TET_TANH, 2, 2, 1);
+    }
     p.gate = !other;
     p.momentum = variant == 1 ? 0.0f : 0.7f;
     p.shuffle = true;
-    p.standardize = (enum tet_standardize)variant;
+    p.standardize = (enum tet_standardize)(variant % 3);
     p.n_validation = 9;
     p.n_test = 30;
     p.record_every = 2;
@@ -124,6 +170,14 @@ static inline struct tet_plan odd_plan(enum tet_rule_name rule, int variant)
         p.group[g].init = (enum tet_init)(variant % 2);
     }
     return p;
+}
+
+/* What an odd plan trains on. */
+static inline void odd_data(struct data *d, uint64_t from, int variant)
+{
+    make_data(d, from, 70, 31, variant < ODD_DENSE ? 37 : 2 * 7 * 6, 11, true);
+    if (variant >= ODD_DENSE)
+        make_images(d, 2, 7, 6);
 }
 
 #endif

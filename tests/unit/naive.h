@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * circuit.md once more: a naive network in double, written here from the equations, that follows a
- * trainer step by step from the same initial weights. follow() compares the two.
+ * trainer (follow.h).
  */
 #ifndef TESTS_NAIVE_H
 #define TESTS_NAIVE_H
@@ -18,11 +18,13 @@ typedef double activity[BATCH * WIDTH];
 
 static struct {
     struct tet_plan plan;
-    uint32_t L, d[LAYERS], e[LAYERS];
+    uint32_t L, inputs, d[LAYERS], e[LAYERS];
     matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS];
     double b[LAYERS][WIDTH];
     activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
 } net;
+
+#include "follow.h"
 
 static matrix left, right; // of telemetry
 
@@ -47,7 +49,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
     memset(&net, 0, sizeof net);
     net.plan = *plan;
     net.L = plan->n_hidden + 1;
-    net.d[0] = data->set.shape.inputs;
+    net.d[0] = net.inputs = data->set.shape.inputs;
     for (uint32_t l = 1; l < net.L; l++) {
         net.d[l] = plan->hidden[l - 1].units;
         net.e[l] = plan->hidden[l - 1].descending_units;
@@ -125,43 +127,6 @@ static inline void ascend(uint32_t n)
                 net.g[l][at] = phi(l) == TET_RELU ? z > 0.0 : phi(l) == TET_TANH ? 1.0 - h * h : 1;
             }
     }
-}
-
-/* Sets s_L; sums the loss of n examples, first.. of a part; counts the right ones. */
-static inline double judge(uint32_t n, const struct tet_examples *part, uint32_t first,
-                           uint64_t *correct)
-{
-    const uint32_t L = net.L, d = net.d[L];
-    double loss = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        const double *z = net.z[L] + i * WIDTH;
-        double *s = net.s[L] + i * WIDTH, sum = 0.0;
-        uint32_t best = 0;
-        for (uint32_t c = 1; c < d; c++)
-            best = z[c] > z[best] ? c : best;
-        for (uint32_t c = 0; c < d; c++)
-            sum += exp(z[c] - z[best]);
-        const uint32_t label = part->labels != NULL ? (uint32_t)part->labels[first + i] : d;
-        *correct += best == label;
-        for (uint32_t c = 0; c < d; c++) {
-            const double t =
-                part->labels != NULL ? c == label : (double)part->targets[(first + i) * d + c];
-            s[c] = t - (net.plan.loss == TET_MSE ? z[c] : exp(z[c] - z[best]) / sum);
-            if (net.plan.loss == TET_MSE)
-                loss += s[c] * s[c] / 2.0;
-            else if (c == label)
-                loss += log(sum) - (z[c] - z[best]);
-        }
-    }
-    return loss;
-}
-
-static inline void load(uint32_t n, const struct tet_examples *part, uint32_t first)
-{
-    assert_true(n <= BATCH);
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t c = 0; c < net.d[0]; c++)
-            net.x[0][i * WIDTH + c] = part->floats[(size_t)(first + i) * net.d[0] + c];
 }
 
 static inline void multiply(uint32_t n, uint32_t d, const double *a, double *y) // y *= a
@@ -307,17 +272,6 @@ static inline double gram_cosine(int g, uint32_t l, int h, uint32_t m)
 
 /* ---- comparing the two ---- */
 
-static inline void check_record(const struct log *log, uint64_t step, enum tet_series series,
-                                uint32_t l, double expected, double tolerance)
-{
-    char name[TET_SERIES_NAME];
-    double got = NAN;
-    tet_series_text(series, l, name);
-    if (!find(log, step, series, l, &got))
-        fail_msg("step %llu: no record %s", (unsigned long long)step, name);
-    close_to(name, step, l, got, expected, tolerance);
-}
-
 /* Returns how many records a step's telemetry has. */
 static inline size_t check_telemetry(const struct log *log, uint64_t step, uint32_t n)
 {
@@ -382,81 +336,6 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
                      (unsigned long long)step, tensor.name, (unsigned long long)worst,
                      (double)values[worst], apart, largest);
     }
-}
-
-static inline void check_part(const struct log *log, uint64_t step, const struct tet_examples *part,
-                              uint32_t first, uint32_t n, enum tet_series series)
-{
-    double loss = 0.0, value;
-    uint64_t correct = 0;
-    if (n == 0) {
-        assert_false(find(log, step, series, 0, &value));
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        load(1, part, first + i);
-        ascend(1);
-        loss += judge(1, part, first + i, &correct);
-    }
-    check_record(log, step, series, 0, loss / n, 1e-4 * (1.0 + loss / n));
-    if (part->labels != NULL)
-        check_record(log, step, (enum tet_series)(series + 1), 0, (double)correct / n, 1e-9);
-    else
-        assert_false(find(log, step, (enum tet_series)(series + 1), 0, &value));
-}
-
-/* Follows a trainer with the naive network to its end, through everything that it reports. */
-static inline void follow(const char *what, const struct tet_plan *plan, const struct data *data)
-{
-    static struct log log;
-    struct tet_trainer *t = make(plan, data, &log);
-    take_over(t, plan, data);
-    const struct tet_examples *train = &data->set.train;
-    uint64_t step = 0;
-    size_t records = 0;
-    bool ended = false;
-    for (uint32_t epoch = 0; epoch < plan->epochs && !ended; epoch++) {
-        double sum = 0.0;
-        uint64_t correct = 0;
-        uint32_t n, first = 0;
-        for (; first < plan->n_train && !ended; first += n) {
-            n = plan->n_train - first < plan->batch ? plan->n_train - first : plan->batch;
-            load(n, train, first);
-            ascend(n);
-            const double loss = judge(n, train, first, &correct);
-            descend(n);
-            assert_int_equal(tet_trainer_step(t), TET_STEPPED);
-            step++;
-            sum += loss;
-            close_to(what, step, 0, tet_trainer_loss(t), loss / n, 1e-4 * (1.0 + loss / n));
-            if (plan->record_every > 0 && (step == 1 || step % plan->record_every == 0))
-                records += check_telemetry(&log, step, n);
-            assert_int_equal(log.n, records);
-            change(n, tet_plan_rate(plan, epoch));
-            check_weights(what, t, step, 1e-4);
-            ended = step == tet_plan_steps(plan);
-        }
-        const uint32_t seen = first < plan->n_train ? first : plan->n_train;
-        enum tet_event event;
-        while ((event = tet_trainer_step(t)) == TET_STEPPED)
-            ;
-        assert_int_equal(event, ended ? TET_FINISHED : TET_EPOCH);
-        check_record(&log, step, TET_SERIES_TRAIN_LOSS, 0, sum / seen, 1e-4 * (1.0 + sum / seen));
-        if (train->labels != NULL)
-            check_record(&log, step, TET_SERIES_TRAIN_ACCURACY, 0, (double)correct / seen, 1e-9);
-        check_part(&log, step, train, plan->n_train, plan->n_validation,
-                   TET_SERIES_VALIDATION_LOSS);
-        const struct tet_examples *test = data->set.test.n > 0 ? &data->set.test : train;
-        check_part(&log, step, test, test == train ? train->n - plan->n_test : 0, plan->n_test,
-                   TET_SERIES_TEST_LOSS);
-        records = log.n;
-    }
-    assert_int_equal(step, tet_plan_steps(plan));
-    assert_int_equal(tet_trainer_cursor(t).step, step);
-    assert_int_equal(tet_trainer_cursor(t).records, log.n);
-    assert_int_equal(tet_trainer_step(t), TET_FINISHED);
-    check_weights(what, t, step, 1e-4);
-    tet_trainer_destroy(t);
 }
 
 #endif

@@ -190,7 +190,7 @@ static inline float float_of(uint32_t bits)
 
 enum { ROWS = 37, COLUMNS = 29 };
 
-/* Two arrays with every kind of float, a cursor with every kind of number. */
+/* Three arrays with every kind of float, a cursor with every kind of number. */
 static inline struct store_checkpoint make_checkpoint(uint64_t step, uint64_t records)
 {
     uint64_t nan_bits = 0x7ff8dead0000beef;
@@ -201,8 +201,8 @@ static inline struct store_checkpoint make_checkpoint(uint64_t step, uint64_t re
                    .correct = UINT64_MAX - 3,
                    .epoch = UINT32_MAX,
                    .batch = 3},
-        .n = 2,
-        .arrays = calloc(2, sizeof *c.arrays),
+        .n = 3,
+        .arrays = calloc(3, sizeof *c.arrays),
     };
     memcpy(&c.cursor.last_loss, &nan_bits, sizeof nan_bits);
     assert_non_null(c.arrays);
@@ -210,6 +210,8 @@ static inline struct store_checkpoint make_checkpoint(uint64_t step, uint64_t re
         .name = "W1", .rank = 2, .shape = {ROWS, COLUMNS}, .n = ROWS * COLUMNS};
     c.arrays[1] = (struct store_array){
         .name = "velocity/b1", .rank = 1, .shape = {5, 1}, .n = 5, .velocity = true};
+    c.arrays[2] =
+        (struct store_array){.name = "W2", .rank = 4, .shape = {3, 2, 4, 5}, .n = 3 * 2 * 4 * 5};
     for (size_t i = 0; i < c.n; i++) {
         c.arrays[i].data = calloc(c.arrays[i].n, sizeof(float));
         assert_non_null(c.arrays[i].data);
@@ -248,8 +250,7 @@ static inline void assert_same_checkpoint(struct store *store, int64_t run, uint
         const struct store_array *g = &got.arrays[i], *w = &want.arrays[i];
         assert_string_equal(g->name, w->name);
         assert_int_equal(g->rank, w->rank);
-        assert_int_equal(g->shape[0], w->shape[0]);
-        assert_int_equal(g->shape[1], w->shape[1]);
+        assert_memory_equal(g->shape, w->shape, sizeof w->shape);
         assert_int_equal(g->velocity, w->velocity);
         assert_int_equal(g->n, w->n);
         assert_memory_equal(g->data, w->data, w->n * sizeof(float));

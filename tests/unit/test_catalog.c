@@ -71,6 +71,14 @@ static void write_arrays(const char *name, const struct npy *arrays, size_t n)
         fail_msg("%s", error.message);
 }
 
+static void write_bytes(const char *name, const void *bytes, size_t n)
+{
+    FILE *f = fopen(file(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* Four examples of two numbers, all `value`, labels 0 to 3. */
 static void write_small(const char *name, float value)
 {
@@ -116,9 +124,7 @@ static void lists_names(void **state)
     write_small("not a name.npz", 1);
     assert_int_equal(mkdir(file("empty"), 0700), 0);
     assert_int_equal(mkdir(file("digits"), 0700), 0);
-    FILE *f = fopen(file("digits/train-images-idx3-ubyte"), "w");
-    assert_non_null(f);
-    fclose(f);
+    write_bytes("digits/train-images-idx3-ubyte", "", 0);
     struct catalog *c = open_catalog(MUCH);
     assert_int_equal(catalog_list(c, &names, &n, NULL), TET_OK);
     assert_int_equal(n, 4);
@@ -135,6 +141,10 @@ static void lists_names(void **state)
     assert_int_equal(n, 4);
     catalog_names_free(names, n);
     unlink(file("digits.npz"));
+    write_bytes("digits/test.bin", "", 1);
+    refused(c, "digits", TET_BAD_DATASET, "twice, as IDX files and as CIFAR-100 files");
+    unlink(file("digits/test.bin"));
+    refused(c, "digits", TET_BAD_DATASET, "train-images-idx3-ubyte: the file is empty");
 
     static const char *const tricks[] = {"../A_1", "a/b", "", ".", "..", "A_1.npz", "A 1", "\xc3"};
     for (size_t i = 0; i < sizeof tricks / sizeof *tricks; i++)
@@ -333,10 +343,7 @@ static void refuses_npz(void **state)
     c = open_catalog(95); // 48 to read, 48 to keep
     refused_arrays(c, (struct npy[]){X, L}, 2, "the limit is 95");
     catalog_close(c);
-    FILE *f = fopen(file("bad.npz"), "w");
-    assert_non_null(f);
-    fputs("no archive", f);
-    fclose(f);
+    write_bytes("bad.npz", "no archive", 10);
     c = open_catalog(MUCH);
     refused(c, "bad", TET_BAD_DATASET, "bad.npz: not an .npz archive");
     catalog_close(c);
@@ -387,7 +394,45 @@ static void follows_changes(void **state)
     catalog_close(c);
 }
 
-/* What is the same to IDX and NPZ has one digest: MNIST's own form, here in small. */
+/* Two pictures for each file of CIFAR-10, and the same as arrays. */
+static void cifar_shares_digest(struct catalog *c)
+{
+    enum { PIXELS = 3072, RECORD = 1 + PIXELS, FILES = 6 };
+    static uint8_t records[2 * RECORD], x[2 * FILES * PIXELS];
+    int32_t t[2 * FILES];
+    assert_int_equal(mkdir(file("same_cifar"), 0700), 0);
+    for (int i = 0; i < 2 * FILES; i++) {
+        uint8_t *record = records + i % 2 * RECORD;
+        for (int k = 0; k < RECORD; k++)
+            record[k] = (uint8_t)(k > 0 ? i * 31 + k / 5 : i == 3 ? 9 : i % 10);
+        t[i] = record[0];
+        memcpy(x + i * PIXELS, record + 1, PIXELS);
+        char name[40] = "same_cifar/test_batch.bin";
+        if (i < 2 * FILES - 2)
+            snprintf(name, sizeof name, "same_cifar/data_batch_%d.bin", i / 2 + 1);
+        if (i % 2 == 1)
+            write_bytes(name, records, sizeof records);
+    }
+    struct npy arrays[4] = {{"x", NPY_U1, 4, {10, 3, 32, 32}, 10 * PIXELS, x},
+                            {"t", NPY_I4, 1, {10}, 10, t},
+                            {"x_test", NPY_U1, 4, {2, 3, 32, 32}, 2 * PIXELS, x + 10 * PIXELS},
+                            {"t_test", NPY_I4, 1, {2}, 2, t + 10}};
+    write_arrays("same_cifar_npz.npz", arrays, 4);
+    struct dataset_spec cifar = named("same_cifar"), npz = named("same_cifar_npz");
+    struct dataset_info a, b;
+    assert_int_equal(catalog_info(c, &cifar, &a, NULL), TET_OK);
+    assert_int_equal(catalog_info(c, &npz, &b, NULL), TET_OK);
+    assert_string_equal(a.kind, "cifar10");
+    assert_int_equal(a.shape.channels, 3);
+    assert_int_equal(a.n_train, 10);
+    assert_int_equal(a.n_test, 2);
+    assert_string_equal(a.sha256, b.sha256);
+    unlink(file("same_cifar/data_batch_4.bin"));
+    refused(c, "same_cifar", TET_BAD_DATASET,
+            "a file is missing (with or without .gz): data_batch_4");
+}
+
+/* What is the same to IDX, CIFAR and NPZ has one digest: the datasets' own forms, here in small. */
 static void forms_share_digest(void **state)
 {
     (void)state;
@@ -398,14 +443,8 @@ static void forms_share_digest(void **state)
     struct npy arrays[2] = {{"x", NPY_U1, 3, {2, 1, 3}, 6, x}, {"t", NPY_U1, 1, {2}, 2, t}};
     write_arrays("same_npz.npz", arrays, 2);
     assert_int_equal(mkdir(file("same_idx"), 0700), 0);
-    FILE *f = fopen(file("same_idx/train-images-idx3-ubyte"), "wb");
-    assert_non_null(f);
-    fwrite(images, 1, sizeof images, f);
-    fclose(f);
-    f = fopen(file("same_idx/train-labels-idx1-ubyte"), "wb");
-    assert_non_null(f);
-    fwrite(labels, 1, sizeof labels, f);
-    fclose(f);
+    write_bytes("same_idx/train-images-idx3-ubyte", images, sizeof images);
+    write_bytes("same_idx/train-labels-idx1-ubyte", labels, sizeof labels);
     struct catalog *c = open_catalog(MUCH);
     struct dataset_spec idx = named("same_idx"), npz = named("same_npz");
     struct dataset_info a, b;
@@ -413,6 +452,7 @@ static void forms_share_digest(void **state)
     assert_int_equal(catalog_info(c, &npz, &b, NULL), TET_OK);
     assert_string_equal(a.kind, "idx");
     assert_string_equal(a.sha256, b.sha256);
+    cifar_shares_digest(c);
     catalog_close(c);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The database file: foreign and damaged ones, paths that cannot be used, one in use. */
+/* The database file: foreign and damaged ones, older versions, paths that cannot be used, one in use. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -71,17 +71,100 @@ static void test_foreign_files(void **state)
     store_close(open_store());
 
     assert_ok(db_open(&db, path, false, &error), &error);
-    assert_ok(db_exec(&db, "PRAGMA user_version = 2;", &error), &error);
+    assert_ok(db_exec(&db, "PRAGMA user_version = 3;", &error), &error);
     db_close(&db);
-    refuse(path, TET_CONFLICT, "schema version 2");
+    refuse(path, TET_CONFLICT, "schema version 3");
 
     int file = open(path, O_WRONLY);
     assert_true(file >= 0);
-    assert_int_equal(pwrite(file, "\0\0\0\1", 4, 60),
+    assert_int_equal(pwrite(file, "\0\0\0\2", 4, 60),
                      4); // the version again, but pages are cut off
     assert_int_equal(ftruncate(file, 4096 + 100), 0);
     assert_int_equal(close(file), 0);
     refuse(path, TET_DATABASE, "damaged");
+}
+
+/* A checkpoint that version 1 wrote is there under this one, to the bit, and newer ones beside it. */
+static void test_version_1(void **state)
+{
+    (void)state;
+    static const char checkpoint[] =
+        "INSERT INTO experiment (owner, name, hash, created_ms, tags, definition)"
+        " VALUES ('local', 'old', 'sha256:a', 1, '[]', '{}');"
+        "INSERT INTO run (experiment, state, steps, memory_bytes, created_ms, hash, parameters)"
+        " VALUES (1, 'paused', 9, 1, 1, 'sha256:run', '{}');"
+        "INSERT INTO run_definition VALUES (1, '{}');"
+        "INSERT INTO checkpoint VALUES (1, 1, 4, 0, 0, 0, 1, 0, 0, 2, 1);"
+        "INSERT INTO checkpoint_array VALUES (1, 0, 'b1', 0, 1, 2, 0, 2),"
+        " (1, 1, 'W1', 0, 2, 2, 3, 6);"
+        "INSERT INTO checkpoint_chunk VALUES (1, 0, 0, X'0000803F000000C0'),"
+        " (1, 1, 0, X'010000000200000003000000'), (1, 1, 1, X'04000000050000000600C07F');"
+        "PRAGMA application_id = 0x54455452; PRAGMA user_version = 1;";
+    struct tet_error error = {0};
+    struct db db;
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_exec(&db, embed_sql_0001, &error), &error);
+    assert_ok(db_exec(&db, checkpoint, &error), &error);
+    db_close(&db);
+
+    for (int again = 0; again < 2; again++) {
+        struct store *store = open_store();
+        struct store_checkpoint c;
+        assert_ok(store_checkpoint_read(store, 1, 4, &c, &error), &error);
+        assert_int_equal(c.n, 2);
+        assert_string_equal(c.arrays[0].name, "b1");
+        assert_int_equal(c.arrays[0].rank, 1);
+        assert_int_equal(c.arrays[0].shape[0], 2);
+        assert_true(c.arrays[0].data[0] == 1.0f && c.arrays[0].data[1] == -2.0f);
+        assert_string_equal(c.arrays[1].name, "W1");
+        assert_int_equal(c.arrays[1].rank, 2);
+        assert_int_equal(c.arrays[1].shape[0], 2);
+        assert_int_equal(c.arrays[1].shape[1], 3);
+        const uint32_t bits[6] = {1, 2, 3, 4, 5, 0x7fc00006};
+        assert_memory_equal(c.arrays[1].data, bits, sizeof bits);
+        store_checkpoint_free(&c);
+        if (again)
+            assert_same_checkpoint(store, 1, 8, 8, 0); // with an array of rank 4
+        else
+            write_checkpoint(store, 1, 8, 0, true);
+        store_close(store);
+    }
+    int64_t version = 0, faults = -1;
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_number(&db, "PRAGMA user_version", &version, &error), &error);
+    assert_int_equal(version, STORE_SCHEMA_VERSION);
+    assert_ok(db_number(&db, "SELECT count(*) FROM pragma_foreign_key_check", &faults, &error),
+              &error);
+    assert_int_equal(faults, 0);
+    assert_ok(db_number(&db,
+                        "SELECT count(*) FROM pragma_integrity_check"
+                        " WHERE integrity_check <> 'ok'",
+                        &faults, &error),
+              &error);
+    assert_int_equal(faults, 0);
+    db_close(&db);
+}
+
+/* Sizes that do not make the number of elements are not believed. */
+static void test_damaged_shape(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct store_checkpoint c;
+    struct db db;
+    struct store *store = open_store();
+    submit(store, "damaged", 1, 1);
+    write_checkpoint(store, 1, 5, 0, true);
+    store_close(store);
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_exec(&db, "UPDATE checkpoint_array SET kernel_rows = 6 WHERE rank = 4;", &error),
+              &error);
+    db_close(&db);
+    store = open_store();
+    assert_err(store_checkpoint_read(store, 1, 5, &c, &error), TET_DATABASE, &error,
+               "array is damaged");
+    assert_null(c.arrays);
+    store_close(store);
 }
 
 static void test_unusable_paths(void **state)
@@ -127,9 +210,8 @@ static void test_in_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_foreign_files),
-        TEST(test_unusable_paths),
-        TEST(test_in_use),
+        TEST(test_foreign_files),  TEST(test_version_1), TEST(test_damaged_shape),
+        TEST(test_unusable_paths), TEST(test_in_use),
     };
     return cmocka_run_group_tests_name("database file", tests, NULL, NULL);
 }

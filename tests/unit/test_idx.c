@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* IDX datasets: small ones made here, bad ones, and MNIST where it is (TETRAD_DATA). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "dataset_files.h"
+
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
-#include <cmocka.h>
 
 #include "data/idx.h"
 
@@ -26,23 +19,6 @@ static const char *path_of(enum idx_part part, bool gz)
     static char path[128];
     snprintf(path, sizeof path, "%s/%s%s", folder, files[part], gz ? ".gz" : "");
     return path;
-}
-
-static void write_plain(const char *path, const void *bytes, size_t n)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, n, file), n);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void write_gz(const char *path, const void *bytes, size_t n)
-{
-    gzFile file = gzopen(path, "wb9");
-    assert_non_null(file);
-    if (n > 0)
-        assert_int_equal(gzwrite(file, bytes, (unsigned)n), n);
-    assert_int_equal(gzclose(file), Z_OK);
 }
 
 static size_t put_header(uint8_t *to, uint32_t magic, const uint32_t *sizes, uint32_t rank)
@@ -98,15 +74,7 @@ static int tear_down(void **state)
 
 static void refused(uint64_t limit, enum tet_err err, const char *says)
 {
-    struct tet_dataset d;
-    struct tet_error error = {0};
-    memset(&d, 0xff, sizeof d);
-    enum tet_err got = idx_load(&d, folder, limit, &error);
-    if (got != err || error.err != err || !strstr(error.message, says))
-        fail_msg("got %s \"%s\", expected %s \"%s\"", tet_err_code(got), error.message,
-                 tet_err_code(err), says);
-    assert_null(d.memory);
-    assert_null(d.train.bytes);
+    refused_by(idx_load, folder, limit, err, says);
 }
 
 static void check_good(void)
@@ -231,10 +199,7 @@ static void refuses_damaged_gzip(void **state)
     size_t n = make_part(b, IDX_TRAIN_IMAGES, 7);
     make_good(true);
     write_gz(path_of(IDX_TRAIN_IMAGES, true), b, n);
-    FILE *file = fopen(path_of(IDX_TRAIN_IMAGES, true), "rb");
-    assert_non_null(file);
-    size_t size = fread(gz, 1, sizeof gz, file);
-    fclose(file);
+    size_t size = read_whole(path_of(IDX_TRAIN_IMAGES, true), gz, sizeof gz);
     for (size_t cut = 0; cut < size; cut++) {
         write_plain(path_of(IDX_TRAIN_IMAGES, true), gz, cut);
         refused(MUCH, TET_BAD_DATASET, files[IDX_TRAIN_IMAGES]);
@@ -296,7 +261,7 @@ static void reads_mnist(void **state)
     char mnist[512];
     snprintf(mnist, sizeof mnist, "%s/mnist", data ? data : "../shared/data");
     if (access(mnist, R_OK) != 0) {
-        print_message("skipped: no MNIST in %s (set TETRAD_DATA)\n", mnist);
+        print_message("# skip: reads_mnist: no %s (set TETRAD_DATA)\n", mnist);
         skip();
     }
     static const uint32_t counts[10] = {5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949};

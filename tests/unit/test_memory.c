@@ -77,10 +77,10 @@ static void no_allocation_in_steps(void **state)
     if (!COUNTED_HEAP)
         skip();
     for (int rule = 0; rule < TET_RULES; rule++)
-        for (int variant = 0; variant < 3; variant++) {
+        for (int variant = 0; variant < ODD_PLANS; variant++) {
             struct tet_plan p = odd_plan((enum tet_rule_name)rule, variant);
             p.epochs = 2;
-            make_data(&data, 37, 70, 31, 37, 11, true);
+            odd_data(&data, 37, variant);
             static struct log log;
             struct tet_trainer *t = make(&p, &data, &log);
             memset(&heap, 0, sizeof heap);
@@ -100,12 +100,14 @@ static void memory_is_known(void **state)
     (void)state;
     if (!COUNTED_HEAP)
         skip();
-    for (int large = 0; large < 2; large++)
+    for (int variant = 0; variant <= ODD_PLANS; variant++)
         for (int rule = 0; rule < TET_RULES; rule++) {
-            struct tet_plan p = odd_plan((enum tet_rule_name)rule, 0); // no standardising
+            const bool large = variant == ODD_PLANS;
+            struct tet_plan p = odd_plan((enum tet_rule_name)rule, large ? 0 : variant);
+            p.standardize = TET_STANDARDIZE_NONE; // which needs memory for a while
             if (large)
                 p.hidden[0].units = p.hidden[0].descending_units = 2500;
-            make_data(&data, 38, 70, 31, 37, 11, true);
+            odd_data(&data, 38, large ? 0 : variant);
             struct tet_trainer *t = NULL;
             memset(&heap, 0, sizeof heap);
             heap.on = true;
@@ -126,9 +128,9 @@ static void failing_allocations(void **state)
     (void)state;
     if (!COUNTED_HEAP)
         skip();
-    for (int variant = 0; variant < 3; variant++) {
+    for (int variant = 0; variant < ODD_PLANS; variant++) {
         const struct tet_plan p = odd_plan(TET_RULE_SAL, variant);
-        make_data(&data, 39, 70, 31, 37, 11, true);
+        odd_data(&data, 39, variant);
         bool failed = true;
         for (uint64_t nth = 1; failed; nth++) {
             struct tet_error error = {0};
@@ -152,6 +154,7 @@ static void failing_allocations(void **state)
     }
     // so does more than there is; and nothing leaks when the plan does not fit the data
     struct tet_plan p = odd_plan(TET_RULE_SAL, 1);
+    odd_data(&data, 39, 1);
     p.n_train = 71;
     struct tet_trainer *t = NULL;
     memset(&heap, 0, sizeof heap);

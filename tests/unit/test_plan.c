@@ -157,6 +157,180 @@ static void shapes(void **state)
     accepted("largest", &p, &(struct tet_shape){.inputs = TET_MAX_UNITS, .outputs = TET_MAX_UNITS});
 }
 
+/* ---- convolutions ---- */
+
+static const struct tet_shape image = {
+    .inputs = 3 * 28 * 20, .outputs = 10, .channels = 3, .rows = 28, .columns = 20};
+
+/* 8 channels of 14 x 10, pooled to 7 x 5; 16 of 4 x 3; a dense layer. */
+static struct tet_plan convolutional(void)
+{
+    struct tet_plan p = good_plan();
+    p.n_hidden = 3;
+    p.hidden[0] = (struct tet_layer_plan){.units = 8,
+                                          .descending_units = 8,
+                                          .type = TET_CONV2D,
+                                          .kernel = 5,
+                                          .stride = 2,
+                                          .padding = 2,
+                                          .pool = TET_POOL_MAX,
+                                          .pool_size = 2,
+                                          .pool_stride = 2};
+    p.hidden[1] = (struct tet_layer_plan){.units = 16,
+                                          .descending_units = 16,
+                                          .type = TET_CONV2D,
+                                          .kernel = 3,
+                                          .stride = 2,
+                                          .padding = 1};
+    p.hidden[2] = (struct tet_layer_plan){.units = 32, .descending_units = 32};
+    return p;
+}
+
+static void window_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n, kernel, stride, padding, expected;
+    } cases[] = {{28, 5, 1, 2, 28},
+                 {28, 5, 2, 2, 14},
+                 {28, 2, 2, 0, 14},
+                 {27, 2, 2, 0, 13},
+                 {5, 5, 3, 0, 1},
+                 {4, 5, 1, 0, 0},
+                 {4, 5, 1, 1, 2},
+                 {1, 1, 64, 0, 1},
+                 {1, 64, 1, 63, 64},
+                 {7, 3, 5, 0, 1},
+                 {8, 3, 5, 0, 2},
+                 {0, 1, 1, 0, 0},
+                 {UINT32_MAX, 1, 1, 0, UINT32_MAX}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const uint32_t got =
+            tet_window_count(cases[i].n, cases[i].kernel, cases[i].stride, cases[i].padding);
+        if (got != cases[i].expected)
+            fail_msg("window %u over %u, stride %u, padding %u: got %u, expected %u",
+                     cases[i].kernel, cases[i].n, cases[i].stride, cases[i].padding, got,
+                     cases[i].expected);
+    }
+}
+
+static void check_grid(const struct tet_plan *p, const struct tet_shape *s, uint32_t l,
+                       struct tet_grid expected)
+{
+    const struct tet_grid g = tet_plan_grid(p, s, l);
+    if (memcmp(&g, &expected, sizeof g) != 0)
+        fail_msg("layer %u: got %u x %u x %u, pooled %u x %u; expected %u x %u x %u, pooled %u x "
+                 "%u",
+                 l, g.channels, g.rows, g.columns, g.pooled_rows, g.pooled_columns,
+                 expected.channels, expected.rows, expected.columns, expected.pooled_rows,
+                 expected.pooled_columns);
+}
+
+static void grids(void **state)
+{
+    (void)state;
+    const struct tet_plan p = convolutional(), dense = good_plan();
+    accepted("convolutional", &p, &image);
+    check_grid(&p, &image, 0, (struct tet_grid){3, 28, 20, 28, 20});
+    check_grid(&p, &image, 1, (struct tet_grid){8, 14, 10, 7, 5});
+    check_grid(&p, &image, 2, (struct tet_grid){16, 4, 3, 4, 3});
+    check_grid(&p, &image, 3, (struct tet_grid){32, 1, 1, 1, 1});
+    check_grid(&p, &image, 4, (struct tet_grid){10, 1, 1, 1, 1});
+    check_grid(&dense, &shape, 0, (struct tet_grid){784, 1, 1, 1, 1});
+    check_grid(&dense, &shape, 2, (struct tet_grid){128, 1, 1, 1, 1});
+    check_grid(&dense, &shape, 3, (struct tet_grid){10, 1, 1, 1, 1});
+}
+
+/* One change to the convolutional plan, and to the shape of its images. */
+#define CONVOLUTION_REFUSED(change, word)                                                          \
+    do {                                                                                           \
+        struct tet_plan p = convolutional();                                                       \
+        struct tet_shape s = image;                                                                \
+        change;                                                                                    \
+        s.outputs = image.outputs;                                                                 \
+        refused(#change, &p, &s, word);                                                            \
+    } while (0)
+
+#define CONVOLUTION_ACCEPTED(change)                                                               \
+    do {                                                                                           \
+        struct tet_plan p = convolutional();                                                       \
+        struct tet_shape s = image;                                                                \
+        change;                                                                                    \
+        s.outputs = image.outputs;                                                                 \
+        accepted(#change, &p, &s);                                                                 \
+    } while (0)
+
+static void convolutions(void **state)
+{
+    (void)state;
+    CONVOLUTION_REFUSED(p.hidden[0].type = (enum tet_layer_type)2, "hidden layer 1: type");
+    CONVOLUTION_REFUSED(p.hidden[0].type = TET_DENSE, "hidden layer 1: a dense layer cannot");
+    CONVOLUTION_REFUSED((p.hidden[0].type = TET_DENSE, p.hidden[0].pool = TET_POOL_NONE),
+                        "hidden layer 2: a convolution above");
+    CONVOLUTION_REFUSED(s.channels = 4, "needs images");
+    CONVOLUTION_REFUSED(s.channels = s.rows = s.columns = 0, "needs images");
+    CONVOLUTION_REFUSED((s.channels = UINT32_MAX, s.rows = UINT32_MAX, s.columns = UINT32_MAX),
+                        "needs images");
+    CONVOLUTION_REFUSED(p.hidden[0].kernel = 0, "kernel 0");
+    CONVOLUTION_REFUSED(p.hidden[0].kernel = TET_MAX_WINDOW + 1, "kernel 65");
+    CONVOLUTION_REFUSED(p.hidden[0].stride = 0, "stride 0");
+    CONVOLUTION_REFUSED(p.hidden[0].stride = TET_MAX_WINDOW + 1, "stride 65");
+    CONVOLUTION_REFUSED(p.hidden[0].padding = 5, "padding 5");
+    CONVOLUTION_REFUSED(p.hidden[0].padding = UINT32_MAX, "padding");
+    CONVOLUTION_REFUSED(p.hidden[0].pool = (enum tet_pool)3, "pool 3");
+    CONVOLUTION_REFUSED(p.hidden[0].pool_size = 0, "size 0");
+    CONVOLUTION_REFUSED(p.hidden[0].pool_size = TET_MAX_WINDOW + 1, "size 65");
+    CONVOLUTION_REFUSED(p.hidden[0].pool_stride = 0, "stride 0");
+    CONVOLUTION_REFUSED(p.hidden[0].pool_stride = TET_MAX_WINDOW + 1, "stride 65");
+    CONVOLUTION_REFUSED((p.gate = false, p.hidden[0].descending_units = 7), "maximum");
+    CONVOLUTION_REFUSED(p.hidden[1].descending_units = 7, "hidden layer 2: units 16");
+    CONVOLUTION_REFUSED(p.hidden[1].activation = (enum tet_activation)3, "hidden layer 2");
+    CONVOLUTION_REFUSED(p.hidden[0].pool_size = 11, "hidden layer 1: its window does not fit");
+    CONVOLUTION_REFUSED((p.hidden[1].kernel = 8, p.hidden[1].padding = 1),
+                        "does not fit the 7 x 5");
+    CONVOLUTION_REFUSED(p.hidden[0].units = p.hidden[0].descending_units = TET_MAX_UNITS,
+                        "too many"); // activities
+    CONVOLUTION_REFUSED(
+        (p.gate = false, p.hidden[1].kernel = 5, p.hidden[1].descending_units = TET_MAX_UNITS),
+        "too many"); // synapses
+    CONVOLUTION_ACCEPTED(p.hidden[0].padding = 4);
+    CONVOLUTION_ACCEPTED(p.hidden[0].pool_size = 10);
+    CONVOLUTION_ACCEPTED((p.hidden[1].kernel = 7, p.hidden[1].padding = 1));
+    CONVOLUTION_ACCEPTED((p.hidden[0].pool = TET_POOL_NONE, p.hidden[0].pool_size = 0));
+    CONVOLUTION_ACCEPTED((p.gate = false, p.hidden[0].pool = TET_POOL_AVG,
+                          p.hidden[0].descending_units = 7, p.hidden[1].descending_units = 99));
+    CONVOLUTION_ACCEPTED(p.n_hidden = 1);
+}
+
+/* Two for each multiplication and addition of the products, one example. */
+static void flops(void **state)
+{
+    (void)state;
+    struct tet_plan p = good_plan();
+    const double dense[] = {784 * 256, 256 * 128, 128 * 10};
+    p.rule = TET_RULE_BP; // up, down but for the first, change
+    assert_true(tet_plan_flops(&p, &shape) == 2 * (2 * dense[0] + 3 * dense[1] + 3 * dense[2]));
+    p.group[TET_W].plastic = false;
+    assert_true(tet_plan_flops(&p, &shape) == 2 * (dense[0] + 2 * dense[1] + 2 * dense[2]));
+
+    p = convolutional();
+    const double z1 = 14 * 10, x1 = 7 * 5, z2 = 4 * 3; // positions
+    const double w[] = {8 * 3 * 25 * z1, 16 * 8 * 9 * z2, 32 * 16 * z2, 10 * 32};
+    p.rule = TET_RULE_BP;
+    assert_true(tet_plan_flops(&p, &image) == 2 * (2 * w[0] + 3 * (w[1] + w[2] + w[3])));
+    p.rule = TET_RULE_FA; // B carries down and does not change
+    for (int g = TET_B; g <= TET_U; g++)
+        p.group[g].plastic = false;
+    assert_true(tet_plan_flops(&p, &image) == 2 * (2 * w[0] + 3 * (w[1] + w[2] + w[3])));
+    p.rule = TET_RULE_SAL;
+    for (int g = TET_B; g <= TET_U; g++)
+        p.group[g].plastic = true;
+    const double v = 8 * 8 * z1 + 16 * 16 * z2 + 32 * 32; // V, and U where it changes
+    const double u = 8 * 8 * x1 + 16 * 16 * z2 + 32 * 32; // U where it serves B
+    assert_true(tet_plan_flops(&p, &image) ==
+                2 * (2 * w[0] + 4 * (w[1] + w[2] + w[3]) + 3 * v + u));
+}
+
 /* The first fault stays. */
 static void first_error_wins(void **state)
 {
@@ -311,6 +485,10 @@ int main(void)
         cmocka_unit_test(bounds),
         cmocka_unit_test(unknown_names),
         cmocka_unit_test(shapes),
+        cmocka_unit_test(window_counts),
+        cmocka_unit_test(grids),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(flops),
         cmocka_unit_test(first_error_wins),
         cmocka_unit_test(steps),
         cmocka_unit_test(rates),

@@ -8,69 +8,7 @@
 
 static const size_t few_examples[] = {1, 3, 6, 7, 16};
 
-/* ---- packed matrices ---- */
-
-static struct tet_packed packed(enum mode mode, size_t rows, size_t columns, bool velocity)
-{
-    struct tet_packed p = {.rows = (uint32_t)rows, .columns = (uint32_t)columns};
-    const size_t n = (rows + 15) / 16 * 16 * columns;
-    assert_int_equal(tet_packed_floats(rows, columns), n);
-    for (int i = 0; i < (velocity ? 2 : 1); i++) {
-        float *a = new_array(n);
-        memset(a, 0, n * sizeof *a);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t c = 0; c < columns; c++)
-                a[packed_index(rows, columns, r, c)] = value_of(mode);
-        *(i == 0 ? &p.w : &p.v) = a;
-    }
-    return p;
-}
-
-static struct tet_packed packed_copy(const struct tet_packed *p)
-{
-    const size_t n = tet_packed_floats(p->rows, p->columns);
-    struct tet_packed q = *p;
-    q.w = copy_of(p->w, n);
-    q.v = p->v != NULL ? copy_of(p->v, n) : NULL;
-    return q;
-}
-
-static float weight(const struct tet_packed *p, size_t r, size_t c)
-{
-    return p->w[packed_index(p->rows, p->columns, r, c)];
-}
-
-static void check_packed_padding(const struct tet_packed *p)
-{
-    for (size_t r = p->rows; r < tet_round(p->rows); r++)
-        for (size_t c = 0; c < p->columns; c++)
-            if (!(weight(p, r, c) == 0.0f))
-                fail_msg("seed %llu, %s: row %zu of %u, column %zu is %a", (unsigned long long)seed,
-                         what, r, p->rows, c, (double)weight(p, r, c));
-}
-
 /* ---- products ---- */
-
-static const char *const finish_names[] = {"none", "relu", "tanh", "gate_relu", "gate_tanh"};
-
-static float finished(enum tet_finish finish, float y, float gate)
-{
-    float t = y;
-    switch (finish) {
-    case TET_FINISH_RELU:
-        return 0.0f > y ? 0.0f : y;
-    case TET_FINISH_TANH:
-        scalar->tanh(1, &y, &t);
-        return t;
-    case TET_FINISH_GATE_RELU:
-        return gate > 0.0f ? y : 0.0f;
-    case TET_FINISH_GATE_TANH:
-        return y * fmaf(-gate, gate, 1.0f);
-    case TET_FINISH_NONE:
-        break;
-    }
-    return y;
-}
 
 /* Reference (n, r): fmaf in ascending order, and a plain sum in double to judge the order's error
  * by. */

@@ -194,19 +194,27 @@ static void test_no_memory(void **state)
         "{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"step\",\"epochs\":[3]}},"
         "\"sweep\":[{\"training.seed\":[1,2]},{\"optimizer.groups.V.lr\":[0.5]}]}",
         "{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"stp\"},\"lr\":-1},\"zz\":1,"
-        "\"sweep\":{\"training.sed\":[1,2]}}"};
+        "\"sweep\":{\"training.sed\":[1,2]}}",
+        "{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},\"network\":{\"layers\":["
+        "{\"type\":\"conv2d\",\"channels\":2,\"kernel\":3},{\"type\":\"max_pool\",\"size\":2},"
+        "{\"type\":\"flatten\"},{\"units\":3}]},\"sweep\":{\"network.layers.0.channels\":[2,3,4]}}",
+        "{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},\"network\":{\"layers\":["
+        "{\"type\":\"conv2d\",\"channels\":2,\"kernel\":3,\"units\":4},{\"type\":\"flaten\"},"
+        "{\"units\":3},{\"type\":\"max_pool\",\"size\":2}]}}"};
     json_malloc_t old_malloc;
     json_free_t old_free;
     json_get_alloc_funcs(&old_malloc, &old_free);
-    char hash[DEFINITION_HASH], last_hash[DEFINITION_HASH];
-    struct definition *reference = read_good(texts[0]);
-    memcpy(hash, reference->hash, sizeof hash);
-    memcpy(last_hash, reference->runs[2].hash, sizeof hash);
-    definition_free(reference);
-    for (size_t t = 0; t < 2; t++) {
-        enum tet_err last = t == 0 ? TET_OK : TET_BAD_DEFINITION, err = TET_NO_MEMORY;
+    for (size_t t = 0; t < 4; t++) {
+        enum tet_err last = t % 2 == 0 ? TET_OK : TET_BAD_DEFINITION, err = TET_NO_MEMORY;
         size_t wrong = 0;
         json_t *parsed;
+        char hash[DEFINITION_HASH], last_hash[DEFINITION_HASH];
+        if (last == TET_OK) {
+            struct definition *reference = read_good(texts[t]);
+            memcpy(hash, reference->hash, sizeof hash);
+            memcpy(last_hash, reference->runs[2].hash, sizeof hash);
+            definition_free(reference);
+        }
         json_set_alloc_funcs(counting_malloc, counting_free);
         calls = fail_at = 0;
         assert_int_equal(json_read(&parsed, texts[t], strlen(texts[t]), NULL), TET_OK);

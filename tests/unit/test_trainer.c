@@ -16,9 +16,9 @@ static void every_instruction_set(void **state)
     static struct log expected, got;
     int compared = 0;
     for (int rule = 0; rule < TET_RULES; rule++)
-        for (int variant = 0; variant < 3; variant++) {
+        for (int variant = 0; variant < ODD_PLANS; variant++) {
             const struct tet_plan p = odd_plan((enum tet_rule_name)rule, variant);
-            make_data(&data, 18, 70, 31, 37, 11, true);
+            odd_data(&data, 18, variant);
             setenv("TETRAD_ISA", "scalar", 1);
             struct tet_trainer *t = make(&p, &data, &expected);
             assert_int_equal(run(t), TET_FINISHED);
@@ -61,10 +61,11 @@ static void bad_instruction_set(void **state)
 static void telemetry_only_looks(void **state)
 {
     (void)state;
-    for (int rule = 0; rule < TET_RULES; rule++) {
-        struct tet_plan p = odd_plan((enum tet_rule_name)rule, 0), q = p;
+    for (int i = 0; i < 2 * TET_RULES; i++) {
+        const int variant = i < TET_RULES ? 0 : ODD_DENSE;
+        struct tet_plan p = odd_plan((enum tet_rule_name)(i % TET_RULES), variant), q = p;
         q.record_every = 0;
-        make_data(&data, 36, 70, 31, 37, 11, true);
+        odd_data(&data, 36, variant);
         static struct log log;
         struct tet_trainer *t = make(&p, &data, NULL), *u = make(&q, &data, &log);
         assert_int_equal(run(t), TET_FINISHED);

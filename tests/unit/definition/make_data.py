@@ -23,9 +23,11 @@ def idx(shape, data):
 
 
 def npy(shape, values):
-    head = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }" % (shape,)
+    whole = isinstance(values[0], int)
+    head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % ("<i4" if whole else "<f4", shape)
     head += " " * (63 - (len(head) + 10) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + struct.pack(f"<{len(values)}f", *values)
+    data = struct.pack(f"<{len(values)}{'i' if whole else 'f'}", *values)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data
 
 
 def npz(arrays):
@@ -54,3 +56,6 @@ put("broken/train-labels-idx1-ubyte", idx((300,), labels(2, 3)))
 put("reals.npz", npz({"x": ((20, 3), [random.gauss(0, 1) for _ in range(60)]),
                       "t": ((20, 2), [random.gauss(0, 1) for _ in range(40)])}))
 put("../weights/start.npz", npz({"W1": ((2, 4), [0.0] * 8)}))
+put("colour.npz", npz({"x": ((20, 3, 6, 8), [random.gauss(0, 1) for _ in range(20 * 3 * 6 * 8)]),
+                       "t": ((20,), labels(20, 4))}))
+put("tall.npz", npz({"x": ((20, 9, 5), [random.gauss(0, 1) for _ in range(20 * 9 * 5)]), "t": ((20,), labels(20, 4))}))

@@ -86,14 +86,14 @@ static float value_of(enum mode mode)
     return uniform() * 2.0f;
 }
 
-static float pool[1 << 19];
+static float memory[1 << 19];
 static size_t taken;
 
 static float *take(size_t n) // zeros
 {
-    if (n > COUNT(pool) - taken)
+    if (n > COUNT(memory) - taken)
         abort();
-    float *a = pool + taken;
+    float *a = memory + taken;
     taken += n;
     memset(a, 0, n * sizeof *a);
     return a;
@@ -311,6 +311,198 @@ static void transpose(const struct shape *s, enum mode mode)
     add_rows(b, s->d, tet_round(s->r), ldb);
 }
 
+/* ---- kernels over volumes: windows over a fine grid of images ---- */
+
+struct image {
+    size_t n;
+    uint32_t fine, coarse; // channels
+    uint32_t rows, columns, kernel, stride, padding;
+};
+
+/* Overlaps, gaps between windows, padding wider than the image; several panels; whole tiles and
+ * vectors, one more, one less. */
+static const struct image images[] = {{1, 1, 1, 1, 1, 1, 1, 0},   {5, 3, 7, 5, 4, 3, 1, 1},
+                                      {17, 2, 6, 7, 6, 5, 2, 2},  {33, 6, 17, 6, 8, 2, 3, 0},
+                                      {16, 17, 5, 4, 5, 3, 2, 1}, {3, 5, 70, 2, 3, 2, 1, 1},
+                                      {7, 65, 3, 3, 2, 1, 2, 0},  {20, 4, 13, 1, 2, 7, 1, 6}};
+
+static struct tet_window window_of(const struct image *i)
+{
+    return (struct tet_window){i->kernel,
+                               i->stride,
+                               i->padding,
+                               i->rows,
+                               i->columns,
+                               tet_window_count(i->rows, i->kernel, i->stride, i->padding),
+                               tet_window_count(i->columns, i->kernel, i->stride, i->padding)};
+}
+
+static struct tet_volume fine_volume(const struct image *i, uint32_t pad)
+{
+    return (struct tet_volume){i->fine, i->rows, i->columns, pad, tet_round(i->n)};
+}
+
+static struct tet_volume coarse_volume(const struct image *i, uint32_t channels, uint32_t pad)
+{
+    const struct tet_window w = window_of(i);
+    return (struct tet_volume){channels, w.out_rows, w.out_columns, pad, tet_round(i->n)};
+}
+
+static float *volume(enum mode mode, const struct tet_volume *v) // zeros around the images
+{
+    float *a = take(tet_volume_floats(v));
+    for (size_t c = 0; c < v->channels; c++)
+        for (size_t y = 0; y < v->rows; y++)
+            for (size_t x = 0; x < v->columns; x++)
+                for (size_t n = 0; n < v->ld; n++)
+                    a[tet_volume_at(v, c, y, x) + n] = value_of(mode);
+    return a;
+}
+
+static void add_volume(const float *a, const struct tet_volume *v)
+{
+    add_rows(a, 1, tet_volume_floats(v), 0);
+}
+
+static void one_way(const struct image *i, enum mode mode, enum tet_way way, enum tet_finish finish,
+                    bool biased)
+{
+    taken = 0;
+    const struct tet_window w = window_of(i);
+    const bool up = way == TET_CONVOLVE;
+    const size_t taps = (size_t)w.kernel * w.kernel;
+    const struct tet_packed p = way == TET_TRANSPOSED ? packed(mode, i->fine, i->coarse * taps, 0)
+                                                      : packed(mode, i->coarse, i->fine * taps, 0);
+    const struct tet_volume fine = fine_volume(i, w.padding + 1);
+    const struct tet_volume coarse = coarse_volume(i, i->coarse, 1);
+    struct tet_convolution c = {.way = way,
+                                .n = i->n,
+                                .window = &w,
+                                .p = &p,
+                                .vx = up ? fine : coarse,
+                                .finish = finish,
+                                .vgate = up ? coarse : fine,
+                                .vy = up ? coarse : fine};
+    c.vgate.pad = 0;
+    c.x = volume(mode, &c.vx);
+    c.bias = biased ? activity(mode, 1, i->coarse, tet_round(i->coarse)) : NULL;
+    c.gate = volume(mode, &c.vgate);
+    c.y = take(tet_volume_floats(&c.vy));
+    EVERY_RANK(rank)
+    {
+        c.rank = &rank;
+        kernels->convolve(&c);
+    }
+    add_volume(c.y, &c.vy);
+}
+
+static void convolve(const struct image *i, enum mode mode)
+{
+    for (int finish = 0; finish <= TET_FINISH_TANH; finish++)
+        for (int biased = 0; biased < 2; biased++)
+            one_way(i, mode, TET_CONVOLVE, (enum tet_finish)finish, biased != 0);
+}
+
+static void descend(const struct image *i, enum mode mode, enum tet_way way)
+{
+    one_way(i, mode, way, TET_FINISH_NONE, false);
+    one_way(i, mode, way, TET_FINISH_GATE_RELU, false);
+    one_way(i, mode, way, TET_FINISH_GATE_TANH, false);
+}
+
+static void transposed(const struct image *i, enum mode mode)
+{
+    descend(i, mode, TET_TRANSPOSED);
+}
+
+static void adjoint(const struct image *i, enum mode mode)
+{
+    descend(i, mode, TET_ADJOINT);
+}
+
+static void convolve_drive(const struct image *i, enum mode mode)
+{
+    const struct tet_window w = window_of(i);
+    const size_t taps = (size_t)w.kernel * w.kernel;
+    for (int variant = 0; variant < 4; variant++) {
+        taken = 0;
+        const bool fine_rows = variant % 2 != 0, momentum = variant / 2 != 0;
+        const struct tet_packed p = fine_rows ? packed(mode, i->fine, i->coarse * taps, momentum)
+                                              : packed(mode, i->coarse, i->fine * taps, momentum);
+        const size_t floats = tet_packed_floats(p.rows, p.columns);
+        struct tet_convolution_drive d = {.n = i->n,
+                                          .window = &w,
+                                          .fine_rows = fine_rows,
+                                          .vcoarse = coarse_volume(i, i->coarse, 1),
+                                          .vfine = fine_volume(i, w.padding),
+                                          .lr = 0.1f,
+                                          .decay = 0.01f,
+                                          .momentum = 0.9f};
+        d.coarse = volume(mode, &d.vcoarse);
+        d.fine = volume(mode, &d.vfine);
+        EVERY_RANK(rank)
+        {
+            d.rank = &rank;
+            kernels->convolve_drive(&d, &p);
+        }
+        add_rows(p.w, 1, floats, floats);
+        if (momentum)
+            add_rows(p.v, 1, floats, floats);
+    }
+}
+
+static void convolve_bias(const struct image *i, enum mode mode)
+{
+    const struct tet_volume v = fine_volume(i, i->padding);
+    const float *a = volume(mode, &v);
+    float *b = activity(mode, 1, v.channels, v.channels);
+    EVERY_RANK(rank)
+    kernels->convolve_bias(&rank, i->n, a, &v, 0.3f, b);
+    add_rows(b, 1, v.channels, v.channels);
+}
+
+/* Up and down again. */
+static void pools(const struct image *i, enum mode mode, enum tet_pool pool)
+{
+    struct image unpadded = *i;
+    unpadded.padding = 0;
+    if (unpadded.kernel > i->rows || unpadded.kernel > i->columns)
+        unpadded.kernel = 1;
+    const struct tet_window w = window_of(&unpadded);
+    struct tet_pooling p = {.n = i->n,
+                            .window = &w,
+                            .pool = pool,
+                            .va = fine_volume(&unpadded, 1),
+                            .vx = coarse_volume(&unpadded, i->fine, 2),
+                            .vabove = coarse_volume(&unpadded, i->fine, 0)};
+    p.a = volume(mode, &p.va);
+    p.x = take(tet_volume_floats(&p.vx));
+    p.above = volume(mode, &p.vabove);
+    p.s = take(tet_volume_floats(&p.va));
+    EVERY_RANK(rank)
+    {
+        p.rank = &rank;
+        kernels->pool(&p);
+    }
+    EVERY_RANK(rank)
+    {
+        p.rank = &rank;
+        kernels->unpool(&p);
+    }
+    add_volume(p.x, &p.vx);
+    add_volume(p.s, &p.va);
+}
+
+static void pool_max(const struct image *i, enum mode mode)
+{
+    pools(i, mode, TET_POOL_MAX);
+}
+
+static void pool_avg(const struct image *i, enum mode mode)
+{
+    pools(i, mode, TET_POOL_AVG);
+}
+
 #define KERNELS(X)                                                                                 \
     X(forward)                                                                                     \
     X(backward)                                                                                    \
@@ -326,20 +518,36 @@ static void transpose(const struct shape *s, enum mode mode)
     X(standardize)                                                                                 \
     X(transpose)
 
+#define VOLUME_KERNELS(X)                                                                          \
+    X(convolve)                                                                                    \
+    X(transposed)                                                                                  \
+    X(adjoint)                                                                                     \
+    X(convolve_drive)                                                                              \
+    X(convolve_bias)                                                                               \
+    X(pool_max)                                                                                    \
+    X(pool_avg)
+
 static void all_kernels(void)
 {
-#define X(name) {#name, name},
+#define SHAPES(f) {.name = #f, .of_shape = f},
+#define IMAGES(f) {.name = #f, .of_image = f},
     static const struct {
         const char *name;
-        void (*run)(const struct shape *, enum mode);
-    } cases[] = {KERNELS(X)};
-#undef X
+        void (*of_shape)(const struct shape *, enum mode);
+        void (*of_image)(const struct image *, enum mode);
+    } cases[] = {KERNELS(SHAPES) VOLUME_KERNELS(IMAGES)};
+#undef SHAPES
+#undef IMAGES
     for (size_t i = 0; i < COUNT(cases); i++)
         for (int mode = 0; mode < MODES; mode++) {
             begin();
-            for (size_t s = 0; s < COUNT(shapes); s++) {
+            for (size_t s = 0; s < COUNT(shapes) && cases[i].of_shape != NULL; s++) {
                 taken = 0;
-                cases[i].run(&shapes[s], (enum mode)mode);
+                cases[i].of_shape(&shapes[s], (enum mode)mode);
+            }
+            for (size_t s = 0; s < COUNT(images) && cases[i].of_image != NULL; s++) {
+                taken = 0;
+                cases[i].of_image(&images[s], (enum mode)mode);
             }
             printf("%s/%s %016" PRIx64 "\n", cases[i].name, mode_names[mode], digest);
         }
@@ -401,6 +609,7 @@ static const struct variant {
     enum tet_standardize standardize;
     enum tet_schedule_type schedule;
     bool targets, strokes;
+    enum tet_pool pool;     // of the first of two convolutions, or none and all layers are dense
     uint32_t descending[3]; // 0: as wide as ascending
 } variants[] = {
     {.name = "relu", .phi = {TET_RELU, TET_RELU, TET_RELU}, .momentum = 0.7f},
@@ -425,13 +634,42 @@ static const struct variant {
      .phi = {TET_RELU, TET_TANH, TET_RELU},
      .momentum = 0.7f,
      .descending = {31, 70, 5}},
+    {.name = "largest",
+     .phi = {TET_RELU, TET_TANH, TET_RELU},
+     .momentum = 0.7f,
+     .standardize = TET_STANDARDIZE_ALL,
+     .strokes = true,
+     .pool = TET_POOL_MAX},
+    {.name = "mean", // sal alone
+     .phi = {TET_TANH, TET_RELU, TET_RELU},
+     .strokes = true,
+     .pool = TET_POOL_AVG,
+     .descending = {7, 3, 70}},
 };
+
+/* Two convolutions in place of the two dense layers at the bottom. */
+static void make_convolutional(struct tet_plan *p, enum tet_pool pool)
+{
+    struct tet_layer_plan *one = &p->hidden[0], *two = &p->hidden[1];
+    one->type = two->type = TET_CONV2D;
+    one->kernel = 5; // 28 x 28 to 10 x 10
+    one->stride = 3;
+    one->padding = 2;
+    one->pool = pool; // to 4 x 4
+    one->pool_size = 3;
+    one->pool_stride = 2;
+    two->kernel = 2; // to 5 x 5
+    two->stride = two->padding = 1;
+    for (int g = 0; g < TET_GROUPS; g++)
+        p->group[g].lr = 0.002f; // drives are sums over positions
+}
 
 static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v, uint32_t threads)
 {
-    static const uint32_t units[] = {65, 19, 34};
+    static const uint32_t widths[] = {65, 19, 34}, channels[] = {5, 6, 19};
+    const uint32_t *units = v->pool != TET_POOL_NONE ? channels : widths;
     const bool unequal = v->descending[0] > 0;
-    struct tet_plan p = {.n_hidden = v->strokes ? 2 : COUNT(units),
+    struct tet_plan p = {.n_hidden = v->strokes && v->pool == TET_POOL_NONE ? 2 : 3,
                          .loss = v->loss,
                          .rule = rule,
                          .gate = !unequal,
@@ -459,6 +697,8 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                                              .init = v->init,
                                              .scale = g == TET_V || g == TET_U ? 0.5f : 1.0f,
                                              .plastic = true};
+    if (v->pool != TET_POOL_NONE)
+        make_convolutional(&p, v->pool);
     return p;
 }
 

@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * circuit.md with convolutions: a naive network in double, written here from the equations, that
+ * follows a trainer (follow.h).
+ *
+ * A stage's kernel slides over the images of x_{l-1}; a dense stage is one whose kernel is as large
+ * as those images, so that it stops once. What a stage looks at is a list of taps: coarse position p
+ * of z_l, tap k, fine position q of x_{l-1}. With sums over the taps,
+ *
+ *     z_l[o][p]          = b[o] + sum W_l[o][c][k] x_{l-1}[c][q]
+ *     (B_l s_l)[c][q]    = sum B_l[c][o][k] s_l[o][p]             on the grid of x_{l-1}
+ *     drive of W_l[o][c][k] = sum m_l[o][p] x_{l-1}[c][q]
+ *     drive of B_l[c][o][k] = sum u_{l-1}[c][q] s_l[o][p]         kp: x_{l-1}, m_l
+ *
+ * and V_l, U_l act on the channels at each position, of the grid of z_l, U_l for u_l on that of x_l.
+ */
+#ifndef TESTS_NAIVE_CONVOLUTION_H
+#define TESTS_NAIVE_CONVOLUTION_H
+
+#include "training.h"
+
+enum { LAYERS = 6, WIDTH = 1200, BATCH = 35, WEIGHTS = 1 << 16, TAPS = 1 << 11 };
+
+/* (example, channel, position), WIDTH for each example. */
+typedef double activity[BATCH * WIDTH];
+
+struct tap {
+    uint32_t p, k, q;
+};
+
+struct taps {
+    uint32_t n, kernel; // kernel: how many taps each coarse position has, those in the padding too
+    struct tap tap[TAPS];
+};
+
+static struct {
+    struct tet_plan plan;
+    uint32_t L, inputs, d[LAYERS], e[LAYERS];
+    uint32_t z_positions[LAYERS], x_positions[LAYERS];
+    bool flat[LAYERS];                       // a dense stage: B_l is (e_{l-1}, k, e_l)
+    struct taps stage[LAYERS], pool[LAYERS]; // W_l's and B_l's; x_l's windows over a_l
+    double p[TET_GROUPS][LAYERS][WEIGHTS], v[TET_GROUPS][LAYERS][WEIGHTS];
+    double b[LAYERS][WIDTH];
+    activity z[LAYERS], a[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS],
+        bp[LAYERS];
+} net;
+
+#include "follow.h"
+
+/* ---- shapes ---- */
+
+struct grid {
+    uint32_t rows, columns;
+};
+
+/* A window of `rows` by `columns` that slides over `fine` with `padding` rings around it. Returns the
+ * coarse grid. */
+static inline struct grid slide(struct taps *t, struct grid fine, uint32_t rows, uint32_t columns,
+                                uint32_t stride, uint32_t padding)
+{
+    struct grid coarse = {0, 0};
+    while (coarse.rows * stride + rows <= fine.rows + 2 * padding)
+        coarse.rows++;
+    while (coarse.columns * stride + columns <= fine.columns + 2 * padding)
+        coarse.columns++;
+    t->n = 0;
+    t->kernel = rows * columns;
+    for (uint32_t p = 0; p < coarse.rows * coarse.columns; p++)
+        for (uint32_t k = 0; k < t->kernel; k++) {
+            const int64_t y = (int64_t)(p / coarse.columns * stride + k / columns) - padding;
+            const int64_t x = (int64_t)(p % coarse.columns * stride + k % columns) - padding;
+            if (y < 0 || x < 0 || y >= fine.rows || x >= fine.columns)
+                continue;
+            assert_true(t->n < TAPS);
+            t->tap[t->n++] = (struct tap){p, k, (uint32_t)y * fine.columns + (uint32_t)x};
+        }
+    return coarse;
+}
+
+/* Sets the shape of layer l, given the images of layer l-1; returns its own. */
+static inline struct grid shape_layer(uint32_t l, struct grid below)
+{
+    const struct tet_layer_plan *layer = l < net.L ? &net.plan.hidden[l - 1] : NULL;
+    net.flat[l] = layer == NULL || layer->type == TET_DENSE;
+    struct grid z = net.flat[l] ? slide(&net.stage[l], below, below.rows, below.columns, 1, 0)
+                                : slide(&net.stage[l], below, layer->kernel, layer->kernel,
+                                        layer->stride, layer->padding);
+    struct grid x = z;
+    net.z_positions[l] = z.rows * z.columns;
+    if (layer != NULL && layer->pool != TET_POOL_NONE)
+        x = slide(&net.pool[l], z, layer->pool_size, layer->pool_size, layer->pool_stride, 0);
+    net.x_positions[l] = x.rows * x.columns;
+    return x;
+}
+
+static inline void shape_network(const struct tet_shape *shape)
+{
+    struct grid at = {1, 1};
+    net.L = net.plan.n_hidden + 1;
+    assert_true(net.L < LAYERS);
+    net.inputs = net.d[0] = shape->inputs;
+    if (net.plan.n_hidden > 0 && net.plan.hidden[0].type == TET_CONV2D) {
+        net.d[0] = shape->channels;
+        at = (struct grid){shape->rows, shape->columns};
+    }
+    net.x_positions[0] = at.rows * at.columns;
+    for (uint32_t l = 1; l <= net.L; l++) {
+        net.d[l] = l < net.L ? net.plan.hidden[l - 1].units : shape->outputs;
+        net.e[l] = l < net.L ? net.plan.hidden[l - 1].descending_units : shape->outputs;
+        at = shape_layer(l, at);
+        const struct tet_grid grid = tet_plan_grid(&net.plan, shape, l);
+        assert_int_equal(grid.channels, net.d[l]);
+        assert_int_equal(grid.rows * grid.columns, net.z_positions[l]);
+        assert_int_equal(grid.pooled_rows, at.rows);
+        assert_int_equal(grid.pooled_columns, at.columns);
+        const uint32_t wider = net.d[l] > net.e[l] ? net.d[l] : net.e[l];
+        assert_true(wider * net.z_positions[l] <= WIDTH);
+    }
+}
+
+static inline bool has(int g, uint32_t l)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    return g == TET_W   ? l >= 1 && l <= net.L
+           : g == TET_B ? rule != TET_RULE_BP && l >= 2 && l <= net.L
+                        : rule == TET_RULE_SAL && l >= 1 && l < net.L;
+}
+
+static inline size_t count(int g, uint32_t l) // synapses
+{
+    const size_t k = net.stage[l].kernel;
+    return g == TET_W   ? net.d[l] * net.d[l - 1] * k
+           : g == TET_B ? net.e[l - 1] * net.e[l] * k
+                        : net.d[l] * net.e[l];
+}
+
+/* Where W_l[o][c][k] and B_l[c][o][k] are. */
+static inline size_t w_at(uint32_t l, uint32_t o, uint32_t c, uint32_t k)
+{
+    return (o * net.d[l - 1] + c) * net.stage[l].kernel + k;
+}
+
+static inline size_t b_at(uint32_t l, uint32_t c, uint32_t o, uint32_t k)
+{
+    const uint32_t kernel = net.stage[l].kernel, e = net.e[l];
+    return net.flat[l] ? (c * kernel + k) * e + o : (c * e + o) * kernel + k;
+}
+
+/* The shape that the trainer should give an array. */
+static inline void check_shape(const struct tet_tensor *t, int g, uint32_t l)
+{
+    uint32_t rows = g == TET_W || g == TET_V ? net.d[l] : g == TET_B ? net.e[l - 1] : net.e[l];
+    uint32_t columns = g == TET_W ? net.d[l - 1] : g == TET_U ? net.d[l] : net.e[l];
+    const bool kernel = (g == TET_W || g == TET_B) && !net.flat[l];
+    if (net.flat[l] && (g == TET_W || g == TET_B))
+        *(g == TET_W ? &columns : &rows) *= net.stage[l].kernel;
+    assert_int_equal(t->rank, kernel ? 4 : 2);
+    assert_int_equal(t->shape[0], rows);
+    assert_int_equal(t->shape[1], columns);
+    if (kernel) {
+        assert_int_equal(t->shape[2], net.plan.hidden[l - 1].kernel);
+        assert_int_equal(t->shape[3], net.plan.hidden[l - 1].kernel);
+    }
+    assert_int_equal(t->n, count(g, l));
+}
+
+/* Array i of the trainer: its values, its group (TET_GROUPS: a bias), its layer. */
+static inline const float *array_of(const struct tet_trainer *t, uint32_t i,
+                                    struct tet_tensor *tensor, int *g, uint32_t *l)
+{
+    static float values[WEIGHTS];
+    tet_trainer_tensor(t, i, tensor);
+    assert_true(tensor->n <= WEIGHTS);
+    tet_trainer_get(t, i, values);
+    const char *name = tensor->name + (tensor->velocity ? strlen("velocity/") : 0);
+    const char *kind = strchr("WBVUb", name[0]);
+    assert_non_null(kind);
+    *g = (int)(kind - strchr("WBVUb", 'W'));
+    *l = (uint32_t)atoi(name + 1);
+    return values;
+}
+
+static inline void take_over(const struct tet_trainer *t, const struct tet_plan *plan,
+                             const struct data *data)
+{
+    memset(&net, 0, sizeof net);
+    net.plan = *plan;
+    shape_network(&data->set.shape);
+    uint32_t met = 0;
+    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+        struct tet_tensor tensor;
+        int g;
+        uint32_t l;
+        const float *values = array_of(t, i, &tensor, &g, &l);
+        if (g == TET_GROUPS) {
+            assert_int_equal(tensor.rank, 1);
+            assert_int_equal(tensor.n, net.d[l]);
+        } else {
+            assert_true(has(g, l));
+            check_shape(&tensor, g, l);
+            met += !tensor.velocity;
+        }
+        for (uint64_t k = 0; k < tensor.n; k++)
+            if (tensor.velocity)
+                assert_true(values[k] == 0.0f);
+            else
+                *(g == TET_GROUPS ? &net.b[l][k] : &net.p[g][l][k]) = values[k];
+    }
+    for (int g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 0; l <= net.L; l++)
+            met -= has(g, l);
+    assert_int_equal(met, 0);
+}
+
+/* ---- activity ---- */
+
+static inline double *unit(double *a, uint32_t i, uint32_t c, uint32_t positions)
+{
+    return a + i * WIDTH + c * positions;
+}
+
+static inline enum tet_pool pool_of(uint32_t l)
+{
+    return l < net.L ? net.plan.hidden[l - 1].pool : TET_POOL_NONE;
+}
+
+/* x (of a channel) from a, on the way up; of the window at p. */
+static inline double pooled(uint32_t l, const double *a, uint32_t p)
+{
+    const struct taps *t = &net.pool[l];
+    double largest = -INFINITY, sum = 0.0;
+    for (uint32_t i = 0; i < t->n; i++)
+        if (t->tap[i].p == p) {
+            largest = fmax(largest, a[t->tap[i].q]);
+            sum += a[t->tap[i].q];
+        }
+    return pool_of(l) == TET_POOL_MAX ? largest : sum / t->kernel;
+}
+
+/* to (of a channel, on the grid of z_l) from above, on that of x_l. */
+static inline void unpool(uint32_t l, const double *a, const double *x, const double *above,
+                          double *to)
+{
+    const struct taps *t = &net.pool[l];
+    if (pool_of(l) == TET_POOL_NONE) {
+        memcpy(to, above, net.z_positions[l] * sizeof *to);
+        return;
+    }
+    memset(to, 0, net.z_positions[l] * sizeof *to);
+    for (uint32_t i = 0, won = UINT32_MAX; i < t->n; i++) { // taps go by p, then by k
+        const uint32_t p = t->tap[i].p, q = t->tap[i].q;
+        if (pool_of(l) == TET_POOL_AVG)
+            to[q] += above[p] / t->kernel;
+        else if (p != won && a[q] == x[p]) {
+            to[q] += above[p];
+            won = p;
+        }
+    }
+}
+
+static inline void activate(uint32_t l, uint32_t i, uint32_t c)
+{
+    const enum tet_activation phi = l < net.L ? net.plan.hidden[l - 1].activation : TET_IDENTITY;
+    const uint32_t n = net.z_positions[l];
+    const double *z = unit(net.z[l], i, c, n);
+    double *a = unit(net.a[l], i, c, n), *g = unit(net.g[l], i, c, n);
+    for (uint32_t q = 0; q < n; q++) {
+        const double h = tanh(z[q]);
+        a[q] = phi == TET_RELU ? fmax(z[q], 0.0) : phi == TET_TANH ? h : z[q];
+        g[q] = phi == TET_RELU ? z[q] > 0.0 : phi == TET_TANH ? 1.0 - h * h : 1.0;
+    }
+    double *x = unit(net.x[l], i, c, net.x_positions[l]);
+    for (uint32_t p = 0; p < net.x_positions[l]; p++)
+        x[p] = pool_of(l) == TET_POOL_NONE ? a[p] : pooled(l, a, p);
+}
+
+static inline void ascend(uint32_t n)
+{
+    for (uint32_t l = 1; l <= net.L; l++) {
+        const struct taps *t = &net.stage[l];
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t o = 0; o < net.d[l]; o++) {
+                double *z = unit(net.z[l], i, o, net.z_positions[l]);
+                for (uint32_t p = 0; p < net.z_positions[l]; p++)
+                    z[p] = net.b[l][o];
+                for (uint32_t c = 0; c < net.d[l - 1]; c++) {
+                    const double *x = unit(net.x[l - 1], i, c, net.x_positions[l - 1]);
+                    for (uint32_t k = 0; k < t->n; k++)
+                        z[t->tap[k].p] +=
+                            net.p[TET_W][l][w_at(l, o, c, t->tap[k].k)] * x[t->tap[k].q];
+                }
+                activate(l, i, o);
+            }
+    }
+}
+
+/* y, channels of the grid of z_l = what comes down from s, of layer l+1, through B_{l+1} or, in
+ * place of it, W_{l+1}^T. */
+static inline void send_down(uint32_t n, uint32_t l, bool by_w, double *s, double *y)
+{
+    const struct taps *t = &net.stage[l + 1];
+    const uint32_t to = by_w ? net.d[l] : net.e[l], from = by_w ? net.d[l + 1] : net.e[l + 1];
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t c = 0; c < to; c++) {
+            double below[WIDTH] = {0};
+            for (uint32_t o = 0; o < from; o++) {
+                const double *signal = unit(s, i, o, net.z_positions[l + 1]);
+                for (uint32_t k = 0; k < t->n; k++) {
+                    const struct tap at = t->tap[k];
+                    below[at.q] +=
+                        signal[at.p] * (by_w ? net.p[TET_W][l + 1][w_at(l + 1, o, c, at.k)]
+                                             : net.p[TET_B][l + 1][b_at(l + 1, c, o, at.k)]);
+                }
+            }
+            const uint32_t winner = pool_of(l) == TET_POOL_MAX ? c : 0;
+            unpool(l, unit(net.a[l], i, winner, net.z_positions[l]),
+                   unit(net.x[l], i, winner, net.x_positions[l]), below,
+                   unit(y, i, c, net.z_positions[l]));
+        }
+}
+
+/* y (rows) = P x (columns), at each of `positions`. */
+static inline void mix(uint32_t n, const double *p, uint32_t rows, uint32_t columns,
+                       uint32_t positions, double *x, double *y)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t r = 0; r < rows; r++)
+            for (uint32_t q = 0; q < positions; q++) {
+                double sum = 0.0;
+                for (uint32_t c = 0; c < columns; c++)
+                    sum += p[r * columns + c] * unit(x, i, c, positions)[q];
+                unit(y, i, r, positions)[q] = sum;
+            }
+}
+
+static inline void gate(uint32_t n, uint32_t l, double *y)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < net.d[l] * net.z_positions[l]; k++)
+            y[i * WIDTH + k] *= net.g[l][i * WIDTH + k];
+}
+
+static inline void descend(uint32_t n)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    const size_t size = sizeof(activity);
+    memcpy(net.bp[net.L], net.s[net.L], size);
+    memcpy(net.m[net.L], net.s[net.L], size);
+    for (uint32_t l = net.L - 1; l >= 1; l--) {
+        const uint32_t d = net.d[l], e = net.e[l];
+        send_down(n, l, true, net.bp[l + 1], net.bp[l]);
+        gate(n, l, net.bp[l]);
+        if (rule == TET_RULE_BP) {
+            memcpy(net.s[l], net.bp[l], size);
+            memcpy(net.m[l], net.bp[l], size);
+            continue;
+        }
+        send_down(n, l, false, net.s[l + 1], net.s[l]);
+        if (net.plan.gate)
+            gate(n, l, net.s[l]);
+        if (rule == TET_RULE_SAL) {
+            mix(n, net.p[TET_V][l], d, e, net.z_positions[l], net.s[l], net.m[l]);
+            gate(n, l, net.m[l]);
+            mix(n, net.p[TET_U][l], e, d, net.x_positions[l], net.x[l], net.u[l]);
+        } else {
+            memcpy(net.m[l], net.s[l], size);
+            if (!net.plan.gate)
+                gate(n, l, net.m[l]);
+        }
+    }
+}
+
+/* ---- synapses ---- */
+
+static double drives[WEIGHTS]; // of the group at hand, summed over the batch
+
+static inline void move(int g, uint32_t l, uint32_t n, double rate)
+{
+    const struct tet_group_plan *plan = &net.plan.group[g];
+    for (size_t i = 0; i < count(g, l) && plan->plastic; i++) {
+        double *p = &net.p[g][l][i], *v = &net.v[g][l][i];
+        *v = (double)net.plan.momentum * *v + drives[i] / n - (double)plan->decay * *p;
+        *p += (double)plan->lr * rate * *v;
+    }
+}
+
+/* W_l from coarse (d_l) and fine (d_{l-1}), or B_l from coarse (e_l) and fine (e_{l-1}). */
+static inline void change_stage(int g, uint32_t l, uint32_t n, double rate, double *coarse,
+                                double *fine)
+{
+    const struct taps *t = &net.stage[l];
+    const uint32_t high = g == TET_W ? net.d[l] : net.e[l];
+    const uint32_t low = g == TET_W ? net.d[l - 1] : net.e[l - 1];
+    memset(drives, 0, sizeof drives);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t o = 0; o < high; o++)
+            for (uint32_t c = 0; c < low; c++)
+                for (uint32_t k = 0; k < t->n; k++) {
+                    const struct tap at = t->tap[k];
+                    drives[g == TET_W ? w_at(l, o, c, at.k) : b_at(l, c, o, at.k)] +=
+                        unit(coarse, i, o, net.z_positions[l])[at.p] *
+                        unit(fine, i, c, net.x_positions[l - 1])[at.q];
+                }
+    move(g, l, n, rate);
+}
+
+/* V_l or U_l from two activities on the grid of z_l. */
+static inline void change_lateral(int g, uint32_t l, uint32_t n, double rate, double *to,
+                                  double *from)
+{
+    const uint32_t rows = g == TET_V ? net.d[l] : net.e[l];
+    const uint32_t columns = g == TET_V ? net.e[l] : net.d[l];
+    memset(drives, 0, sizeof drives);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t r = 0; r < rows; r++)
+            for (uint32_t c = 0; c < columns; c++)
+                for (uint32_t q = 0; q < net.z_positions[l]; q++)
+                    drives[r * columns + c] += unit(to, i, r, net.z_positions[l])[q] *
+                                               unit(from, i, c, net.z_positions[l])[q];
+    move(g, l, n, rate);
+}
+
+static inline void change_bias(uint32_t l, uint32_t n, double rate)
+{
+    const struct tet_group_plan *plan = &net.plan.group[TET_W];
+    for (uint32_t o = 0; o < net.d[l] && plan->plastic; o++)
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t p = 0; p < net.z_positions[l]; p++)
+                net.b[l][o] +=
+                    (double)plan->lr * rate * unit(net.m[l], i, o, net.z_positions[l])[p] / n;
+}
+
+static inline void change(uint32_t n, double rate)
+{
+    const enum tet_rule_name rule = net.plan.rule;
+    for (uint32_t l = 1; l <= net.L; l++) {
+        change_stage(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
+        change_bias(l, n, rate);
+        if (rule == TET_RULE_KP && l >= 2)
+            change_stage(TET_B, l, n, rate, net.m[l], net.x[l - 1]);
+        if (rule == TET_RULE_SAL && l >= 2)
+            change_stage(TET_B, l, n, rate, net.s[l], net.u[l - 1]);
+        if (rule == TET_RULE_SAL && l < net.L) {
+            change_lateral(TET_V, l, n, rate, net.a[l], net.s[l]);
+            change_lateral(TET_U, l, n, rate, net.s[l], net.a[l]);
+        }
+    }
+}
+
+/* ---- telemetry ---- */
+
+struct cosine {
+    double ab, aa, bb;
+};
+
+static inline void gather(struct cosine *c, double a, double b)
+{
+    c->ab += a * b;
+    c->aa += a * a;
+    c->bb += b * b;
+}
+
+static inline double value_of(const struct cosine *c)
+{
+    return c->aa * c->bb == 0.0 ? 0.0 : c->ab / sqrt(c->aa * c->bb);
+}
+
+static inline double modulation_cosine(uint32_t l, uint32_t n)
+{
+    struct cosine sum = {0};
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < net.d[l] * net.z_positions[l]; k++)
+            gather(&sum, net.m[l][i * WIDTH + k], net.bp[l][i * WIDTH + k]);
+    return value_of(&sum);
+}
+
+/* V_l B_{l+1} with W_{l+1}^T V_{l+1} at every tap, the identity in place of what is not there. */
+static inline double feedback_cosine(uint32_t l)
+{
+    const uint32_t up = l + 1, d = net.d[l], e = net.e[l], above = net.d[up];
+    const bool sal = net.plan.rule == TET_RULE_SAL;
+    struct cosine sum = {0};
+    for (uint32_t k = 0; k < net.stage[up].kernel; k++)
+        for (uint32_t r = 0; r < d; r++)
+            for (uint32_t c = 0; c < net.e[up]; c++) {
+                double left = 0.0, right = 0.0;
+                for (uint32_t i = 0; i < e; i++)
+                    left += (sal ? net.p[TET_V][l][r * e + i] : r == i) *
+                            net.p[TET_B][up][b_at(up, i, c, k)];
+                for (uint32_t i = 0; i < above; i++)
+                    right += net.p[TET_W][up][w_at(up, i, r, k)] *
+                             (sal && up < net.L ? net.p[TET_V][up][i * net.e[up] + c] : i == c);
+                gather(&sum, left, right);
+            }
+    return value_of(&sum);
+}
+
+/* Row r of group g as a list of `length` values. */
+static inline uint32_t row_of(int g, uint32_t l, uint32_t r, double *row)
+{
+    const uint32_t kernel = net.stage[l].kernel, one = g == TET_V || g == TET_U ? 1 : kernel;
+    const uint32_t columns = g == TET_W ? net.d[l - 1] : g == TET_U ? net.d[l] : net.e[l];
+    for (uint32_t c = 0; c < columns; c++)
+        for (uint32_t k = 0; k < one; k++)
+            row[c * one + k] = net.p[g][l][g == TET_W   ? w_at(l, r, c, k)
+                                           : g == TET_B ? b_at(l, r, c, k)
+                                                        : r * columns + c];
+    return columns * one;
+}
+
+static inline double product_of(int g, uint32_t l, uint32_t r, uint32_t c)
+{
+    static double a[WEIGHTS], b[WEIGHTS];
+    double sum = 0.0;
+    const uint32_t n = row_of(g, l, r, a);
+    row_of(g, l, c, b);
+    for (uint32_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* Of P P^T with Q Q^T, both `rows` wide. */
+static inline double gram_cosine(uint32_t rows, int g, uint32_t l, int h, uint32_t m)
+{
+    struct cosine sum = {0};
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < rows; c++)
+            gather(&sum, product_of(g, l, r, c), product_of(h, m, r, c));
+    return value_of(&sum);
+}
+
+static inline double frobenius(int g, uint32_t l)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count(g, l); i++)
+        sum += net.p[g][l][i] * net.p[g][l][i];
+    return sqrt(sum);
+}
+
+static inline size_t check_telemetry(const struct log *log, uint64_t step, uint32_t n)
+{
+    size_t records = 0;
+    for (uint32_t l = 1; l < net.L; l++) {
+        check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l, modulation_cosine(l, n), 1e-4);
+        records++;
+        if (has(TET_B, l + 1)) {
+            check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
+            records++;
+        }
+        if (has(TET_V, l)) {
+            check_record(log, step, TET_SERIES_ALIGNMENT_LATERAL, l,
+                         gram_cosine(net.d[l], TET_W, l, TET_V, l), 1e-4);
+            check_record(log, step, TET_SERIES_ALIGNMENT_LATERAL_DESCENDING, l,
+                         gram_cosine(net.e[l], TET_B, l + 1, TET_U, l), 1e-4);
+            records += 2;
+        }
+    }
+    for (int g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 1; l <= net.L; l++)
+            if (has(g, l)) {
+                const double norm = frobenius(g, l), ratio = norm / frobenius(TET_W, l);
+                check_record(log, step, (enum tet_series)(TET_SERIES_NORM_W + g), l, norm,
+                             1e-4 * norm);
+                if (g == TET_B)
+                    check_record(log, step, TET_SERIES_NORM_RATIO, l, ratio, 1e-4 * ratio);
+                records += g == TET_B ? 2 : 1;
+            }
+    return records;
+}
+
+/* Largest difference of any array to the naive one, as a share of the array's largest value. */
+static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
+                                 double allowed)
+{
+    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+        struct tet_tensor tensor;
+        int g;
+        uint32_t l;
+        const float *values = array_of(t, i, &tensor, &g, &l);
+        const double *expected = g == TET_GROUPS   ? net.b[l]
+                                 : tensor.velocity ? net.v[g][l]
+                                                   : net.p[g][l];
+        double largest = 0.0, apart = 0.0;
+        uint64_t worst = 0;
+        for (uint64_t k = 0; k < tensor.n; k++) {
+            largest = fmax(largest, fabs(expected[k]));
+            if (!(fabs(values[k] - expected[k]) <= apart)) {
+                apart = fabs(values[k] - expected[k]);
+                worst = k;
+            }
+        }
+        if (!(apart <= allowed * largest))
+            fail_msg("%s, step %llu: %s[%llu] is %.9g, apart by %.3g of %.3g", what,
+                     (unsigned long long)step, tensor.name, (unsigned long long)worst,
+                     (double)values[worst], apart, largest);
+    }
+}
+
+#endif
