@@ -13,6 +13,8 @@ ifneq ($(SANITIZER),)
   override BUILD   := $(BUILD)/$(subst $(comma),-,$(SANITIZER))
   override CFLAGS  += -fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all
   override LDFLAGS += -fsanitize=$(SANITIZER)
+else
+  override CFLAGS  += -DNDEBUG # assertions are for the builds with sanitizers
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla

@@ -144,6 +144,7 @@ INLINE void convolve_position(const struct tet_convolution *c, const struct rows
 
 static void convolve(const struct tet_convolution *c)
 {
+    tet_check_convolution(c);
     const bool several = c->way == TET_ADJOINT && c->vx.channels > TET_PANEL;
     enum epilogue epilogue = STORE;
     bool finishing = c->finish != TET_FINISH_NONE;
@@ -323,6 +324,7 @@ static void change_tile(const struct tet_convolution_drive *d, const struct tet_
 
 static void convolve_drive(const struct tet_convolution_drive *d, const struct tet_packed *p)
 {
+    tet_check_convolution_drive(d, p);
     const struct tet_window *w = d->window;
     const struct tet_volume *fine = &d->vfine, *coarse = &d->vcoarse;
     const size_t n = tet_round(d->n);

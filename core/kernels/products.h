@@ -309,6 +309,7 @@ INLINE struct stretch stretch_of(const struct tet_rank *rank, size_t panels, siz
 
 static void forward(const struct tet_forward *f)
 {
+    tet_check_forward(f);
     const size_t columns = f->p->columns;
     const enum epilogue epilogue = forward_epilogue(f);
     const bool finishing = f->finish == TET_FINISH_TANH || f->finish == TET_FINISH_GATE_TANH ||
@@ -340,6 +341,7 @@ static void forward(const struct tet_forward *f)
 
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
+    tet_check_drive(d, p);
     const size_t columns = p->columns;
     const bool momentum = p->v != NULL;
     const struct stretch s = stretch_of(d->rank, tet_panels(p->rows), columns);
@@ -374,6 +376,7 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
 static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
                      const float *st, size_t ldst, float *yt, size_t ldyt)
 {
+    tet_check_backward(p, n, st, ldst, yt, ldyt);
     const size_t full = p->rows / TET_PANEL, columns = p->columns;
     const size_t rest = p->rows - full * TET_PANEL; // rows in the last, narrower panel
     const struct stretch s = stretch_of(rank, 1, columns);

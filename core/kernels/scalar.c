@@ -31,6 +31,7 @@ static float finished(enum tet_finish finish, float y, float gate)
 
 static void forward(const struct tet_forward *f)
 {
+    tet_check_forward(f);
     size_t first, last;
     tet_share(f->rank, f->n, 1, &first, &last);
     for (size_t n = first; n < last; n++)
@@ -48,6 +49,7 @@ static void forward(const struct tet_forward *f)
 static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
                      const float *st, size_t ldst, float *yt, size_t ldyt)
 {
+    tet_check_backward(p, n, st, ldst, yt, ldyt);
     size_t first, last;
     tet_share(rank, p->columns, 1, &first, &last);
     for (size_t c = first; c < last; c++)
@@ -71,6 +73,7 @@ static void change(const struct tet_packed *p, size_t i, float g, float lr, floa
 
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
+    tet_check_drive(d, p);
     size_t first, last;
     tet_share(d->rank, tet_round(p->rows), 1, &first, &last);
     for (size_t r = first; r < last; r++)
@@ -142,6 +145,7 @@ static float convolved(const struct tet_convolution *c, size_t r, size_t y, size
 
 static void convolve(const struct tet_convolution *c)
 {
+    tet_check_convolution(c);
     size_t first, last;
     tet_share(c->rank, c->vy.channels, 1, &first, &last);
     for (size_t r = first; r < last; r++)
@@ -179,6 +183,7 @@ static float correlated(const struct tet_convolution_drive *d, size_t i, size_t 
 
 static void convolve_drive(const struct tet_convolution_drive *d, const struct tet_packed *p)
 {
+    tet_check_convolution_drive(d, p);
     const size_t k = d->window->kernel;
     size_t first, last;
     tet_share(d->rank, p->rows, 1, &first, &last);

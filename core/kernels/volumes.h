@@ -7,6 +7,7 @@
 #ifndef CORE_KERNELS_VOLUMES_H
 #define CORE_KERNELS_VOLUMES_H
 
+#include "kernels/check.h"
 #include "kernels/elementwise.h"
 
 INLINE vf largest(const float *a, size_t row, size_t ld, uint32_t side)
