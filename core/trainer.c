@@ -265,7 +265,19 @@ static void take_target(struct tet_trainer *t, size_t example, size_t row)
     }
 }
 
-/* The batch's examples, standardised, for x_0, and their targets. */
+static size_t example_of(const struct batch *b, size_t row)
+{
+    return b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
+}
+
+static void prefetch(const void *from, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)from + at);
+}
+
+/* The batch's examples, standardised, for x_0, and their targets. They come in any order: while one
+ * is written, the next is fetched. */
 static void stage_share(void *context, const struct tet_rank *share)
 {
     struct tet_trainer *t = context;
@@ -276,9 +288,13 @@ static void stage_share(void *context, const struct tet_rank *share)
     size_t begin, end;
     tet_share(share, t->net.n, 1, &begin, &end);
     for (size_t row = begin; row < end; row++) {
-        const size_t example =
-            b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
+        const size_t example = example_of(b, row);
+        const size_t next = row + 1 < end ? example_of(b, row + 1) : example;
         float *x = t->net.staged + row * tet_stride(d);
+        if (from->bytes != NULL)
+            prefetch(from->bytes + next * d, d);
+        else
+            prefetch(from->floats + next * d, d * sizeof *x);
         if (from->bytes != NULL)
             k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
         else

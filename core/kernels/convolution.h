@@ -72,7 +72,7 @@ INLINE struct taps taps_of(const struct tet_window *w, size_t at, size_t out)
 INLINE void set_turns(struct tile *t, struct turns channels, struct turns rows,
                       struct turns columns)
 {
-    const struct turns once = {1, 0, 0};
+    const struct turns once = {1, 0, 0, 0};
     const bool single = rows.n == 1 && columns.n == 1;
     t->k[0] = single ? once : channels;
     t->k[1] = single ? once : rows;
@@ -92,10 +92,10 @@ INLINE void aim(struct tile *t, const struct tet_convolution *c, const struct ro
         t->a = c->p->w + r->panel * columns + (r->first - r->panel);
         t->a_row = 1;
         t->b = c->x + (y * w->stride + pad) * row + (x * w->stride + pad) * ld;
-        set_turns(t,
-                  (struct turns){c->vx.channels, (ptrdiff_t)(k * k * r->width), (ptrdiff_t)plane},
-                  (struct turns){k, (ptrdiff_t)(k * r->width), (ptrdiff_t)row},
-                  (struct turns){k, (ptrdiff_t)r->width, (ptrdiff_t)ld});
+        set_turns(
+            t, (struct turns){c->vx.channels, (ptrdiff_t)(k * k * r->width), (ptrdiff_t)plane, 0},
+            (struct turns){k, (ptrdiff_t)(k * r->width), (ptrdiff_t)row, 0},
+            (struct turns){k, (ptrdiff_t)r->width, (ptrdiff_t)ld, 0});
         return;
     }
     const struct taps ty = taps_of(w, y, w->out_rows), tx = taps_of(w, x, w->out_columns);
@@ -113,9 +113,9 @@ INLINE void aim(struct tile *t, const struct tet_convolution *c, const struct ro
         t->a_row = k * k * width;
     }
     t->b = c->x + tet_volume_at(&c->vx, q, ty.from, tx.from);
-    set_turns(t, (struct turns){channels, next, (ptrdiff_t)plane},
-              (struct turns){ty.n, (ptrdiff_t)(step * k * width), -(ptrdiff_t)row},
-              (struct turns){tx.n, (ptrdiff_t)(step * width), -(ptrdiff_t)ld});
+    set_turns(t, (struct turns){channels, next, (ptrdiff_t)plane, 0},
+              (struct turns){ty.n, (ptrdiff_t)(step * k * width), -(ptrdiff_t)row, 0},
+              (struct turns){tx.n, (ptrdiff_t)(step * width), -(ptrdiff_t)ld, 0});
 }
 
 /* One position: all its examples, and all panels that the sum runs over. */
@@ -129,6 +129,7 @@ INLINE void convolve_position(const struct tet_convolution *c, const struct rows
     for (size_t q = 0; q < last; q += TET_PANEL) {
         aim(&t, c, r, q, y, x);
         const float *b = t.b;
+        t.ahead = b;
         for (size_t n = 0, m; n < tet_round(c->n); n += m) {
             m = tile_columns(tet_round(c->n) - n);
             t.b = b + n;

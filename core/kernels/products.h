@@ -27,17 +27,17 @@
 enum { MR = 6, NV = VL == 8 ? 2 : 4, NR = NV * VL };
 
 /* k runs over a nest of three loops, the innermost last; `a` and `b` are the floats from one turn to
- * the next. */
+ * the next, and `ahead` those of a stretch of memory that is wanted soon. */
 struct turns {
     size_t n;
-    ptrdiff_t a, b;
+    ptrdiff_t a, b, ahead;
 };
 
-#define ONE_LOOP(n, a, b)                                                                          \
+#define ONE_LOOP(n, a, b, ahead)                                                                   \
     {                                                                                              \
-        {1, 0, 0}, {1, 0, 0},                                                                      \
+        {1, 0, 0, 0}, {1, 0, 0, 0},                                                                \
         {                                                                                          \
-            n, (ptrdiff_t)(a), (ptrdiff_t)(b)                                                      \
+            n, (ptrdiff_t)(a), (ptrdiff_t)(b), ahead                                               \
         }                                                                                          \
     }
 
@@ -46,7 +46,8 @@ struct tile {
     size_t a_row;
     const float *b; // b(k, v) = b[v * VL + what k adds ...]
     struct turns k[3];
-    float *c; // outputs: c[i * c_row + ...]
+    const float *ahead; // fetched into the second cache meanwhile
+    float *c;           // outputs: c[i * c_row + ...]
     size_t c_row;
     const float *bias; // along the vectors, or one for each row
     const float *gate; // as c, with a stride of its own
@@ -122,16 +123,18 @@ INLINE void tile_body(const int mr, const int nv, const enum epilogue epilogue,
 {
     const struct turns k0 = t->k[0], k1 = t->k[1], k2 = t->k[2];
     const size_t a_row = t->a_row;
-    const float *a0 = t->a, *b0 = t->b;
+    const float *a0 = t->a, *b0 = t->b, *ahead0 = t->ahead;
     vf acc[MR][NV];
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
         epilogue == STORE_ADD ? v_load(t->c + (size_t)i * t->c_row + v * VL) : v_set(0.0f);
-    for (size_t i0 = 0; i0 < k0.n; i0++, a0 += k0.a, b0 += k0.b) {
-        const float *a1 = a0, *b1 = b0;
+    for (size_t i0 = 0; i0 < k0.n; i0++, a0 += k0.a, b0 += k0.b, ahead0 += k0.ahead) {
+        const float *a1 = a0, *b1 = b0, *ahead = ahead0;
         for (size_t i1 = 0; i1 < k1.n; i1++, a1 += k1.a, b1 += k1.b) {
             const float *a = a1, *b = b1;
-            for (size_t i2 = 0; i2 < k2.n; i2++, a += k2.a, b += k2.b)
+            for (size_t i2 = 0; i2 < k2.n; i2++, a += k2.a, b += k2.b, ahead += k2.ahead) {
                 multiply_add(mr, nv, acc, a, a_row, b);
+                __builtin_prefetch(ahead, 0, 2);
+            }
         }
     }
     store_rows(mr, nv, epilogue, acc, t);
@@ -307,6 +310,16 @@ INLINE struct stretch stretch_of(const struct tet_rank *rank, size_t panels, siz
     return s;
 }
 
+/* The last tiles of a panel fetch the next one, a line of sixteen floats for each k: the part for
+ * the tile with `left` more to come, or NULL. */
+INLINE const float *next_panel(const struct tet_packed *p, size_t panel, size_t left)
+{
+    const size_t next = panel + TET_PANEL;
+    if (next >= p->rows || left >= tet_panel_width(p->rows, next) / TET_LANES)
+        return NULL;
+    return p->w + next * p->columns + left * p->columns * TET_LANES;
+}
+
 static void forward(const struct tet_forward *f)
 {
     tet_check_forward(f);
@@ -318,6 +331,7 @@ static void forward(const struct tet_forward *f)
     const struct stretch s = stretch_of(f->rank, tet_panels(f->p->rows), f->n);
     for (size_t i = s.first; i < s.last; i++) {
         const size_t panel = i / s.tiles * TET_PANEL, width = tet_panel_width(f->p->rows, panel);
+        const float *ahead = next_panel(f->p, panel, s.tiles - i % s.tiles - 1);
         const size_t n = tile_begin(i % s.tiles, s.rows),
                      m = tile_begin(i % s.tiles + 1, s.rows) - n;
         for (size_t at = 0, w; at < width; at += w) {
@@ -326,7 +340,8 @@ static void forward(const struct tet_forward *f)
             struct tile t = {.a = f->x + n * f->ldx,
                              .a_row = f->ldx,
                              .b = f->p->w + panel * columns + at,
-                             .k = ONE_LOOP(columns, 1, width),
+                             .k = ONE_LOOP(columns, 1, width, ahead != NULL ? TET_LANES : 0),
+                             .ahead = ahead != NULL ? ahead : f->x,
                              .c = f->y + y,
                              .c_row = f->ldy,
                              .bias = f->bias != NULL ? f->bias + r : NULL,
@@ -347,7 +362,7 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
     const struct stretch s = stretch_of(d->rank, tet_panels(p->rows), columns);
     struct pending pending = {.n = 0};
     struct tile t = {.a_row = 1,
-                     .k = ONE_LOOP(d->n, d->ldx, d->lda),
+                     .k = ONE_LOOP(d->n, d->ldx, d->lda, 0),
                      .lr = d->lr,
                      .minus_decay = -d->decay,
                      .momentum = d->momentum};
@@ -380,19 +395,21 @@ static void backward(const struct tet_rank *rank, const struct tet_packed *p, si
     const size_t full = p->rows / TET_PANEL, columns = p->columns;
     const size_t rest = p->rows - full * TET_PANEL; // rows in the last, narrower panel
     const struct stretch s = stretch_of(rank, 1, columns);
-    for (size_t at = 0, w; at < tet_round(n); at += w) {
-        w = tile_columns(tet_round(n) - at);
-        for (size_t i = s.first; i < s.last; i++) {
-            const size_t c = tile_begin(i, columns), m = tile_begin(i + 1, columns) - c;
-            struct tile t = {
-                .a = p->w + c * TET_PANEL,
-                .a_row = TET_PANEL,
-                .b = st + at,
-                .k = {{full, (ptrdiff_t)(columns * TET_PANEL), (ptrdiff_t)(TET_PANEL * ldst)},
-                      {1, 0, 0},
-                      {TET_PANEL, 1, (ptrdiff_t)ldst}},
-                .c = yt + c * ldyt + at,
-                .c_row = ldyt};
+    const ptrdiff_t panel = (ptrdiff_t)(columns * TET_PANEL);
+    for (size_t i = s.first; i < s.last; i++) {
+        const size_t c = tile_begin(i, columns), m = tile_begin(i + 1, columns) - c;
+        const size_t next = i + 1 < s.last ? c + m : c; // whose weights are fetched meanwhile
+        for (size_t at = 0, w; at < tet_round(n); at += w) {
+            w = tile_columns(tet_round(n) - at);
+            struct tile t = {.a = p->w + c * TET_PANEL,
+                             .a_row = TET_PANEL,
+                             .b = st + at,
+                             .k = {{full, panel, (ptrdiff_t)(TET_PANEL * ldst), panel},
+                                   {1, 0, 0, 0},
+                                   {TET_PANEL, 1, (ptrdiff_t)ldst, (ptrdiff_t)m}},
+                             .ahead = p->w + next * TET_PANEL,
+                             .c = yt + c * ldyt + at,
+                             .c_row = ldyt};
             if (full > 0)
                 tiles[STORE][m][w / VL](&t);
             if (rest > 0) {
@@ -401,7 +418,9 @@ static void backward(const struct tet_rank *rank, const struct tet_packed *p, si
                 t.a_row = width;
                 t.k[0].n = 1;
                 t.k[2].n = rest;
+                t.k[2].ahead = 0;
                 t.b = st + full * TET_PANEL * ldst + at;
+                t.ahead = t.b;
                 tiles[full > 0 ? STORE_ADD : STORE][m][w / VL](&t);
             }
         }
@@ -421,7 +440,8 @@ static void panel_rows(const struct tet_packed *a, size_t r0, const float *b, si
             struct tile t = {.a = a->w + r0 * a->columns + r,
                              .a_row = 1,
                              .b = b + at,
-                             .k = ONE_LOOP(a->columns, width, b_k),
+                             .ahead = b + at,
+                             .k = ONE_LOOP(a->columns, width, b_k, 0),
                              .c = out + r * ldo + at,
                              .c_row = ldo};
             tiles[STORE][m][w / VL](&t);
