@@ -192,46 +192,55 @@ INLINE void update_pending(const bool momentum, const struct tile *t, const stru
     update(momentum, t, v_load(p->drive + i * VL), p->w + i * VL, p->v + (momentum ? i * VL : 0));
 }
 
+/* `count` tiles, one below the other. */
 INLINE void drive_body(const int mr, const int nv, const bool momentum, const struct tile *t,
-                       struct pending *p)
+                       size_t count, struct pending *p)
 {
-    const size_t a_row = t->a_row, n = t->k[2].n, both = n < p->n ? n : p->n;
-    const ptrdiff_t a_k = t->k[2].a, b_k = t->k[2].b;
-    const float *a = t->a, *b = t->b;
-    vf acc[MR][NV];
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_set(0.0f);
-    size_t k = 0;
-    for (; DEFERS && k < both; k++, a += a_k, b += b_k) {
-        multiply_add(mr, nv, acc, a, a_row, b);
-        update_pending(momentum, t, p, k);
-        __builtin_prefetch(t->c + k * VL, 1); // for the next tile
-        if (momentum)
-            __builtin_prefetch(t->v + k * VL, 1);
+    const size_t n = t->k[2].n, a_k = (size_t)t->k[2].a, b_k = (size_t)t->k[2].b;
+    const float *a0 = t->a;
+    float *w = t->c, *velocity = t->v;
+    size_t vectors = p->n;
+    for (; count > 0; count--, a0 += mr, w += (size_t)mr * t->c_row) {
+        const size_t both = n < vectors ? n : vectors;
+        const float *a = a0, *b = t->b;
+        vf acc[MR][NV];
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
+            v_set(0.0f);
+        size_t k = 0;
+        for (; DEFERS && k < both; k++, a += a_k, b += b_k) {
+            multiply_add(mr, nv, acc, a, 1, b);
+            update_pending(momentum, t, p, k);
+            __builtin_prefetch(w + k * VL, 1); // for the next tile
+            if (momentum)
+                __builtin_prefetch(velocity + k * VL, 1);
+        }
+        for (; k < n; k++, a += a_k, b += b_k)
+            multiply_add(mr, nv, acc, a, 1, b);
+        for (k = both; DEFERS && k < vectors; k++)
+            update_pending(momentum, t, p, k);
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++)
+        {
+            const size_t at = (size_t)i * t->c_row + (size_t)v * VL;
+            if (DEFERS)
+                v_store(p->drive + (i * nv + v) * VL, acc[i][v]);
+            else
+                update(momentum, t, acc[i][v], w + at, velocity + (momentum ? at : 0));
+        }
+        p->w = w;
+        p->v = velocity;
+        vectors = DEFERS ? (size_t)(mr * nv) : 0;
+        velocity += momentum ? (size_t)mr * t->c_row : 0;
     }
-    for (; k < n; k++, a += a_k, b += b_k)
-        multiply_add(mr, nv, acc, a, a_row, b);
-    for (k = both; DEFERS && k < p->n; k++)
-        update_pending(momentum, t, p, k);
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++)
-    {
-        const size_t at = (size_t)i * t->c_row + (size_t)v * VL;
-        if (DEFERS)
-            v_store(p->drive + (i * nv + v) * VL, acc[i][v]);
-        else
-            update(momentum, t, acc[i][v], t->c + at, t->v + (momentum ? at : 0));
-    }
-    p->w = t->c;
-    p->v = t->v;
-    p->n = DEFERS ? (size_t)(mr * nv) : 0;
+    p->n = vectors;
 }
 
-typedef void drive_fn(const struct tile *t, struct pending *p);
+typedef void drive_fn(const struct tile *t, size_t count, struct pending *p);
 
 #define DRIVE(MOMENTUM, m, v)                                                                      \
-    static __attribute__((noinline)) void drive_##MOMENTUM##_##m##_##v(const struct tile *t,       \
-                                                                       struct pending *p)          \
+    static __attribute__((noinline)) void drive_##MOMENTUM##_##m##_##v(                            \
+        const struct tile *t, size_t count, struct pending *p)                                     \
     {                                                                                              \
-        drive_body(m, v, MOMENTUM, t, p);                                                          \
+        drive_body(m, v, MOMENTUM, t, count, p);                                                   \
     }
 #define DRIVE_NAME(MOMENTUM, m, v) [v] = drive_##MOMENTUM##_##m##_##v,
 #define DRIVES(MOMENTUM)                                                                           \
@@ -354,6 +363,15 @@ static void forward(const struct tet_forward *f)
     }
 }
 
+/* How many tiles from the k-th on are as high as it is and in one panel: all but the last two of a
+ * panel are. */
+INLINE size_t alike(const struct stretch *s, size_t k)
+{
+    const size_t panel = k / s->tiles * s->tiles, last = panel + s->tiles;
+    const size_t full = s->tiles > 2 ? last - 2 : panel, end = full < s->last ? full : s->last;
+    return k < end ? end - k : 1;
+}
+
 static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
     tet_check_drive(d, p);
@@ -366,10 +384,11 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
                      .lr = d->lr,
                      .minus_decay = -d->decay,
                      .momentum = d->momentum};
-    for (size_t k = s.first; k < s.last; k++) {
+    for (size_t k = s.first, count; k < s.last; k += count) {
         const size_t panel = k / s.tiles * TET_PANEL, width = tet_panel_width(p->rows, panel);
-        const size_t c = tile_begin(k % s.tiles, s.rows),
-                     m = tile_begin(k % s.tiles + 1, s.rows) - c;
+        const size_t c = tile_begin(k % s.tiles, s.rows);
+        const size_t m = tile_begin(k % s.tiles + 1, s.rows) - c;
+        count = alike(&s, k);
         for (size_t at = 0, w; at < width; at += w) {
             w = tile_columns(width - at);
             const size_t i = panel * columns + c * width + at;
@@ -378,7 +397,7 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
             t.c = p->w + i;
             t.c_row = width;
             t.v = momentum ? p->v + i : NULL;
-            drives[momentum][m][w / VL](&t, &pending);
+            drives[momentum][m][w / VL](&t, count, &pending);
         }
     }
     for (size_t i = 0; i < pending.n; i++)
