@@ -28,7 +28,7 @@
 #include <time.h>
 
 enum {
-    SHARES = 4, // of a job, for each thread
+    SHARES = 2, // of a job, for each thread
     SPINS = 1000,
     YIELDS = 20,
     SHARE_BITS = 16,
