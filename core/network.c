@@ -163,21 +163,25 @@ static void carve_descent(struct tet_net *net, struct carver *c)
 
 static void carve_scratch(struct tet_net *net, struct carver *c)
 {
-    size_t widest = 0, widest_above = 0, signal = 0;
+    size_t widest = 0, above = 0, below = 0, signal = 0;
     for (uint32_t l = 1; l <= net->L; l++) {
         const struct tet_layer *layer = &net->layer[l];
         const size_t wider = most(net->d[l], net->e[l]) * layer->positions;
         widest = most(widest, wider);
         if (l > 1)
             widest = most(widest, net->p[TET_W][l].columns);
-        widest_above = most(widest_above, tet_net_width(net, l));
+        if (l > 1 && !layer->image) { // what the backward product turns round
+            above = most(above, net->d[l]);
+            below = most(below, tet_net_width(net, l - 1));
+        }
         signal = most(signal, layer->image ? tet_volume_floats(&layer->z_d)
                                            : net->capacity * tet_stride(net->d[l]));
     }
     const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
     const bool backward = net->plan.rule == TET_RULE_BP || telemetry;
-    for (int i = 0; i < 2; i++)
-        net->transposed[i] = backward ? carve(c, widest_above * tet_stride(net->capacity)) : NULL;
+    const size_t ld = tet_stride(net->capacity);
+    net->transposed[0] = backward ? carve(c, above * ld) : NULL;
+    net->transposed[1] = backward ? carve(c, below * ld) : NULL;
     for (int i = 0; i < 2; i++)
         net->signal[i] = telemetry ? carve(c, signal) : NULL;
     for (int i = 0; i < 3; i++)

@@ -60,7 +60,7 @@ struct tet_net {
     float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one
     float *below; // pooled, or about to be flattened
     /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
-    float *transposed[2]; // (max d, N)
+    float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
     /* Scratch of telemetry. */
     float *signal[2]; // (N, max d) backpropagated signals of two layers
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))

@@ -101,8 +101,7 @@ uint64_t tet_trainer_layout(struct tet_trainer *t, const struct tet_plan *plan,
         t->targets = (float *)(void *)at[4];
         t->losses = (float *)(void *)at[5];
     }
-    const size_t huge = (size_t)2 << 20; // from here on in whole huge pages
-    return used >= huge ? (used + huge - 1) / huge * huge : used;
+    return used;
 }
 
 static enum tet_err find_parts(struct tet_trainer *t, const struct tet_dataset *data,
@@ -193,10 +192,11 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
     if (err != TET_OK)
         return err;
     const size_t bytes = tet_trainer_layout(NULL, plan, &data->shape, NULL);
-    const size_t huge = (size_t)2 << 20, alignment = bytes >= huge ? huge : 64;
-    struct tet_trainer *t = aligned_alloc(alignment, bytes);
-    if (t == NULL)
+    const size_t huge = (size_t)2 << 20; // a huge page: the whole ones of a trainer are asked for
+    void *memory = NULL;
+    if (posix_memalign(&memory, bytes >= huge ? huge : 64, bytes) != 0)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for a trainer of %zu bytes", bytes);
+    struct tet_trainer *t = memory;
     if (bytes >= huge)
         (void)madvise(t, bytes, MADV_HUGEPAGE); // a hint; fine where it is not taken
     memset(t, 0, bytes);
