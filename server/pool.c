@@ -310,22 +310,22 @@ void pool_cancel(struct pool *p, const int64_t *runs, size_t n)
     pthread_mutex_unlock(&p->lock);
 }
 
-bool pool_look(struct pool *p, int64_t run, struct pool_view *view)
+struct pool_view *pool_look(struct pool *p)
 {
-    bool found = false;
+    struct pool_view *views = calloc((size_t)p->options.workers + 1, sizeof *views), *next = views;
     pthread_mutex_lock(&p->lock);
-    for (uint32_t i = 0; i < p->options.workers && !found; i++) {
+    for (uint32_t i = 0; views != NULL && i < p->options.workers; i++) {
         struct worker *w = &p->workers[i];
-        if (w->run != run)
-            continue;
-        found = true;
-        *view = (struct pool_view){.step = atomic_load(&w->live.step),
+        if (w->run != 0)
+            *next++ =
+                (struct pool_view){.run = w->run,
+                                   .step = atomic_load(&w->live.step),
                                    .epoch = atomic_load(&w->live.epoch),
                                    .loss = atomic_load(&w->live.loss),
                                    .samples_per_second = atomic_load(&w->live.samples_per_second)};
     }
     pthread_mutex_unlock(&p->lock);
-    return found;
+    return views;
 }
 
 uint32_t pool_workers(const struct pool *p)

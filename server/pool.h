@@ -44,13 +44,17 @@ void pool_cancel(struct pool *pool, const int64_t *runs, size_t n);
 
 /* What a run that is being trained shows. */
 struct pool_view {
+    int64_t run;
     uint64_t step;
     uint32_t epoch;
     float loss;               // NaN: not yet
     float samples_per_second; // 0: not yet
 };
-bool pool_look(struct pool *pool, int64_t run,
-               struct pool_view *view); // false: it is not being trained
+
+/* pool_look: all runs that are being trained, ended by one whose run is 0; to be freed. NULL: no
+ * memory. Look before the store is read: a run that ends in between is then found ended there,
+ * while the other way round its progress would go back to its last checkpoint's for a moment. */
+struct pool_view *pool_look(struct pool *pool);
 
 uint32_t pool_workers(const struct pool *pool);
 

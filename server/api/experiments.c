@@ -271,6 +271,7 @@ void api_experiments(void *context, const struct http_request *request, struct h
 struct view {
     struct api *api;
     json_t *experiment, *runs;
+    struct pool_view *live;
 };
 
 static bool keep_experiment(void *context, const struct store_experiment *e)
@@ -284,7 +285,7 @@ static bool keep_experiment(void *context, const struct store_experiment *e)
 static bool add_run(void *context, const struct store_run *run)
 {
     struct view *view = context;
-    json_array_append_new(view->runs, api_run_json(view->api, run, true));
+    json_array_append_new(view->runs, api_run_json(view->api, view->live, run, true));
     return true;
 }
 
@@ -295,6 +296,7 @@ void api_experiment(void *context, const struct http_request *request, struct ht
     const int64_t id = http_id(request, 0);
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         goto out;
+    view.live = pool_look(view.api->pool);
     enum tet_err err = store_experiment_read(view.api->store, id, keep_experiment, &view, &error);
     if (err == TET_OK)
         err = store_runs_read(view.api->store, id, add_run, &view, &error);
@@ -305,6 +307,7 @@ void api_experiment(void *context, const struct http_request *request, struct ht
     json_object_set(view.experiment, "runs", view.runs);
     http_reply_json(reply, 200, json_incref(view.experiment));
 out:
+    free(view.live);
     json_decref(view.experiment);
     json_decref(view.runs);
 }

@@ -38,13 +38,16 @@ static json_t *optional(const char *text)
 }
 
 /* Where a run stands: live from its worker while it is trained, else from the store. */
-static json_t *progress_json(struct api *api, const struct store_run *run, const json_t *definition)
+static json_t *progress_json(const struct pool_view *views, const struct store_run *run,
+                             const json_t *definition)
 {
     const json_t *training = json_object_get(definition, "training");
     const json_int_t epochs = json_integer_value(json_object_get(training, "epochs"));
     const json_int_t batch = json_integer_value(json_object_get(training, "batch"));
-    struct pool_view view = {.step = run->step};
-    const bool live = run->state == RUN_RUNNING && pool_look(api->pool, run->id, &view);
+    while (views != NULL && views->run != 0 && views->run != run->id)
+        views++;
+    const bool live = run->state == RUN_RUNNING && views != NULL && views->run != 0;
+    struct pool_view view = live ? *views : (struct pool_view){0};
     if (!live || view.step < run->step)
         view.step = run->step;
     const double epoch_steps = epochs > 0 ? ceil((double)run->steps / (double)epochs) : 0.0;
@@ -71,7 +74,8 @@ static bool add_value(void *context, const char *series, uint64_t step, double v
     return true;
 }
 
-json_t *api_run_json(struct api *api, const struct store_run *run, bool brief)
+json_t *api_run_json(struct api *api, const struct pool_view *views, const struct store_run *run,
+                     bool brief)
 {
     json_t *definition = api_parse(run->definition);
     json_t *final = json_object();
@@ -79,7 +83,7 @@ json_t *api_run_json(struct api *api, const struct store_run *run, bool brief)
     json_t *value =
         json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "state",
                   run_state_text(run->state), "reason", optional(run->reason), "parameters",
-                  api_parse(run->parameters), "progress", progress_json(api, run, definition),
+                  api_parse(run->parameters), "progress", progress_json(views, run, definition),
                   "final", final, "digest", optional(run->digest));
     if (!brief) {
         json_object_set_new(value, "experiment", json_integer(run->experiment));
@@ -102,6 +106,7 @@ struct view {
     struct api *api;
     const struct http_request *request;
     struct http_reply *reply;
+    struct pool_view *live;
 };
 
 static bool reply_run(void *context, const struct store_run *run)
@@ -114,7 +119,7 @@ static bool reply_run(void *context, const struct store_run *run)
         if (http_reply_etag(view->request, view->reply, tag))
             return true;
     }
-    http_reply_json(view->reply, 200, api_run_json(view->api, run, false));
+    http_reply_json(view->reply, 200, api_run_json(view->api, view->live, run, false));
     return true;
 }
 
@@ -124,8 +129,10 @@ void api_run(void *context, const struct http_request *request, struct http_repl
     struct tet_error error = {0};
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
+    view.live = pool_look(view.api->pool);
     if (store_run_read(view.api->store, http_id(request, 0), reply_run, &view, &error) != TET_OK)
         http_reply_error(reply, &error, NULL);
+    free(view.live);
 }
 
 void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
