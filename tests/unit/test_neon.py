@@ -70,8 +70,9 @@ def test_reference():
     runs = {case for case in lines if case.endswith("/threads-1")}
     assert len(runs) == 22 and len(lines) >= 127, sorted(lines)
     for case in runs:
-        assert lines[case] == lines[case.replace("-1", "-3")], f"{case}: another result with 3 threads"
-    distinct = [digest for case, digest in lines.items() if not case.endswith("/threads-3")]
+        for threads in ("2", "4"):
+            assert lines[case] == lines[case[:-1] + threads], f"{case}: another result with {threads} threads"
+    distinct = [digest for case, digest in lines.items() if not case.endswith(("/threads-2", "/threads-4"))]
     assert len(set(distinct)) == len(distinct), "two cases have one digest"
 
 

@@ -759,7 +759,7 @@ static bool all_runs(void)
     for (size_t v = 0; v < COUNT(variants); v++) {
         const struct tet_dataset real = real_data(!variants[v].targets);
         for (int rule = 0; rule < TET_RULES; rule++)
-            for (uint32_t threads = 1; threads <= 3; threads += 2) {
+            for (uint32_t threads = 1; threads <= 4; threads *= 2) {
                 if (variants[v].descending[0] > 0 && rule != TET_RULE_SAL)
                     continue;
                 const struct tet_plan plan =
