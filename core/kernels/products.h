@@ -209,13 +209,16 @@ INLINE void drive_body(const int mr, const int nv, const bool momentum, const st
         size_t k = 0;
         for (; DEFERS && k < both; k++, a += a_k, b += b_k) {
             multiply_add(mr, nv, acc, a, 1, b);
+            __builtin_prefetch(a + TET_LANES, 0, 2); // of the tile after the next
             update_pending(momentum, t, p, k);
             __builtin_prefetch(w + k * VL, 1); // for the next tile
             if (momentum)
                 __builtin_prefetch(velocity + k * VL, 1);
         }
-        for (; k < n; k++, a += a_k, b += b_k)
+        for (; k < n; k++, a += a_k, b += b_k) {
             multiply_add(mr, nv, acc, a, 1, b);
+            __builtin_prefetch(a + TET_LANES, 0, 2);
+        }
         for (k = both; DEFERS && k < vectors; k++)
             update_pending(momentum, t, p, k);
         UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++)
@@ -415,33 +418,37 @@ static void backward(const struct tet_rank *rank, const struct tet_packed *p, si
     const size_t rest = p->rows - full * TET_PANEL; // rows in the last, narrower panel
     const struct stretch s = stretch_of(rank, 1, columns);
     const ptrdiff_t panel = (ptrdiff_t)(columns * TET_PANEL);
-    for (size_t i = s.first; i < s.last; i++) {
+    const size_t blocks = (tet_round(n) + NR - 1) / NR, count = s.last - s.first;
+    /* Few examples: their signals stay in the cache, and the weights are read once. Many: one block
+     * of signals stays, and the weights are read for each block. */
+    const bool few = blocks <= TET_PANEL / NR * 2;
+    for (size_t j = 0; j < count * blocks; j++) {
+        const size_t i = s.first + (few ? j / blocks : j % count);
+        const size_t at = NR * (few ? j % blocks : j / count);
+        const size_t w = tile_columns(tet_round(n) - at);
         const size_t c = tile_begin(i, columns), m = tile_begin(i + 1, columns) - c;
         const size_t next = i + 1 < s.last ? c + m : c; // whose weights are fetched meanwhile
-        for (size_t at = 0, w; at < tet_round(n); at += w) {
-            w = tile_columns(tet_round(n) - at);
-            struct tile t = {.a = p->w + c * TET_PANEL,
-                             .a_row = TET_PANEL,
-                             .b = st + at,
-                             .k = {{full, panel, (ptrdiff_t)(TET_PANEL * ldst), panel},
-                                   {1, 0, 0, 0},
-                                   {TET_PANEL, 1, (ptrdiff_t)ldst, (ptrdiff_t)m}},
-                             .ahead = p->w + next * TET_PANEL,
-                             .c = yt + c * ldyt + at,
-                             .c_row = ldyt};
-            if (full > 0)
-                tiles[STORE][m][w / VL](&t);
-            if (rest > 0) {
-                const size_t width = tet_panel_width(p->rows, full * TET_PANEL);
-                t.a = p->w + full * TET_PANEL * columns + c * width;
-                t.a_row = width;
-                t.k[0].n = 1;
-                t.k[2].n = rest;
-                t.k[2].ahead = 0;
-                t.b = st + full * TET_PANEL * ldst + at;
-                t.ahead = t.b;
-                tiles[full > 0 ? STORE_ADD : STORE][m][w / VL](&t);
-            }
+        struct tile t = {.a = p->w + c * TET_PANEL,
+                         .a_row = TET_PANEL,
+                         .b = st + at,
+                         .k = {{full, panel, (ptrdiff_t)(TET_PANEL * ldst), panel},
+                               {1, 0, 0, 0},
+                               {TET_PANEL, 1, (ptrdiff_t)ldst, (ptrdiff_t)m}},
+                         .ahead = p->w + next * TET_PANEL,
+                         .c = yt + c * ldyt + at,
+                         .c_row = ldyt};
+        if (full > 0)
+            tiles[STORE][m][w / VL](&t);
+        if (rest > 0) {
+            const size_t width = tet_panel_width(p->rows, full * TET_PANEL);
+            t.a = p->w + full * TET_PANEL * columns + c * width;
+            t.a_row = width;
+            t.k[0].n = 1;
+            t.k[2].n = rest;
+            t.k[2].ahead = 0;
+            t.b = st + full * TET_PANEL * ldst + at;
+            t.ahead = t.b;
+            tiles[full > 0 ? STORE_ADD : STORE][m][w / VL](&t);
         }
     }
 }
