@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "statistics.h"
 #include "text.h"
 
 /* A path without its first name, which says little: "optimizer.groups.W.lr" is shown as "W.lr". */
@@ -91,8 +92,8 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
 }
 
 struct group {
-    double accuracy[2]; // sum, sum of squared deviations
-    size_t n, n_accuracy;
+    struct moments accuracy;
+    size_t n;
     int accuracy_of;
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     size_t n_cosine[TET_MAX_HIDDEN];
@@ -114,13 +115,8 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
         g->n++;
         if (o->state != RUN_SUCCEEDED || isnan(o->accuracy))
             continue;
-        const double delta =
-            o->accuracy - (g->n_accuracy > 0 ? g->accuracy[0] / (double)g->n_accuracy : 0.0);
-        g->n_accuracy++;
         g->accuracy_of = o->accuracy_of;
-        g->accuracy[0] += o->accuracy;
-        if (g->n_accuracy > 1)
-            g->accuracy[1] += delta * (o->accuracy - g->accuracy[0] / (double)g->n_accuracy);
+        moments_add(&g->accuracy, o->accuracy);
         for (int l = 0; l < TET_MAX_HIDDEN; l++)
             if (o->n_first[l] > 0 && o->n_last[l] > 0) {
                 g->first[l] += o->first[l];
@@ -138,13 +134,13 @@ static void print_group(FILE *out, int width, int room, const char *label, const
     const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";
-    snprintf(runs, sizeof runs, g->n_accuracy == g->n ? "%zu" : "%zu/%zu", g->n_accuracy, g->n);
-    if (g->n_accuracy > 1)
-        snprintf(sd, sizeof sd, " +- %.2f",
-                 100.0 * sqrt(g->accuracy[1] / (double)(g->n_accuracy - 1)));
-    if (g->n_accuracy > 0)
-        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s",
-                 100.0 * g->accuracy[0] / (double)g->n_accuracy, sd, part);
+    const size_t n = g->accuracy.n;
+    snprintf(runs, sizeof runs, n == g->n ? "%zu" : "%zu/%zu", n, g->n);
+    if (n > 1)
+        snprintf(sd, sizeof sd, " +- %.2f", 100.0 * moments_sd(&g->accuracy));
+    if (n > 0)
+        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s", 100.0 * moments_mean(&g->accuracy), sd,
+                 part);
     fprintf(out, "  %-*s  %5s  %-*s ", width, label, runs, ACCURACY_WIDTH, accuracy);
     int used = 0;
     for (int l = 0; l < TET_MAX_HIDDEN && g->n_cosine[l] > 0; l++)
