@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "statistics.h"
 #include "text.h"
 
 /* A path without its first name, which says little: "optimizer.groups.W.lr" is shown as "W.lr". */
@@ -47,6 +48,8 @@ void outcome_begin(struct outcome *o, const json_t *definition, const json_t *pa
         json_string_value(json_object_get(json_object_get(definition, "rule"), "name"));
     const json_t *training = json_object_get(definition, "training");
     o->epochs = (uint64_t)json_integer_value(json_object_get(training, "epochs"));
+    o->seed = (int64_t)json_integer_value(json_object_get(training, "seed"));
+    o->bp = rule != NULL && strcmp(rule, "bp") == 0;
     identify(o, parameters);
     struct text label = {0};
     text_puts(&label, rule != NULL ? rule : "?");
@@ -91,8 +94,8 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
 }
 
 struct group {
-    double accuracy[2]; // sum, sum of squared deviations
-    size_t n, n_accuracy;
+    struct moments accuracy;
+    size_t n;
     int accuracy_of;
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     size_t n_cosine[TET_MAX_HIDDEN];
@@ -101,6 +104,19 @@ struct group {
 static bool same_point(const struct outcome *a, const struct outcome *b)
 {
     return memcmp(a->point, b->point, sizeof a->point) == 0;
+}
+
+static bool first_of_point(const struct outcome *outcomes, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (same_point(&outcomes[k], &outcomes[i]))
+            return false;
+    return true;
+}
+
+static bool has_accuracy(const struct outcome *o)
+{
+    return o->state == RUN_SUCCEEDED && !isnan(o->accuracy);
 }
 
 static void put_together(struct group *g, const struct outcome *outcomes, size_t n,
@@ -112,15 +128,10 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
         if (!same_point(o, point))
             continue;
         g->n++;
-        if (o->state != RUN_SUCCEEDED || isnan(o->accuracy))
+        if (!has_accuracy(o))
             continue;
-        const double delta =
-            o->accuracy - (g->n_accuracy > 0 ? g->accuracy[0] / (double)g->n_accuracy : 0.0);
-        g->n_accuracy++;
         g->accuracy_of = o->accuracy_of;
-        g->accuracy[0] += o->accuracy;
-        if (g->n_accuracy > 1)
-            g->accuracy[1] += delta * (o->accuracy - g->accuracy[0] / (double)g->n_accuracy);
+        moments_add(&g->accuracy, o->accuracy);
         for (int l = 0; l < TET_MAX_HIDDEN; l++)
             if (o->n_first[l] > 0 && o->n_last[l] > 0) {
                 g->first[l] += o->first[l];
@@ -138,13 +149,13 @@ static void print_group(FILE *out, int width, int room, const char *label, const
     const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";
-    snprintf(runs, sizeof runs, g->n_accuracy == g->n ? "%zu" : "%zu/%zu", g->n_accuracy, g->n);
-    if (g->n_accuracy > 1)
-        snprintf(sd, sizeof sd, " +- %.2f",
-                 100.0 * sqrt(g->accuracy[1] / (double)(g->n_accuracy - 1)));
-    if (g->n_accuracy > 0)
-        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s",
-                 100.0 * g->accuracy[0] / (double)g->n_accuracy, sd, part);
+    const size_t n = g->accuracy.n;
+    snprintf(runs, sizeof runs, n == g->n ? "%zu" : "%zu/%zu", n, g->n);
+    if (n > 1)
+        snprintf(sd, sizeof sd, " +- %.2f", 100.0 * moments_sd(&g->accuracy));
+    if (n > 0)
+        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s", 100.0 * moments_mean(&g->accuracy), sd,
+                 part);
     fprintf(out, "  %-*s  %5s  %-*s ", width, label, runs, ACCURACY_WIDTH, accuracy);
     int used = 0;
     for (int l = 0; l < TET_MAX_HIDDEN && g->n_cosine[l] > 0; l++)
@@ -166,6 +177,68 @@ static void print_endings(FILE *out, const struct outcome *outcomes, size_t n,
     fputc('\n', out);
 }
 
+/* The first outcome of that point and seed that has an accuracy. */
+static const struct outcome *with_seed(const struct outcome *outcomes, size_t n,
+                                       const struct outcome *point, int64_t seed)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_point(&outcomes[i], point) && outcomes[i].seed == seed &&
+            has_accuracy(&outcomes[i]))
+            return &outcomes[i];
+    return NULL;
+}
+
+/* The one point of bp; NULL where there is none, or a choice. */
+static const struct outcome *find_baseline(const struct outcome *outcomes, size_t n)
+{
+    const struct outcome *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!outcomes[i].bp || !first_of_point(outcomes, i))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = &outcomes[i];
+    }
+    return found;
+}
+
+/* A point less the baseline, over the seeds that both have. Returns whether there are any. */
+static bool print_difference(FILE *out, const struct outcome *outcomes, size_t n,
+                             const struct outcome *point, const struct outcome *baseline)
+{
+    struct moments m = {0};
+    for (size_t i = 0; i < n; i++) {
+        const struct outcome *o = &outcomes[i];
+        if (!same_point(o, point) || with_seed(outcomes, n, point, o->seed) != o)
+            continue;
+        const struct outcome *other = with_seed(outcomes, n, baseline, o->seed);
+        if (other != NULL && other->accuracy_of == o->accuracy_of)
+            moments_add(&m, 100.0 * (o->accuracy - other->accuracy));
+    }
+    if (m.n == 0)
+        return false;
+    fprintf(out, "  %s less %s, seed by seed: %+.2f points", point->label, baseline->label,
+            moments_mean(&m));
+    const double half = moments_half_width(&m);
+    if (m.n > 1)
+        fprintf(out, ", 95 %% interval %+.2f to %+.2f, n %zu\n", moments_mean(&m) - half,
+                moments_mean(&m) + half, m.n);
+    else
+        fprintf(out, ", n 1: no interval\n");
+    return true;
+}
+
+static void print_differences(FILE *out, const struct outcome *outcomes, size_t n)
+{
+    const struct outcome *baseline = find_baseline(outcomes, n);
+    int printed = 0;
+    for (size_t i = 0; i < n && baseline != NULL; i++)
+        if (first_of_point(outcomes, i) && !same_point(&outcomes[i], baseline))
+            printed += print_difference(out, outcomes, n, &outcomes[i], baseline);
+    if (printed > 1)
+        fprintf(out, "  %d comparisons: each interval is for itself alone\n", printed);
+}
+
 void table_print(FILE *out, const struct outcome *outcomes, size_t n)
 {
     int width = 4, layers = 0;
@@ -180,10 +253,7 @@ void table_print(FILE *out, const struct outcome *outcomes, size_t n)
     fprintf(out, "  %-*s  %5s  %-*s  %-*s digests\n", width, "rule", "runs", ACCURACY_WIDTH,
             "test accuracy", room, heading);
     for (size_t i = 0; i < n; i++) {
-        bool seen = false;
-        for (size_t k = 0; k < i; k++)
-            seen = seen || same_point(&outcomes[k], &outcomes[i]);
-        if (seen)
+        if (!first_of_point(outcomes, i))
             continue;
         struct group g;
         put_together(&g, outcomes, n, &outcomes[i]);
@@ -193,4 +263,5 @@ void table_print(FILE *out, const struct outcome *outcomes, size_t n)
     if (layers > 0)
         fprintf(out,
                 "  cosine: from the first step to the mean of the last epoch, layer 1 first\n");
+    print_differences(out, outcomes, n);
 }

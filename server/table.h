@@ -18,6 +18,8 @@ struct outcome {
     unsigned char
         point[32];  // hash of the parameters without the seed: runs of one point are put together
     char label[96]; // the same for people, shortened
+    bool bp;        // the rule that others are compared with
+    int64_t seed;
     enum run_state state;
     char digest[STORE_HASH];
     uint64_t steps, epochs; // of the whole run: which records are of the last epoch
@@ -36,7 +38,8 @@ void outcome_take(struct outcome *outcome, enum tet_series series, uint32_t laye
 
 /* table_print: how many runs of the point succeeded; accuracy as mean +- sample standard deviation, the modulation cosine of each hidden
  * layer at the first record and averaged over the last epoch, and the beginning of each run's
- * digest. */
+ * digest. Where exactly one point is of bp, a line for each other point's difference from it, seed
+ * by seed: its mean and 95 % interval. */
 void table_print(FILE *out, const struct outcome *outcomes, size_t n);
 
 #endif
