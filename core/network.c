@@ -114,6 +114,11 @@ static void carve_activities(struct tet_net *net, struct carver *c)
     }
 }
 
+static bool is_sparse(const struct tet_group_plan *plan)
+{
+    return plan->probability > 0.0f && plan->probability < 1.0f;
+}
+
 static void carve_weights(struct tet_net *net, struct carver *c)
 {
     for (uint32_t l = 1; l <= net->L; l++)
@@ -135,6 +140,8 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             p->w = carve(c, floats);
             p->v =
                 net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
+            if (is_sparse(&net->plan.group[g]))
+                net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
         }
     }
 }
@@ -251,13 +258,37 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
     return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
 }
 
+/* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
+static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
+    const size_t pairs = p->columns / taps;
+    const double probability = net->plan.group[g].probability;
+    const struct tet_stream stream =
+        tet_stream_make(net->plan.seed, TET_STREAM_WIRING + (unsigned)g, l);
+    for (size_t r = 0; r < p->rows; r++)
+        for (size_t c = 0; c < pairs; c++) {
+            const uint32_t word = tet_stream_u32(&stream, r * pairs + c);
+            if (((double)word + 0.5) * 0x1p-32 >= probability)
+                continue;
+            for (size_t k = c * taps; k < (c + 1) * taps; k++) {
+                const size_t at = tet_packed_at(p->rows, p->columns, r, k);
+                net->mask[g][l][at / TET_LANES] |= (uint16_t)(1u << at % TET_LANES);
+            }
+        }
+    tet_net_cut(net, g, l);
+}
+
 static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
     const struct tet_group_plan *plan = &net->plan.group[g];
     const bool lateral = g == TET_V || g == TET_U;
-    const double spread =
-        plan->scale * (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l));
+    const double density = is_sparse(plan) ? plan->probability : 1.0;
+    const double spread = plan->scale *
+                          (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
+                          sqrt(density);
     const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
@@ -278,7 +309,10 @@ void tet_net_draw(struct tet_net *net)
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);
-        for (uint32_t l = first; l <= last; l++)
+        for (uint32_t l = first; l <= last; l++) {
             draw(net, g, l);
+            if (net->mask[g][l] != NULL)
+                draw_wiring(net, g, l);
+        }
     }
 }

@@ -54,6 +54,9 @@ struct tet_net {
 
     float *b[TET_LAYERS];                        // (d_l) biases, l = 1..L
     struct tet_packed p[TET_GROUPS][TET_LAYERS]; // W_1..L, B_2..L, V_1..L-1, U_1..L-1
+    /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
+     * packed weights. NULL: all are. */
+    uint16_t *mask[TET_GROUPS][TET_LAYERS];
 
     float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
@@ -85,7 +88,8 @@ static inline uint32_t tet_net_taps(const struct tet_net *net, uint32_t l)
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
-/* tet_net_draw: initial weights, by streams (seed, group, layer); biases 0. */
+/* tet_net_draw: wiring and initial weights, by streams (seed, group, layer); biases 0. The wiring is
+ * not part of a checkpoint: it can be drawn again. */
 void tet_net_draw(struct tet_net *net);
 
 /* Which layers group g has arrays for: first..last, first > last where it has none. */
@@ -119,6 +123,9 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
  * or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. */
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x);
+
+/* tet_net_cut: sets the weights and velocities of P that the wiring leaves out to 0; by all threads. */
+void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l);
 
 /* tet_net_change_ascending: W_l and b_l for all l, from m_l and x_{l-1}: what all rules share. */
 void tet_net_change_ascending(struct tet_net *net);

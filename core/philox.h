@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* What a stream is for. The numbers are part of what a seed means: add at the end, never renumber.
- * Initial weights: TET_STREAM_W + enum tet_group. */
+ * Initial weights: TET_STREAM_W + enum tet_group; wiring: TET_STREAM_WIRING + it, so 8 to 11. */
 enum tet_stream_purpose {
     TET_STREAM_W = 1,             // initial weights, index: the layer
     TET_STREAM_B = 2,             // the same
@@ -25,6 +25,7 @@ enum tet_stream_purpose {
     TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
     TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
+    TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
 };
 
 struct tet_stream {

@@ -159,6 +159,10 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "group %s: lr %g, decay %g, scale %g: allowed 0 to 1e30",
                                  tet_group_name(g), group->lr, group->decay, group->scale);
+        if (!in_range(group->probability, 0.0f, 1.0f))
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "group %s: connection probability %g: allowed 0 (as 1) to 1",
+                                 tet_group_name(g), group->probability);
     }
     if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",

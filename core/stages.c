@@ -442,12 +442,40 @@ static void change_share(void *context, const struct tet_rank *share)
                             p);
 }
 
+static void cut(uint16_t there, float *values) // 16 of them
+{
+    for (unsigned i = 0; i < TET_LANES; i++)
+        values[i] = (there >> i & 1u) != 0 ? values[i] : 0.0f;
+}
+
+static void cut_share(void *context, const struct tet_rank *share)
+{
+    const struct change *c = context;
+    const struct tet_packed *p = &c->net->p[c->group][c->l];
+    const uint16_t *mask = c->net->mask[c->group][c->l];
+    size_t first, last;
+    tet_share(share, tet_packed_floats(p->rows, p->columns) / TET_LANES, 1, &first, &last);
+    for (size_t k = first; k < last; k++) {
+        cut(mask[k], p->w + k * TET_LANES);
+        if (p->v != NULL)
+            cut(mask[k], p->v + k * TET_LANES);
+    }
+}
+
+void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    if (net->mask[g][l] != NULL)
+        tet_team_run(net->team, cut_share, &(struct change){.net = net, .group = g, .l = l});
+}
+
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x)
 {
-    if (net->plan.group[g].plastic)
-        tet_team_run(net->team, change_share,
-                     &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
+    if (!net->plan.group[g].plastic)
+        return;
+    tet_team_run(net->team, change_share,
+                 &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
+    tet_net_cut(net, g, l);
 }
 
 static void change_biases_share(void *context, const struct tet_rank *share)

@@ -608,8 +608,10 @@ void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
         return;
     if (g == TET_GROUPS)
         memcpy(t->net.b[l], values, t->net.d[l] * sizeof *values);
-    else
+    else {
         tet_net_pack(&t->net.p[g][l], velocity ? t->net.p[g][l].v : t->net.p[g][l].w, values);
+        tet_net_cut(&t->net, g, l);
+    }
 }
 
 struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)

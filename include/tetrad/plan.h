@@ -55,9 +55,11 @@ struct tet_group_plan {
     float lr;    // learning rate before the schedule
     float decay; // pulls weights towards 0: dP = lr (drive - decay P)
     enum tet_init init;
-    float scale;  // times the group's spread (circuit.md, "Initial values"); identity: the
-                  // diagonal's value
-    bool plastic; // false: the group keeps its initial values
+    float scale;       // times the group's spread (circuit.md, "Initial values"); identity: the
+                       // diagonal's value
+    bool plastic;      // false: the group keeps its initial values
+    float probability; // that a synapse (a kernel: a pair of channels) is there, 0 as 1; one that
+                       // is not stays 0, and the spread of the others is divided by its root
 };
 
 struct tet_schedule_plan {

@@ -123,6 +123,7 @@ tet_trainer_tensors(const struct tet_trainer *trainer); // how many; weights fir
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
+/* tet_trainer_set: the values of synapses that a sparse group lacks become 0. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 

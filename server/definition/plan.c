@@ -146,6 +146,9 @@ static void read_groups(struct reader *r, const json_t *root, struct tet_plan *p
         into->init = (enum tet_init)read_name(r, group, "init", inits, 3);
         into->scale = read_real(r, group, "scale");
         into->plastic = read_bool(r, group, "plastic");
+        into->probability = 1.0f; // where it is not written: see resolve.c
+        if (json_object_get(group, "connection_probability") != NULL)
+            into->probability = read_real(r, group, "connection_probability");
         into->lr = read_real(r, rates, "lr");
         into->decay = read_real(r, rates, "decay");
     }

@@ -192,6 +192,18 @@ static void resolve_groups(struct resolve_work *w)
     }
 }
 
+/* A setting that came later and means "as before" is not written out: the definitions from before
+ * it keep their hashes, and whoever writes the default asks for the same run. */
+static void drop_full_wiring(struct resolve_work *w)
+{
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        json_t *group =
+            json_object_get(get(w->run, "rule", "groups"), tet_group_name((enum tet_group)g));
+        if (json_number_value(json_object_get(group, "connection_probability")) == 1.0)
+            json_object_del(group, "connection_probability");
+    }
+}
+
 static void check_real(struct resolve_work *w, const json_t *object, const char *key,
                        const char *place)
 {
@@ -227,7 +239,9 @@ static void check_reals(struct resolve_work *w)
             if (!json_equal(json_object_get(rates, *key), json_object_get(optimizer, *key)))
                 check_real(w, rates, *key, place);
         snprintf(place, sizeof place, "/rule/groups/%s", name);
-        check_real(w, json_object_get(get(w->run, "rule", "groups"), name), "scale", place);
+        const json_t *group = json_object_get(get(w->run, "rule", "groups"), name);
+        check_real(w, group, "scale", place);
+        check_real(w, group, "connection_probability", place);
     }
 }
 
@@ -335,6 +349,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
             !faults_known(faults, "/rule/gate"))
             resolve_set(&w, rule, "gate", json_true());
         resolve_groups(&w);
+        drop_full_wiring(&w);
     }
     resolve_network(&w);
     check_reals(&w);

@@ -96,6 +96,18 @@ static inline void add_pool(struct tet_plan *p, enum tet_pool pool, uint32_t siz
     layer->pool_stride = stride;
 }
 
+static inline bool is_sparse(const struct tet_plan *p, int g)
+{
+    return p->group[g].probability > 0.0f && p->group[g].probability < 1.0f;
+}
+
+/* Another share of the synapses for each group. */
+static inline void make_sparse(struct tet_plan *p)
+{
+    for (int g = 0; g < TET_GROUPS; g++)
+        p->group[g].probability = 0.8f - 0.15f * (float)g;
+}
+
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */
 static inline struct tet_plan make_plan(enum tet_rule_name rule, enum tet_loss loss,
                                         uint32_t n_train, uint32_t batch, float lr)
@@ -169,6 +181,8 @@ static inline struct tet_plan odd_plan(enum tet_rule_name rule, int variant)
         p.group[g].decay = 0.01f;
         p.group[g].init = (enum tet_init)(variant % 2);
     }
+    if (variant == 2 || variant == 3)
+        make_sparse(&p);
     return p;
 }
 

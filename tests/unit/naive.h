@@ -179,6 +179,8 @@ static inline void change_one(int g, uint32_t l, uint32_t n, double rate, const 
             for (uint32_t i = 0; i < n; i++)
                 sum += a[i * WIDTH + r] * x[i * WIDTH + c];
             double *p = &net.p[g][l][r * WIDTH + c], *v = &net.v[g][l][r * WIDTH + c];
+            if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
+                continue;
             *v = (double)net.plan.momentum * *v + sum / n - (double)plan->decay * *p;
             *p += (double)plan->lr * rate * *v;
         }

@@ -379,6 +379,8 @@ static inline void move(int g, uint32_t l, uint32_t n, double rate)
     const struct tet_group_plan *plan = &net.plan.group[g];
     for (size_t i = 0; i < count(g, l) && plan->plastic; i++) {
         double *p = &net.p[g][l][i], *v = &net.v[g][l][i];
+        if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
+            continue;
         *v = (double)net.plan.momentum * *v + drives[i] / n - (double)plan->decay * *p;
         *p += (double)plan->lr * rate * *v;
     }

@@ -130,6 +130,19 @@ static void rules_follow_their_equations(void **state)
                 }
 }
 
+static void sparse_networks(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(networks); i++)
+        for (int rule = 0; rule < TET_RULES; rule++) {
+            struct tet_plan p = plan_of((enum tet_rule_name)rule, TET_CROSS_ENTROPY, 0.5f);
+            networks[i].add(&p, TET_TANH);
+            make_sparse(&p);
+            images(5, 31, 11, true);
+            follow(networks[i].name, &p, &data);
+        }
+}
+
 /* Descending channels of their own need no gate, and no maximum. */
 static void unequal_descending_channels(void **state)
 {
@@ -403,6 +416,7 @@ int main(void)
     unsetenv("TETRAD_ISA");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_follow_their_equations),
+        cmocka_unit_test(sparse_networks),
         cmocka_unit_test(unequal_descending_channels),
         cmocka_unit_test(wide_network),
         cmocka_unit_test(large_batches),

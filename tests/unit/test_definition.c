@@ -240,6 +240,36 @@ static void test_hashes(void **state)
     definition_free(first);
 }
 
+/* The default of a setting that came later is not written out; any other value is, and planned. */
+static void test_wiring(void **state)
+{
+    (void)state;
+    static const char *const wired[] = {"{}", "{\"connection_probability\":1}",
+                                        "{\"connection_probability\":0.25}"};
+    char hash[3][80];
+    for (size_t i = 0; i < 3; i++) {
+        char text[300];
+        struct tet_plan plan;
+        snprintf(text, sizeof text, "{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"V\":%s}}}",
+                 wired[i]);
+        struct definition *d = read_good(text);
+        snprintf(hash[i], sizeof hash[i], "%s", d->runs[0].hash);
+        const json_t *stored = d->runs[0].resolved;
+        struct dataset_spec spec;
+        struct dataset_info info;
+        assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
+        assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+        assert_int_equal(definition_plan(&plan, stored, &info, NULL), TET_OK);
+        assert_true(plan.group[TET_V].probability == (i == 2 ? 0.25f : 1.0f));
+        assert_true(plan.group[TET_U].probability == 1.0f);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+    assert_string_equal(hash[1], hash[0]);
+    assert_string_not_equal(hash[2], hash[0]);
+    expect_idempotent("{" SAL ",\"sweep\":{\"rule.groups.V.connection_probability\":[0.5,1]}}");
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -256,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
         cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
+        cmocka_unit_test(test_wiring),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -95,6 +95,11 @@ static const struct bad_case bad_cases[] = {
      {{"/rule/groups/B/plastic", "true", "false", NULL}}},
     {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"init\":\"identity\"}}}}",
      {{"/rule/groups/W/init", "\"identity\"", "=one of normal, uniform", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"connection_probability\":0},"
+     "\"V\":{\"connection_probability\":1.5},\"U\":{\"connection_probability\":1e-60}}}}",
+     {{"/rule/groups/W/connection_probability", "0", "=number > 0 and <= 1", NULL},
+      {"/rule/groups/V/connection_probability", "1.5", "=number > 0 and <= 1", NULL},
+      {"/rule/groups/U/connection_probability", "1e-60", "32 bits", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},"
      "\"network\":{\"layers\":[{\"units\":8},{\"units\":8,\"descending_units\":4}]}}",
      {{"/network/layers/1/descending_units", "4", "8 (units), or rule.gate false", NULL}}},

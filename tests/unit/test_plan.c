@@ -94,7 +94,10 @@ static void faults(void **state)
             REFUSED(p.group[g].lr = bad[i], name);
             REFUSED(p.group[g].decay = bad[i], name);
             REFUSED(p.group[g].scale = bad[i], name);
+            REFUSED(p.group[g].probability = bad[i], name);
         }
+        REFUSED(p.group[g].probability = 1.001f, name);
+        ACCEPTED(p.group[g].probability = 0.001f);
     }
     REFUSED(p.momentum = 1.0f, "momentum");
     REFUSED(p.momentum = -0.1f, "momentum");
