@@ -152,6 +152,7 @@ struct tet_rule_info {
     const char *equation; // one line, in the symbols of circuit.md
     const char *source;
     bool group[TET_GROUPS]; // which groups of synapses it has; W always
+    bool fixed_feedback;    // B keeps its initial values: a plan's group B is not plastic
     bool takes_gate;        // whether the gate may be switched off
 };
 
