@@ -25,6 +25,7 @@ enum tet_stream_purpose {
     TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
     TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
+    TET_STREAM_MAGNITUDES = 8,    // of brsf, index: the layer; by step, see rules/signs.h
 };
 
 struct tet_stream {
