@@ -6,6 +6,7 @@
 
 #include "philox.h"
 #include "rules/rules.h"
+#include "rules/signs.h"
 
 /* ---- arrays ---- */
 
@@ -119,6 +120,21 @@ static bool is_sparse(const struct tet_group_plan *plan)
     return plan->probability > 0.0f && plan->probability < 1.0f;
 }
 
+/* Rows and columns of group g's matrix of layer l, without memory. */
+static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    const uint32_t *d = net->d, *e = net->e, taps = tet_net_taps(net, l);
+    /* A dense layer sees every position of an image below, a convolution one channel. */
+    const uint32_t seen = net->layer[l].image ? 1 : (uint32_t)net->layer[l - 1].positions;
+    return (struct tet_packed){.rows = g == TET_W || g == TET_V ? d[l]
+                                       : g == TET_B             ? e[l - 1] * seen
+                                                                : e[l],
+                               .columns = g == TET_W   ? d[l - 1] * seen * taps
+                                          : g == TET_B ? e[l] * taps
+                                          : g == TET_U ? d[l]
+                                                       : e[l]};
+}
+
 static void carve_weights(struct tet_net *net, struct carver *c)
 {
     for (uint32_t l = 1; l <= net->L; l++)
@@ -127,15 +143,8 @@ static void carve_weights(struct tet_net *net, struct carver *c)
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++) {
-            const uint32_t *d = net->d, *e = net->e, taps = tet_net_taps(net, l);
-            /* A dense layer sees every position of an image below, a convolution one channel. */
-            const uint32_t seen = net->layer[l].image ? 1 : (uint32_t)net->layer[l - 1].positions;
             struct tet_packed *p = &net->p[g][l];
-            p->rows = g == TET_W || g == TET_V ? d[l] : g == TET_B ? e[l - 1] * seen : e[l];
-            p->columns = g == TET_W   ? d[l - 1] * seen * taps
-                         : g == TET_B ? e[l] * taps
-                         : g == TET_U ? d[l]
-                                      : e[l];
+            *p = shape_of(net, g, l);
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
             p->v =
@@ -144,6 +153,19 @@ static void carve_weights(struct tet_net *net, struct carver *c)
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
         }
     }
+}
+
+static void carve_feedback(struct tet_net *net, struct carver *c)
+{
+    for (uint32_t l = 2; l <= net->L; l++) {
+        struct tet_packed *p = &net->feedback[l];
+        *p = net->p[TET_B][l];
+        if (net->rule->magnitudes == NULL)
+            continue;
+        *p = shape_of(net, TET_B, l);
+        p->w = carve(c, tet_packed_floats(p->rows, p->columns));
+    }
+    net->half_normal = net->plan.rule == TET_RULE_BRSF ? carve(c, TET_QUANTILES) : NULL;
 }
 
 static size_t most(size_t a, size_t b)
@@ -215,6 +237,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     carve_weights(net, &c);
     carve_activities(net, &c);
     carve_descent(net, &c);
+    carve_feedback(net, &c);
     carve_scratch(net, &c);
     return c.used;
 }
@@ -280,6 +303,11 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
     tet_net_cut(net, g, l);
 }
 
+double tet_net_spread(const struct tet_net *net, uint32_t l)
+{
+    return net->plan.group[TET_W].scale * ascending_spread(net, l);
+}
+
 static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
@@ -306,6 +334,8 @@ static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
 
 void tet_net_draw(struct tet_net *net)
 {
+    if (net->half_normal != NULL)
+        tet_half_normal(net->half_normal);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);

@@ -42,6 +42,7 @@ struct tet_net {
     size_t n;        // examples at hand
     size_t capacity; // examples there is room for
     float rate;      // factor on the learning rates in this epoch
+    uint64_t step;   // mini-batches before this one
 
     /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
      * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
@@ -57,6 +58,9 @@ struct tet_net {
     /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
      * packed weights. NULL: all are. */
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
+    /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
+     * from W_l; w NULL for bp. */
+    struct tet_packed feedback[TET_LAYERS];
 
     float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
@@ -64,6 +68,7 @@ struct tet_net {
     float *below; // pooled, or about to be flattened
     /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
     float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
+    float *half_normal;   // (TET_QUANTILES): rules/signs.h; brsf
     /* Scratch of telemetry. */
     float *signal[2]; // (N, max d) backpropagated signals of two layers
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))
@@ -95,6 +100,9 @@ void tet_net_draw(struct tet_net *net);
 /* Which layers group g has arrays for: first..last, first > last where it has none. */
 void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first, uint32_t *last);
 
+/* tet_net_spread: of the initial values of W_l, with the group's scale; l = 1..L. */
+double tet_net_spread(const struct tet_net *net, uint32_t l);
+
 /* tet_net_pack, tet_net_unpack: row-major (rows, columns) values into and out of panels. */
 void tet_net_pack(const struct tet_packed *shape, float *packed, const float *values);
 void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *values);
@@ -103,7 +111,8 @@ void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *
 
 void tet_net_ascend(struct tet_net *net); // staged to x_1..x_L
 
-/* tet_net_descend: s_l from s_{l+1} through B_{l+1}, and the gate if the plan has it. */
+/* tet_net_descend: s_l from s_{l+1} through the feedback of stage l+1, and the gate if the plan has
+ * it. */
 void tet_net_descend(struct tet_net *net, uint32_t l);
 
 /* tet_net_modulate: m_l = g_l * (V_l s_l). */

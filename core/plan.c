@@ -239,7 +239,8 @@ double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape
             const struct tet_layer *layer = &net.layer[l];
             const double places = layer->image ? (double)layer->z.rows * layer->z.columns : 1.0;
             const bool used = g != TET_U || plan->group[TET_B].plastic; // u_l serves B alone
-            const bool backward = g == TET_W && plan->rule == TET_RULE_BP && l > 1;
+            /* Down by W, or by a matrix that the rule makes from it. */
+            const bool backward = g == TET_W && !tet_rule_info(plan->rule)->group[TET_B] && l > 1;
             const double use = g == TET_U ? (double)layer->positions : places; // u_l is of x_l
             products += weights * (used * use + (backward + plan->group[g].plastic) * places);
         }

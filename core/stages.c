@@ -205,7 +205,7 @@ static void descend_between_images(struct tet_net *net, uint32_t l, enum tet_way
     const bool pooled = layer->pool != TET_POOL_NONE, adjoint = way == TET_ADJOINT;
     struct tet_convolution c = {.way = way,
                                 .window = &above->window,
-                                .p = &net->p[adjoint ? TET_W : TET_B][l + 1],
+                                .p = adjoint ? &net->p[TET_W][l + 1] : &net->feedback[l + 1],
                                 .x = s,
                                 .vx = adjoint ? above->z_d : above->z_e,
                                 .y = pooled ? net->below : y,
@@ -224,7 +224,7 @@ static void descend_between_images(struct tet_net *net, uint32_t l, enum tet_way
 void tet_net_descend(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
-    const struct tet_packed *b = &net->p[TET_B][l + 1];
+    const struct tet_packed *b = &net->feedback[l + 1];
     const bool gated = net->plan.gate;
     if (net->layer[l + 1].image) {
         descend_between_images(net, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], gated);

@@ -126,10 +126,10 @@ static double feedback_with_laterals(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
-/* B_{l+1} against W_{l+1}^T, in blocks of 64 neurons of layer l+1. */
+/* The feedback of stage l+1 against W_{l+1}^T, in blocks of 64 neurons of layer l+1. */
 static double feedback_without_laterals(struct tet_net *net, uint32_t l)
 {
-    const struct tet_packed *b = &net->p[TET_B][l + 1], *w = &net->p[TET_W][l + 1];
+    const struct tet_packed *b = &net->feedback[l + 1], *w = &net->p[TET_W][l + 1];
     const size_t taps = tet_net_taps(net, l + 1), neurons = b->columns / taps;
     struct cosine sum = {0};
     for (size_t c = 0; c < neurons; c += TET_PANEL) {
@@ -213,7 +213,7 @@ static void alignment(struct tet_net *net, tet_emit_fn *emit, void *context)
 {
     const bool *has = net->rule->info.group;
     modulation(net, emit, context);
-    for (uint32_t l = 1; l < net->L && has[TET_B]; l++)
+    for (uint32_t l = 1; l < net->L && net->feedback[l + 1].w != NULL; l++)
         emit(context, TET_SERIES_ALIGNMENT_FEEDBACK, l,
              has[TET_V] ? feedback_with_laterals(net, l) : feedback_without_laterals(net, l));
     for (uint32_t l = 1; l < net->L && has[TET_V]; l++) {

@@ -358,6 +358,7 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
 {
     struct tet_net *net = &t->net;
     net->n = n;
+    net->step = t->cursor.step;
     t->batch = (struct batch){.part = part, .order = order, .first = first, .learn = learn};
     tet_team_run(net->team, stage_share, t);
     tet_net_ascend(net);

@@ -3,10 +3,10 @@
 #include "rules/rules.h"
 
 static const struct tet_rule *const rules[TET_RULES] = {
-    [TET_RULE_BP] = &tet_rule_bp,
-    [TET_RULE_FA] = &tet_rule_fa,
-    [TET_RULE_KP] = &tet_rule_kp,
-    [TET_RULE_SAL] = &tet_rule_sal,
+    [TET_RULE_BP] = &tet_rule_bp,     [TET_RULE_FA] = &tet_rule_fa,
+    [TET_RULE_KP] = &tet_rule_kp,     [TET_RULE_SAL] = &tet_rule_sal,
+    [TET_RULE_USF] = &tet_rule_usf,   [TET_RULE_FRSF] = &tet_rule_frsf,
+    [TET_RULE_BRSF] = &tet_rule_brsf,
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name)

@@ -13,6 +13,9 @@ struct tet_rule {
     /* From x_0..x_L and s_L: the descending activities and the modulations, s_l and m_l, l =
      * L-1..1. */
     void (*descend)(struct tet_net *net);
+    /* The magnitudes of 16 rows, r.. of a column of the feedback of stage l, into out; their signs
+     * are those of W_l^T. NULL: B_l is the feedback, if the rule has one. */
+    void (*magnitudes)(const struct tet_net *net, uint32_t l, size_t column, size_t r, float *out);
     /* From the activities: every change of a synapse. The activities were all computed with the old
      * weights. */
     void (*change)(struct tet_net *net);
@@ -20,7 +23,8 @@ struct tet_rule {
 
 const struct tet_rule *tet_rule(enum tet_rule_name name);
 
-extern const struct tet_rule tet_rule_bp, tet_rule_fa, tet_rule_kp, tet_rule_sal;
+extern const struct tet_rule tet_rule_bp, tet_rule_fa, tet_rule_kp, tet_rule_sal, tet_rule_usf,
+    tet_rule_frsf, tet_rule_brsf;
 
 /* tet_rule_descend_by_feedback: s_l = g_l * (B_{l+1} s_{l+1}) with identity laterals, m_l = g_l *
  * s_l: fa and kp. */

@@ -27,7 +27,16 @@ enum {
     TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
 };
 
-enum tet_rule_name { TET_RULE_BP, TET_RULE_FA, TET_RULE_KP, TET_RULE_SAL, TET_RULES };
+enum tet_rule_name {
+    TET_RULE_BP,
+    TET_RULE_FA,
+    TET_RULE_KP,
+    TET_RULE_SAL,
+    TET_RULE_USF,
+    TET_RULE_FRSF,
+    TET_RULE_BRSF,
+    TET_RULES
+};
 enum tet_activation { TET_RELU, TET_TANH, TET_IDENTITY };
 enum tet_layer_type { TET_DENSE, TET_CONV2D };
 enum tet_pool { TET_POOL_NONE, TET_POOL_MAX, TET_POOL_AVG };
@@ -154,6 +163,7 @@ struct tet_rule_info {
     const char *equation; // one line, in the symbols of circuit.md
     const char *source;
     bool group[TET_GROUPS]; // which groups of synapses it has; W always
+    bool fixed_feedback;    // B keeps its initial values: a plan's group B is not plastic
     bool takes_gate;        // whether the gate may be switched off
 };
 

@@ -50,7 +50,7 @@ static bool uses(int rule, unsigned need)
     if (need == NEED_GATE)
         return info->takes_gate;
     if (need == NEED_PLASTIC_B)
-        return info->group[TET_B] && rule != TET_RULE_FA;
+        return info->group[TET_B] && !info->fixed_feedback;
     return info->group[need - NEED_GROUP];
 }
 
@@ -141,11 +141,11 @@ static void drop_plastic(struct resolve_work *w)
 {
     json_t *group = json_object_get(get(w->run, "rule", "groups"), "B");
     const json_t *plastic = json_object_get(group, "plastic");
-    if (w->rule != TET_RULE_FA || !json_is_true(plastic))
+    if (!w->info->fixed_feedback || !json_is_true(plastic))
         return;
     if (!meant_for_another(w, "/rule/groups/B/plastic", NEED_PLASTIC_B))
         faults_add(w->faults, "/rule/groups/B/plastic", plastic, NULL,
-                   "false: the feedback of rule fa is fixed");
+                   "false: the feedback of rule %s is fixed", w->info->name);
     json_object_del(group, "plastic");
 }
 
@@ -173,7 +173,7 @@ static void resolve_groups(struct resolve_work *w)
             continue;
         json_t *group = make_group(w, "rule", name), *rates = make_group(w, "optimizer", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
-            resolve_set(w, group, "plastic", json_boolean(g != TET_B || w->rule != TET_RULE_FA));
+            resolve_set(w, group, "plastic", json_boolean(g != TET_B || !w->info->fixed_feedback));
         static const char *const keys[] = {"lr", "decay"};
         for (size_t k = 0; k < 2; k++)
             if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&

@@ -33,7 +33,7 @@ def initial(case, seed):
 
 def definition(case):
     d, opt = case["widths"], case["optimizer"]
-    groups = {"bp": "W", "fa": "WB", "kp": "WB", "sal": "WBVU"}[case["rule"]]
+    groups = {"bp": "W", "fa": "WB", "kp": "WB", "sal": "WBVU", "usf": "W", "frsf": "WB"}[case["rule"]]
     layers = [{"type": "dense", "units": n, "activation": case["activation"]} for n in d[1:-1]]
     for layer, e in zip(layers, case.get("descending", [])):
         layer["descending_units"] = e
@@ -82,12 +82,12 @@ def compare(rule, seed=0, **changes):
         assert p.returncode == 0, p.stderr
         got = dict(np.load(f"{folder}/out.npz"))
         rows = [line.strip().split(",") for line in open(f"{folder}/metrics.csv")][1:]
-    trained = "W b" if rule == "bp" else "W b B" if rule in ("fa", "kp") else "W b B V U"
+    trained = "W b" if rule in ("bp", "usf") else "W b B" if rule in ("fa", "kp", "frsf") else "W b B V U"
     assert {n[0] for n in got} == set(trained.split()), sorted(got)
     for name, value in sorted(got.items()):
         error = np.abs(value - want[name]).max() / np.abs(want[name]).max()
         assert error < LIMIT, f"{name}: relative error {error}"
-        frozen = rule == "fa" and name[0] == "B"
+        frozen = rule in ("fa", "frsf") and name[0] == "B"
         assert frozen == (not np.abs(value - A[name]).max() > 1e-3), f"{name} moved by {np.abs(value - A[name]).max()}"
     for l in range(1, len(d) - 1):
         cosine = [float(v) for _, _, series, v in rows if series == f"alignment/modulation/{l}"]
@@ -140,6 +140,18 @@ def test_bp_momentum():
 def test_fa():
     compare("fa")
     compare("fa", activation="tanh", gate=False)
+
+
+def test_usf():
+    compare("usf")
+    compare("usf", activation="tanh", loss="mse", optimizer={"lr": dict.fromkeys("WBVU", 0.02), "momentum": 0.5})
+    compare("usf", gate=False, widths=[20, 70, 33, 5])
+
+
+def test_frsf():
+    compare("frsf")
+    compare("frsf", activation="tanh", gate=False)
+    compare("frsf", widths=[20, 70, 33, 5], optimizer={"momentum": 0.5, "lr": dict.fromkeys("WBVU", 0.02)})
 
 
 def test_kp():

@@ -99,15 +99,15 @@ static void test_routes(void **state)
 static void test_rules(void **state)
 {
     (void)state;
-    static const char *const names[] = {"bp", "fa", "kp", "sal"};
+    static const char *const names[] = {"bp", "fa", "kp", "sal", "usf", "frsf", "brsf"};
+    static const size_t counts[] = {1, 2, 2, 4, 1, 2, 1};
     json_t *rules = get(&server, 200, "/v1/rules"), *rule;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(rules, "rules")), 4);
+    assert_int_equal(json_array_size(json_object_get(rules, "rules")), 7);
     json_array_foreach(json_object_get(rules, "rules"), i, rule)
     {
         assert_string_equal(text(rule, "name"), names[i]);
-        const size_t groups = json_array_size(json_object_get(rule, "groups"));
-        assert_int_equal(groups, i == 0 ? 1 : i == 3 ? 4 : 2);
+        assert_int_equal(json_array_size(json_object_get(rule, "groups")), counts[i]);
         assert_true(strlen(text(rule, "equation")) > 0 && strlen(text(rule, "source")) > 0);
     }
     json_decref(rules);

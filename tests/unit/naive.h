@@ -6,6 +6,7 @@
 #ifndef TESTS_NAIVE_H
 #define TESTS_NAIVE_H
 
+#include "naive_signs.h"
 #include "training.h"
 
 /* ---- the naive network ---- */
@@ -19,7 +20,8 @@ typedef double activity[BATCH * WIDTH];
 static struct {
     struct tet_plan plan;
     uint32_t L, inputs, d[LAYERS], e[LAYERS];
-    matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS];
+    matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS], f[LAYERS];
+    uint64_t step; // mini-batches that descended
     double b[LAYERS][WIDTH];
     activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
 } net;
@@ -38,7 +40,7 @@ static inline bool has(int g, uint32_t l)
 {
     const enum tet_rule_name rule = net.plan.rule;
     return g == TET_W   ? l >= 1 && l <= net.L
-           : g == TET_B ? rule != TET_RULE_BP && l >= 2 && l <= net.L
+           : g == TET_B ? naive_has_feedback(rule) && l >= 2 && l <= net.L
                         : rule == TET_RULE_SAL && l >= 1 && l < net.L;
 }
 
@@ -136,6 +138,20 @@ static inline void multiply(uint32_t n, uint32_t d, const double *a, double *y) 
             y[i * WIDTH + c] *= a[i * WIDTH + c];
 }
 
+/* What carries s_l down, (e_{l-1}, e_l). */
+static inline const double *feedback(uint32_t l)
+{
+    if (!naive_is_signs(net.plan.rule))
+        return net.p[TET_B][l];
+    const uint32_t rows = net.d[l - 1], columns = net.d[l];
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < columns; c++)
+            net.f[l][r * WIDTH + c] =
+                naive_signed(&net.plan, l, l == net.L, net.step, rows, columns, rows, columns, r, c,
+                             net.p[TET_W][l][c * WIDTH + r], net.p[TET_B][l][r * WIDTH + c]);
+    return net.f[l];
+}
+
 static inline void descend(uint32_t n)
 {
     const enum tet_rule_name rule = net.plan.rule;
@@ -151,7 +167,7 @@ static inline void descend(uint32_t n)
             memcpy(net.m[l], net.bp[l], size);
             continue;
         }
-        times(n, net.p[TET_B][l + 1], e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
+        times(n, feedback(l + 1), e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
         if (net.plan.gate)
             multiply(n, e, net.g[l], net.s[l]);
         if (rule == TET_RULE_SAL) {
@@ -164,6 +180,7 @@ static inline void descend(uint32_t n)
                 multiply(n, d, net.g[l], net.m[l]);
         }
     }
+    net.step++;
 }
 
 /* P of group g by the batch mean of a x^T, by its decay and momentum. */
@@ -245,13 +262,14 @@ static inline void product(uint32_t rows, uint32_t inner, uint32_t columns, cons
 
 static inline double feedback_cosine(uint32_t l)
 {
-    const double *w = net.p[TET_W][l + 1], *b = net.p[TET_B][l + 1];
+    const double *w = net.p[TET_W][l + 1];
+    const double *b = net.p[TET_B][l + 1];
     const uint32_t d = net.d[l], above = net.d[l + 1], e = net.e[l + 1];
     if (net.plan.rule != TET_RULE_SAL) {
         for (uint32_t r = 0; r < d; r++)
             for (uint32_t c = 0; c < above; c++)
                 right[r * WIDTH + c] = w[c * WIDTH + r];
-        return cosine(b, right, d, above);
+        return cosine(naive_is_signs(net.plan.rule) ? net.f[l + 1] : b, right, d, above);
     }
     static matrix one; // V_L
     for (uint32_t i = 0; i < above; i++)
@@ -282,7 +300,7 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
         check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l,
                      cosine(net.m[l], net.bp[l], n, net.d[l]), 1e-4);
         count++;
-        if (has(TET_B, l + 1)) {
+        if (net.plan.rule != TET_RULE_BP) {
             check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
             count++;
         }

@@ -33,8 +33,9 @@ static const struct bad_case bad_cases[] = {
     {"{" SAL ",\"zzzzzzzz\":1}", {{"/zzzzzzzz", "1", "one of name", NULL}}},
     {"{" SAL ",\"a/b~c\":1}", {{"/a~1b~0c", "1", "one of name", NULL}}},
     {"{" BASE ",\"rule\":{\"name\":\"sall\"}}",
-     {{"/rule/name", "\"sall\"", "=one of bp, fa, kp, sal", "sal"}}},
-    {"{" BASE ",\"rule\":{}}", {{"/rule/name", "null", "=required: one of bp, fa, kp, sal", NULL}}},
+     {{"/rule/name", "\"sall\"", "=one of bp, fa, kp, sal, usf, frsf, brsf", "sal"}}},
+    {"{" BASE ",\"rule\":{}}",
+     {{"/rule/name", "null", "=required: one of bp, fa, kp, sal, usf, frsf, brsf", NULL}}},
     {"{" SAL ",\"interventions\":[]}", {{"/interventions", "[]", "one of name", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"bp\"},\"network\":{\"layers\":["
      "{\"type\":\"conv\",\"units\":0,\"activation\":\"selu\"},7]}}",

@@ -466,14 +466,15 @@ static void memory(void **state)
 static void rule_table(void **state)
 {
     (void)state;
-    static const char *const names[TET_RULES] = {"bp", "fa", "kp", "sal"};
+    static const char *const names[TET_RULES] = {"bp", "fa", "kp", "sal", "usf", "frsf", "brsf"};
     static const bool groups[TET_RULES][TET_GROUPS] = {
-        {true}, {true, true}, {true, true}, {true, true, true, true}};
+        {true}, {true, true}, {true, true}, {true, true, true, true}, {true}, {true, true}, {true}};
     for (int r = 0; r < TET_RULES; r++) {
         const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)r);
         assert_string_equal(info->name, names[r]);
         assert_memory_equal(info->group, groups[r], sizeof groups[r]);
         assert_int_equal(info->takes_gate, r != TET_RULE_BP);
+        assert_int_equal(info->fixed_feedback, r == TET_RULE_FA || r == TET_RULE_FRSF);
         assert_true(*info->title != '\0' && *info->equation != '\0' && *info->source != '\0');
         assert_null(strchr(info->equation, '\n'));
     }
