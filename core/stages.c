@@ -445,7 +445,7 @@ static void change_share(void *context, const struct tet_rank *share)
 static void cut(uint16_t there, float *values) // 16 of them
 {
     for (unsigned i = 0; i < TET_LANES; i++)
-        values[i] = (there >> i & 1u) != 0 ? values[i] : 0.0f;
+        values[i] = ((unsigned)there >> i & 1u) != 0 ? values[i] : 0.0f;
 }
 
 static void cut_share(void *context, const struct tet_rank *share)
