@@ -22,6 +22,14 @@ static float *carve(struct carver *c, size_t floats)
     return at;
 }
 
+/* An array of n floats that belongs to a checkpoint. */
+static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name, uint64_t n)
+{
+    float *values = carve(c, n);
+    net->state[net->n_states++] = (struct tet_state){name, values, n};
+    return values;
+}
+
 static struct tet_volume volume(uint32_t channels, uint32_t rows, uint32_t columns, uint32_t pad,
                                 size_t n)
 {
@@ -225,6 +233,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     net->rule = tet_rule(plan->rule);
     net->L = plan->n_hidden + 1;
     net->capacity = plan->batch;
+    net->n_states = 0;
     net->d[0] = shape->inputs;
     for (uint32_t l = 1; l < net->L; l++) {
         net->d[l] = plan->hidden[l - 1].units;

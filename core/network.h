@@ -17,6 +17,14 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
 struct tet_rule;
 
+/* Values besides the weights that a run needs to go on: an array of a checkpoint, "state/NAME". */
+enum { TET_STATES = 16 };
+struct tet_state {
+    const char *name; // static, at most 17 characters
+    float *values;
+    uint64_t n;
+};
+
 /* How a layer's activities lie. A dense layer's are rows, (N, d_l); a convolutional layer's are
  * volumes, on the grid of z_l and, behind the pooling, on that of x_l. */
 struct tet_layer {
@@ -58,6 +66,8 @@ struct tet_net {
     /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
      * packed weights. NULL: all are. */
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
+    struct tet_state state[TET_STATES]; // n_states of them
+    uint32_t n_states;
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
      * from W_l; w NULL for bp. */
     struct tet_packed feedback[TET_LAYERS];

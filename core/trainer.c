@@ -521,61 +521,84 @@ enum tet_event tet_trainer_step(struct tet_trainer *t)
 
 /* ---- state ---- */
 
-/* The i-th array: its group and layer; group TET_GROUPS stands for a bias. NULL past the end. */
-static bool locate(const struct tet_trainer *t, uint32_t i, enum tet_group *group, uint32_t *layer,
-                   bool *velocity)
+/* An array: packed (a group's weights or velocities), or as it is (a bias, a state). */
+struct place {
+    enum tet_group group; // TET_GROUPS: not packed
+    uint32_t layer;       // of a bias; 0: a state
+    const struct tet_packed *packed;
+    float *values; // packed, or n of them
+    uint64_t n;    // not packed
+    const char *name;
+};
+
+/* The place of group g's matrix of layer l, or with velocity of how it changes. */
+static struct place packed_place(const struct tet_net *net, enum tet_group g, uint32_t l,
+                                 bool velocity)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    return (struct place){.group = g, .layer = l, .packed = p, .values = velocity ? p->v : p->w};
+}
+
+/* The i-th array: weights, biases behind W's, then velocities, then states; false past the end. */
+static bool locate(const struct tet_trainer *t, uint32_t i, struct place *place)
 {
     const struct tet_net *net = &t->net;
-    for (int pass = 0; pass < 2; pass++) {
-        *velocity = pass == 1;
+    for (int velocity = 0; velocity < 2; velocity++)
         for (enum tet_group g = 0; g < TET_GROUPS; g++) {
             uint32_t first, last;
             tet_net_range(net, g, &first, &last);
             for (uint32_t l = first; l <= last; l++) {
-                if (*velocity && net->p[g][l].v == NULL)
-                    continue;
-                *group = g;
-                *layer = l;
-                if (i-- == 0)
+                *place = packed_place(net, g, l, velocity == 1);
+                if (place->values != NULL && i-- == 0)
                     return true;
             }
-            *group = TET_GROUPS;
-            for (uint32_t l = 1; l <= net->L && g == TET_W && !*velocity; l++) {
-                *layer = l;
+            for (uint32_t l = 1; l <= net->L && g == TET_W && velocity == 0; l++) {
+                *place = (struct place){
+                    .group = TET_GROUPS, .layer = l, .values = net->b[l], .n = net->d[l]};
                 if (i-- == 0)
                     return true;
             }
         }
-    }
-    return false;
+    if (i >= net->n_states)
+        return false;
+    const struct tet_state *state = &net->state[i];
+    *place = (struct place){
+        .group = TET_GROUPS, .values = state->values, .n = state->n, .name = state->name};
+    return true;
 }
 
 uint32_t tet_trainer_tensors(const struct tet_trainer *t)
 {
-    enum tet_group g;
-    uint32_t layer, n = 0;
-    bool velocity;
-    while (locate(t, n, &g, &layer, &velocity))
+    struct place place;
+    uint32_t n = 0;
+    while (locate(t, n, &place))
         n++;
     return n;
 }
 
 void tet_trainer_tensor(const struct tet_trainer *t, uint32_t i, struct tet_tensor *tensor)
 {
-    enum tet_group g;
-    uint32_t l;
+    struct place place;
     memset(tensor, 0, sizeof *tensor);
-    if (!locate(t, i, &g, &l, &tensor->velocity))
+    if (!locate(t, i, &place))
         return;
+    const enum tet_group g = place.group;
+    const uint32_t l = place.layer;
     if (g == TET_GROUPS) {
-        snprintf(tensor->name, sizeof tensor->name, "b%u", l);
+        if (l > 0)
+            snprintf(tensor->name, sizeof tensor->name, "b%u", l);
+        else
+            snprintf(tensor->name, sizeof tensor->name, "state/%s", place.name);
+        tensor->state = l == 0;
         tensor->rank = 1;
-        tensor->n = tensor->shape[0] = t->net.d[l];
+        tensor->n = place.n;
+        tensor->shape[0] = (uint32_t)place.n;
         return;
     }
-    const struct tet_packed *p = &t->net.p[g][l];
+    const struct tet_packed *p = place.packed;
     const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(&t->net, l) : 1;
-    snprintf(tensor->name, sizeof tensor->name, "%s%s%u", tensor->velocity ? "velocity/" : "",
+    tensor->state = place.values == p->v;
+    snprintf(tensor->name, sizeof tensor->name, "%s%s%u", tensor->state ? "velocity/" : "",
              tet_group_name(g), l);
     tensor->rank = 2;
     tensor->shape[0] = p->rows;
@@ -589,29 +612,25 @@ void tet_trainer_tensor(const struct tet_trainer *t, uint32_t i, struct tet_tens
 
 void tet_trainer_get(const struct tet_trainer *t, uint32_t i, float *values)
 {
-    enum tet_group g;
-    uint32_t l;
-    bool velocity;
-    if (!locate(t, i, &g, &l, &velocity))
+    struct place place;
+    if (!locate(t, i, &place))
         return;
-    if (g == TET_GROUPS)
-        memcpy(values, t->net.b[l], t->net.d[l] * sizeof *values);
+    if (place.packed == NULL)
+        memcpy(values, place.values, place.n * sizeof *values);
     else
-        tet_net_unpack(&t->net.p[g][l], velocity ? t->net.p[g][l].v : t->net.p[g][l].w, values);
+        tet_net_unpack(place.packed, place.values, values);
 }
 
 void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
 {
-    enum tet_group g;
-    uint32_t l;
-    bool velocity;
-    if (!locate(t, i, &g, &l, &velocity))
+    struct place place;
+    if (!locate(t, i, &place))
         return;
-    if (g == TET_GROUPS)
-        memcpy(t->net.b[l], values, t->net.d[l] * sizeof *values);
+    if (place.packed == NULL)
+        memcpy(place.values, values, place.n * sizeof *values);
     else {
-        tet_net_pack(&t->net.p[g][l], velocity ? t->net.p[g][l].v : t->net.p[g][l].w, values);
-        tet_net_cut(&t->net, g, l);
+        tet_net_pack(place.packed, place.values, values);
+        tet_net_cut(&t->net, place.group, place.layer);
     }
 }
 

@@ -29,7 +29,7 @@ enum tet_err weights_capture(struct store_checkpoint *checkpoint, const struct t
         array->rank = tensor.rank;
         memcpy(array->shape, tensor.shape, sizeof array->shape);
         array->n = tensor.n;
-        array->velocity = tensor.velocity;
+        array->state = tensor.state;
         array->data = malloc(tensor.n * sizeof *array->data);
         if (array->data == NULL)
             goto no_memory;
@@ -85,7 +85,7 @@ static const struct store_array **sorted(const struct store_checkpoint *checkpoi
     const struct store_array **list = calloc(checkpoint->n + 1, sizeof(struct store_array *));
     *n = 0;
     for (size_t i = 0; list != NULL && i < checkpoint->n; i++)
-        if (!checkpoint->arrays[i].velocity)
+        if (!checkpoint->arrays[i].state)
             list[(*n)++] = &checkpoint->arrays[i];
     if (list != NULL)
         qsort(list, *n, sizeof *list, by_name);
@@ -216,7 +216,7 @@ enum tet_err weights_load(struct tet_trainer *trainer, const char *path, uint64_
         struct tet_tensor tensor;
         tet_trainer_tensor(trainer, i, &tensor);
         const struct npy *array = npz_find(&npz, tensor.name);
-        if (array != NULL && !tensor.velocity) {
+        if (array != NULL && !tensor.state) {
             err = load_array(trainer, i, &tensor, array, error);
             fitting++;
         }

@@ -78,13 +78,13 @@ struct tet_cursor {
 };
 
 /* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1"; "velocity/W1"
- * with momentum. */
+ * with momentum; "state/NAME", whatever else a run needs to go on. */
 struct tet_tensor {
     char name[24];
     uint32_t rank;     // 1: b; 2: dense; 4: a kernel (to, from, K, K)
     uint32_t shape[4]; // row-major
     uint64_t n;        // elements
-    bool velocity;
+    bool state; // not a weight: a checkpoint needs it, a digest and an archive of weights do not
 };
 
 enum tet_event {
@@ -119,7 +119,7 @@ void tet_trainer_destroy(struct tet_trainer *trainer); // NULL is fine
 enum tet_event tet_trainer_step(struct tet_trainer *trainer);
 
 uint32_t
-tet_trainer_tensors(const struct tet_trainer *trainer); // how many; weights first, then velocities
+tet_trainer_tensors(const struct tet_trainer *trainer); // how many; weights first, then velocities and states
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major

@@ -64,7 +64,7 @@ void api_weights(void *context, const struct http_request *request, struct http_
         for (uint32_t k = 0; k < a->rank; k++)
             json_array_append_new(shape, json_integer(a->shape[k]));
         json_t *row = json_pack("{s:s, s:o}", "name", a->name, "shape", shape);
-        if (a->velocity)
+        if (a->state)
             json_decref(row);
         else
             json_array_append_new(arrays, row);
@@ -87,7 +87,7 @@ void api_weights_npy(void *context, const struct http_request *request, struct h
         return;
     const struct store_array *array = NULL;
     for (size_t i = 0; i < checkpoint.n; i++)
-        if (!checkpoint.arrays[i].velocity && strcmp(checkpoint.arrays[i].name, name) == 0)
+        if (!checkpoint.arrays[i].state && strcmp(checkpoint.arrays[i].name, name) == 0)
             array = &checkpoint.arrays[i];
     unsigned char header[NPY_HEADER], *bytes = NULL;
     size_t n = 0, size = 0;

@@ -112,7 +112,7 @@ static enum tet_err put_array(struct store *store, int64_t checkpoint, size_t or
     query_bind_int(&q, ":checkpoint", checkpoint);
     query_bind_int(&q, ":ordinal", (int64_t)ordinal);
     query_bind_text(&q, ":name", array->name);
-    query_bind_int(&q, ":velocity", array->velocity);
+    query_bind_int(&q, ":velocity", array->state);
     query_bind_int(&q, ":rank", array->rank);
     query_bind_int(&q, ":rows", array->shape[0]);
     query_bind_int(&q, ":columns", array->shape[1]);
@@ -351,7 +351,7 @@ static enum tet_err get_arrays(struct db *db, int64_t id, struct store_checkpoin
         struct store_array *array = &checkpoint->arrays[i];
         const char *name = query_text(&q, 0);
         strncpy(array->name, name != NULL ? name : "", sizeof array->name - 1);
-        array->velocity = query_int(&q, 1) != 0;
+        array->state = query_int(&q, 1) != 0;
         array->n = (uint64_t)query_int(&q, 2);
         array->rank = (uint32_t)query_int(&q, 3);
         for (int k = 0; k < STORE_RANK; k++)

@@ -132,7 +132,7 @@ struct store_array {
     uint32_t rank; // as in struct tet_tensor
     uint32_t shape[STORE_RANK];
     uint64_t n;
-    bool velocity;
+    bool state; // as in struct tet_tensor; the column is called velocity
     float *data; // (n)
 };
 

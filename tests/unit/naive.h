@@ -64,7 +64,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         tet_trainer_tensor(t, i, &tensor);
         assert_true(tensor.n <= COUNT(values));
         tet_trainer_get(t, i, values);
-        if (tensor.velocity) {
+        if (tensor.state) {
             for (uint64_t k = 0; k < tensor.n; k++)
                 assert_true(values[k] == 0.0f);
             continue;
@@ -334,7 +334,7 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
         tet_trainer_get(t, i, values);
-        const char *name = tensor.name + (tensor.velocity ? strlen("velocity/") : 0);
+        const char *name = tensor.name + (tensor.state ? strlen("velocity/") : 0);
         const uint32_t l = (uint32_t)atoi(name + 1);
         const int g = (int)(strchr("WBVUb", name[0]) - strchr("WBVUb", 'W'));
         const uint32_t columns = tensor.rank == 2 ? tensor.shape[1] : 1;
@@ -343,7 +343,7 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         for (uint64_t k = 0; k < tensor.n; k++) {
             const uint64_t at = k / columns * WIDTH + k % columns;
             const double expected = tensor.rank == 1  ? net.b[l][k]
-                                    : tensor.velocity ? net.v[g][l][at]
+                                    : tensor.state ? net.v[g][l][at]
                                                       : net.p[g][l][at];
             largest = fmax(largest, fabs(expected));
             if (!(fabs(values[k] - expected) <= apart)) {

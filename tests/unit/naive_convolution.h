@@ -175,7 +175,7 @@ static inline const float *array_of(const struct tet_trainer *t, uint32_t i,
     tet_trainer_tensor(t, i, tensor);
     assert_true(tensor->n <= WEIGHTS);
     tet_trainer_get(t, i, values);
-    const char *name = tensor->name + (tensor->velocity ? strlen("velocity/") : 0);
+    const char *name = tensor->name + (tensor->state ? strlen("velocity/") : 0);
     const char *kind = strchr("WBVUb", name[0]);
     assert_non_null(kind);
     *g = (int)(kind - strchr("WBVUb", 'W'));
@@ -201,10 +201,10 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         } else {
             assert_true(has(g, l));
             check_shape(&tensor, g, l);
-            met += !tensor.velocity;
+            met += !tensor.state;
         }
         for (uint64_t k = 0; k < tensor.n; k++)
-            if (tensor.velocity)
+            if (tensor.state)
                 assert_true(values[k] == 0.0f);
             else
                 *(g == TET_GROUPS ? &net.b[l][k] : &net.p[g][l][k]) = values[k];
@@ -618,7 +618,7 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         uint32_t l;
         const float *values = array_of(t, i, &tensor, &g, &l);
         const double *expected = g == TET_GROUPS   ? net.b[l]
-                                 : tensor.velocity ? net.v[g][l]
+                                 : tensor.state ? net.v[g][l]
                                                    : net.p[g][l];
         double largest = 0.0, apart = 0.0;
         uint64_t worst = 0;

@@ -209,7 +209,7 @@ static inline struct store_checkpoint make_checkpoint(uint64_t step, uint64_t re
     c.arrays[0] = (struct store_array){
         .name = "W1", .rank = 2, .shape = {ROWS, COLUMNS}, .n = ROWS * COLUMNS};
     c.arrays[1] = (struct store_array){
-        .name = "velocity/b1", .rank = 1, .shape = {5, 1}, .n = 5, .velocity = true};
+        .name = "velocity/b1", .rank = 1, .shape = {5, 1}, .n = 5, .state = true};
     c.arrays[2] =
         (struct store_array){.name = "W2", .rank = 4, .shape = {3, 2, 4, 5}, .n = 3 * 2 * 4 * 5};
     for (size_t i = 0; i < c.n; i++) {
@@ -251,7 +251,7 @@ static inline void assert_same_checkpoint(struct store *store, int64_t run, uint
         assert_string_equal(g->name, w->name);
         assert_int_equal(g->rank, w->rank);
         assert_memory_equal(g->shape, w->shape, sizeof w->shape);
-        assert_int_equal(g->velocity, w->velocity);
+        assert_int_equal(g->state, w->state);
         assert_int_equal(g->n, w->n);
         assert_memory_equal(g->data, w->data, w->n * sizeof(float));
     }

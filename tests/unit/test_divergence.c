@@ -111,7 +111,7 @@ static void divergence_of_arrays(void **state)
         d = tet_trainer_divergence(t);
         assert_int_equal(d->step, 1);
         assert_int_equal(d->last_step, 1);
-        assert_string_equal(d->tensor, names[i] + (tensor.velocity ? 9 : 0));
+        assert_string_equal(d->tensor, names[i] + (tensor.state ? 9 : 0));
         assert_false(find(&log, 1, TET_SERIES_TRAIN_LOSS, 0, &unused));
         stays_diverged(t);
         tet_trainer_destroy(t);

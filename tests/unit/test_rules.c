@@ -105,12 +105,12 @@ static void frozen_groups(void **state)
             tet_trainer_tensor(t, i, &tensor);
             tet_trainer_get(t, i, after);
             tet_trainer_get(start, i, before);
-            const char group = tensor.velocity ? tensor.name[9] : tensor.name[0];
+            const char group = tensor.state ? tensor.name[9] : tensor.name[0];
             const unsigned g = (unsigned)(strchr("WBVUb", group) - strchr("WBVUb", 'W')) % 4;
             const bool same = memcmp(before, after, tensor.n * sizeof *after) == 0;
             if (same != (frozen >> g & 1))
                 fail_msg("%s: frozen groups %u, changed: %d", tensor.name, frozen, !same);
-            assert_false(tensor.velocity && (frozen >> g & 1));
+            assert_false(tensor.state && (frozen >> g & 1));
         }
         tet_trainer_destroy(t);
         tet_trainer_destroy(start);

@@ -252,7 +252,7 @@ static void tensors(void **state)
         static float values[WIDTH * WIDTH], back[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
         assert_string_equal(tensor.name, expected[i]);
-        assert_int_equal(tensor.velocity, i >= 12);
+        assert_int_equal(tensor.state, i >= 12);
         for (uint64_t k = 0; k < tensor.n; k++)
             values[k] = (float)(1000 * i) + (float)k;
         tet_trainer_set(t, i, values);

@@ -114,7 +114,7 @@ static void digests(void **state)
          .rank = 1,
          .shape = {1},
          .n = 1,
-         .velocity = true,
+         .state = true,
          .data = velocity},
         {.name = "W1", .rank = 4, .shape = {2, 1, 2, 3}, .n = 12, .data = kernel}};
     const struct store_checkpoint c = {.n = 3, .arrays = arrays};

@@ -42,7 +42,7 @@ static void shares_and_spreads(void **state)
         static float all[WIDTH * WIDTH], some[WIDTH * WIDTH];
         struct tet_tensor tensor;
         tet_trainer_tensor(t, i, &tensor);
-        if (tensor.velocity || tensor.rank == 1)
+        if (tensor.state || tensor.rank == 1)
             continue;
         tet_trainer_get(full, i, all);
         tet_trainer_get(t, i, some);
