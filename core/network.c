@@ -2,9 +2,6 @@
 /* A network's arrays: see network.h. */
 #include "network.h"
 
-#include <math.h>
-
-#include "philox.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
 
@@ -23,7 +20,8 @@ static float *carve(struct carver *c, size_t floats)
 }
 
 /* An array of n floats that belongs to a checkpoint. */
-static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name, uint64_t n)
+static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name,
+                                 uint64_t n)
 {
     float *values = carve(c, n);
     net->state[net->n_states++] = (struct tet_state){name, values, n};
@@ -123,11 +121,6 @@ static void carve_activities(struct tet_net *net, struct carver *c)
     }
 }
 
-static bool is_sparse(const struct tet_group_plan *plan)
-{
-    return plan->probability > 0.0f && plan->probability < 1.0f;
-}
-
 /* Rows and columns of group g's matrix of layer l, without memory. */
 static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, uint32_t l)
 {
@@ -157,7 +150,7 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             p->w = carve(c, floats);
             p->v =
                 net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
-            if (is_sparse(&net->plan.group[g]))
+            if (tet_group_is_sparse(&net->plan.group[g]))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
         }
     }
@@ -271,87 +264,4 @@ void tet_net_unpack(const struct tet_packed *p, const float *packed, float *valu
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++)
             values[r * p->columns + c] = packed[tet_packed_at(p->rows, p->columns, r, c)];
-}
-
-/* ---- initial values ---- */
-
-/* The spread of W_l before its scale: He 2015 where the stage's nonlinearity is relu, otherwise
- * Glorot 2010. The output stage goes by the nonlinearity that feeds it. */
-static double ascending_spread(const struct tet_net *net, uint32_t l)
-{
-    const struct tet_layer_plan *hidden = net->plan.hidden;
-    enum tet_activation phi = TET_IDENTITY;
-    if (l < net->L)
-        phi = hidden[l - 1].activation;
-    else if (net->L > 1)
-        phi = hidden[net->L - 2].activation;
-    const double in = net->p[TET_W][l].columns;
-    const double out = (double)net->d[l] * tet_net_taps(net, l);
-    return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
-}
-
-/* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
-static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
-{
-    const struct tet_packed *p = &net->p[g][l];
-    const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
-    const size_t pairs = p->columns / taps;
-    const double probability = net->plan.group[g].probability;
-    const struct tet_stream stream =
-        tet_stream_make(net->plan.seed, TET_STREAM_WIRING + (unsigned)g, l);
-    for (size_t r = 0; r < p->rows; r++)
-        for (size_t c = 0; c < pairs; c++) {
-            const uint32_t word = tet_stream_u32(&stream, r * pairs + c);
-            if (((double)word + 0.5) * 0x1p-32 >= probability)
-                continue;
-            for (size_t k = c * taps; k < (c + 1) * taps; k++) {
-                const size_t at = tet_packed_at(p->rows, p->columns, r, k);
-                net->mask[g][l][at / TET_LANES] |= (uint16_t)(1u << at % TET_LANES);
-            }
-        }
-    tet_net_cut(net, g, l);
-}
-
-double tet_net_spread(const struct tet_net *net, uint32_t l)
-{
-    return net->plan.group[TET_W].scale * ascending_spread(net, l);
-}
-
-static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
-{
-    const struct tet_packed *p = &net->p[g][l];
-    const struct tet_group_plan *plan = &net->plan.group[g];
-    const bool lateral = g == TET_V || g == TET_U;
-    const double density = is_sparse(plan) ? plan->probability : 1.0;
-    const double spread = plan->scale *
-                          (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
-                          sqrt(density);
-    const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
-    for (size_t r = 0; r < p->rows; r++)
-        for (size_t c = 0; c < p->columns; c++) {
-            float value = r == c ? plan->scale : 0.0f;
-            if (plan->init != TET_INIT_IDENTITY) {
-                const uint32_t word = tet_stream_u32(&stream, r * p->columns + c);
-                value =
-                    plan->init == TET_INIT_NORMAL
-                        ? (float)(spread * tet_normal_from_u32(word))
-                        : (float)(spread * 1.7320508075688772 * (2.0 * tet_uniform(word) - 1.0));
-            }
-            p->w[tet_packed_at(p->rows, p->columns, r, c)] = value;
-        }
-}
-
-void tet_net_draw(struct tet_net *net)
-{
-    if (net->half_normal != NULL)
-        tet_half_normal(net->half_normal);
-    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
-        uint32_t first, last;
-        tet_net_range(net, g, &first, &last);
-        for (uint32_t l = first; l <= last; l++) {
-            draw(net, g, l);
-            if (net->mask[g][l] != NULL)
-                draw_wiring(net, g, l);
-        }
-    }
 }

@@ -98,24 +98,32 @@ static inline uint32_t tet_net_taps(const struct tet_net *net, uint32_t l)
     return net->layer[l].image ? k * k : 1;
 }
 
+/* Whether a group has a mask. */
+static inline bool tet_group_is_sparse(const struct tet_group_plan *plan)
+{
+    return plan->probability > 0.0f && plan->probability < 1.0f;
+}
+
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
  * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
-/* tet_net_draw: wiring and initial weights, by streams (seed, group, layer); biases 0. The wiring is
- * not part of a checkpoint: it can be drawn again. */
-void tet_net_draw(struct tet_net *net);
-
 /* Which layers group g has arrays for: first..last, first > last where it has none. */
 void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first, uint32_t *last);
-
-/* tet_net_spread: of the initial values of W_l, with the group's scale; l = 1..L. */
-double tet_net_spread(const struct tet_net *net, uint32_t l);
 
 /* tet_net_pack, tet_net_unpack: row-major (rows, columns) values into and out of panels. */
 void tet_net_pack(const struct tet_packed *shape, float *packed, const float *values);
 void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *values);
+
+/* ---- wiring.c: initial values ---- */
+
+/* tet_net_draw: wiring and initial weights, by streams (seed, group, layer); biases 0. The wiring is
+ * not part of a checkpoint: it can be drawn again. */
+void tet_net_draw(struct tet_net *net);
+
+/* tet_net_spread: of the initial values of W_l, with the group's scale; l = 1..L. */
+double tet_net_spread(const struct tet_net *net, uint32_t l);
 
 /* ---- stages.c: what flows through a stage, by all threads of the team ---- */
 
