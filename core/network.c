@@ -2,6 +2,7 @@
 /* A network's arrays: see network.h. */
 #include "network.h"
 
+#include "noise.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
 
@@ -20,8 +21,7 @@ static float *carve(struct carver *c, size_t floats)
 }
 
 /* An array of n floats that belongs to a checkpoint. */
-static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name,
-                                 uint64_t n)
+static float *carve_state(struct tet_net *net, struct carver *c, const char *name, uint64_t n)
 {
     float *values = carve(c, n);
     net->state[net->n_states++] = (struct tet_state){name, values, n};
@@ -98,10 +98,26 @@ static void carve_image(struct tet_net *net, struct carver *c, uint32_t l)
         layer->pool == TET_POOL_NONE ? net->image[l] : carve(c, tet_volume_floats(&layer->a));
 }
 
+/* What waits is s_L, or every activity, which lie from `begin` on. */
+static void carve_delay(struct tet_net *net, struct carver *c, size_t begin)
+{
+    static const char *const names[TET_MAX_DELAY] = {
+        "delay0", "delay1", "delay2",  "delay3",  "delay4",  "delay5",  "delay6",  "delay7",
+        "delay8", "delay9", "delay10", "delay11", "delay12", "delay13", "delay14", "delay15"};
+    net->delayed = net->s[net->L];
+    net->n_delayed = net->capacity * tet_stride(net->d[net->L]);
+    if (net->plan.delay.eligibility) {
+        net->delayed = c->base != NULL ? (float *)(void *)(c->base + begin) : NULL;
+        net->n_delayed = (c->used - begin) / sizeof(float);
+    }
+    for (uint32_t k = 0; k < net->plan.delay.batches; k++)
+        net->slot[k] = carve_state(net, c, names[k], net->n_delayed);
+}
+
 static void carve_activities(struct tet_net *net, struct carver *c)
 {
     const bool laterals = net->rule->info.group[TET_V];
-    const size_t n = net->capacity;
+    const size_t n = net->capacity, begin = c->used;
     for (uint32_t l = 0; l <= net->L; l++) {
         net->x[l] = net->a[l] = carve(c, seen_floats(net, l, false));
         if (net->layer[l].image)
@@ -119,6 +135,8 @@ static void carve_activities(struct tet_net *net, struct carver *c)
                 carve(c, layer->image ? tet_volume_floats(&layer->z_d) : n * tet_stride(net->d[l]));
         net->u[l] = hidden && laterals ? carve(c, seen_floats(net, l, true)) : NULL;
     }
+    if (net->plan.delay.batches > 0)
+        carve_delay(net, c, begin);
 }
 
 /* Rows and columns of group g's matrix of layer l, without memory. */
@@ -152,6 +170,8 @@ static void carve_weights(struct tet_net *net, struct carver *c)
                 net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
             if (tet_group_is_sparse(&net->plan.group[g]))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
+            if (net->plan.group[g].excitatory > 0.0f)
+                net->sign[g][l] = carve(c, p->columns);
         }
     }
 }
@@ -167,6 +187,9 @@ static void carve_feedback(struct tet_net *net, struct carver *c)
         p->w = carve(c, tet_packed_floats(p->rows, p->columns));
     }
     net->half_normal = net->plan.rule == TET_RULE_BRSF ? carve(c, TET_QUANTILES) : NULL;
+    const struct tet_noise_plan *noise = &net->plan.noise;
+    const bool noisy = noise->activity > 0.0f || noise->teaching > 0.0f || noise->synapses > 0.0f;
+    net->normal = noisy ? carve(c, TET_NORMALS) : NULL;
 }
 
 static size_t most(size_t a, size_t b)

@@ -18,7 +18,7 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 struct tet_rule;
 
 /* Values besides the weights that a run needs to go on: an array of a checkpoint, "state/NAME". */
-enum { TET_STATES = 16 };
+enum { TET_STATES = 16 + TET_MAX_DELAY };
 struct tet_state {
     const char *name; // static, at most 17 characters
     float *values;
@@ -51,6 +51,7 @@ struct tet_net {
     size_t capacity; // examples there is room for
     float rate;      // factor on the learning rates in this epoch
     uint64_t step;   // mini-batches before this one
+    bool learning;   // whether it is trained on: only then are its activities noisy
 
     /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
      * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
@@ -66,6 +67,9 @@ struct tet_net {
     /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
      * packed weights. NULL: all are. */
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
+    /* (C) of a group under Dale's rule: +1 or -1, the sign of the neuron that a column comes from.
+     * NULL: no such rule. */
+    float *sign[TET_GROUPS][TET_LAYERS];
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
@@ -79,6 +83,11 @@ struct tet_net {
     /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
     float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
     float *half_normal;   // (TET_QUANTILES): rules/signs.h; brsf
+    float *normal;        // (TET_NORMALS): noise.h; NULL without noise
+    /* What changes later: see delay.h. */
+    float *delayed; // (n_delayed) of the activities above
+    size_t n_delayed;
+    float *slot[TET_MAX_DELAY]; // (n_delayed) each
     /* Scratch of telemetry. */
     float *signal[2]; // (N, max d) backpropagated signals of two layers
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))
@@ -118,12 +127,16 @@ void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *
 
 /* ---- wiring.c: initial values ---- */
 
-/* tet_net_draw: wiring and initial weights, by streams (seed, group, layer); biases 0. The wiring is
- * not part of a checkpoint: it can be drawn again. */
+/* tet_net_draw: wiring, the signs of neurons and initial weights, by streams (seed, group, layer);
+ * biases 0. Wiring and signs are not part of a checkpoint: they can be drawn again. */
 void tet_net_draw(struct tet_net *net);
 
 /* tet_net_spread: of the initial values of W_l, with the group's scale; l = 1..L. */
 double tet_net_spread(const struct tet_net *net, uint32_t l);
+
+/* tet_net_restrict: sets the weights and velocities of P that the wiring leaves out to 0, and the
+ * weights whose sign is not their presynaptic neuron's; by all threads. */
+void tet_net_restrict(struct tet_net *net, enum tet_group g, uint32_t l);
 
 /* ---- stages.c: what flows through a stage, by all threads of the team ---- */
 
@@ -146,15 +159,13 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
                   float *y); // y = phi'(z_l) * s, both as m_l
 
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
- * nothing if it is frozen. a and x: what P's rows and columns stand for: W m_l, x_{l-1}; B u_{l-1}
+ * nothing if it is frozen; then noise, and what wiring and signs allow. a and x: what P's rows and columns stand for: W m_l, x_{l-1}; B u_{l-1}
  * or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. */
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x);
 
-/* tet_net_cut: sets the weights and velocities of P that the wiring leaves out to 0; by all threads. */
-void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l);
-
 /* tet_net_change_ascending: W_l and b_l for all l, from m_l and x_{l-1}: what all rules share. */
 void tet_net_change_ascending(struct tet_net *net);
+void tet_net_change_stage(struct tet_net *net, uint32_t l); // the same of a single l
 
 #endif

@@ -60,6 +60,23 @@ static double log_exact_order(double x)
     return (double)exponent * ln2_high + (2.0 * s + (2.0 * s * sum + (double)exponent * ln2_low));
 }
 
+/* 2^k e^r, k = round(x / ln 2), |r| <= ln 2 / 2: r is x less k ln 2 in two parts, of which the first
+ * is exact; e^r by its series (the first term left out is below 1e-18). */
+double tet_exp(double x)
+{
+    static const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
+    const double scaled = x * 0x1.71547652b82fep+0; // 1 / ln 2
+    const int k = (int)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
+    const double r = (x - k * ln2_high) - k * ln2_low;
+    double sum = 1.0;
+    for (int n = 14; n >= 1; n--)
+        sum = 1.0 + sum * r / n;
+    const uint64_t bits = (uint64_t)(k + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return sum * power;
+}
+
 /* c[0] + c[1] x + ... + c[7] x^7, by Horner. */
 static double polynomial(const double c[8], double x)
 {

@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 /* What a stream is for. The numbers are part of what a seed means: add at the end, never renumber.
- * Initial weights: TET_STREAM_W + enum tet_group; wiring: TET_STREAM_WIRING + it, so 8 to 11. */
+ * Initial weights: TET_STREAM_W + enum tet_group; the wiring, the signs and the noise of a group:
+ * the first of them + it, so 8 to 11, 16 and 23 onward. */
 enum tet_stream_purpose {
     TET_STREAM_W = 1,             // initial weights, index: the layer
     TET_STREAM_B = 2,             // the same
@@ -27,6 +28,10 @@ enum tet_stream_purpose {
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
     TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_DALE = 16,         // neurons' signs: 16 + enum tet_group, index: the layer
+    TET_STREAM_NOISE_ACTIVITY = 21, // index: the layer; by step, see noise.h
+    TET_STREAM_NOISE_TEACHING = 22, // by step, see noise.h
+    TET_STREAM_NOISE_SYNAPSES = 23, // 23 + enum tet_group, index: the layer; by step, see noise.h
 };
 
 struct tet_stream {
@@ -58,6 +63,9 @@ static inline float tet_uniform(uint32_t r)
  * normal number, from -6.34 to 6.34, and rising r gives rising numbers. Wichura 1988, algorithm
  * AS 241, PPND16: relative error about 1e-16. */
 double tet_normal_from_u32(uint32_t r);
+
+/* tet_exp: e^x for |x| <= 700, relative error below 1e-15; by + - * / alone. */
+double tet_exp(double x);
 
 /* tet_below: a number 0 <= k < n from the first 64 bits of block i of the stream, by multiplying
  * and shifting; biased by less than n 2^-64. n at least 1. */

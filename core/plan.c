@@ -133,6 +133,34 @@ static enum tet_err check_layers(const struct tet_plan *p, const struct tet_shap
     return TET_OK;
 }
 
+/* Noise, delay and order of the changes. */
+static enum tet_err check_timing(const struct tet_plan *p, const struct tet_shape *shape,
+                                 struct tet_error *error)
+{
+    if (!in_range(p->noise.activity, 0.0f, 1e30f) || !in_range(p->noise.teaching, 0.0f, 1e30f) ||
+        !in_range(p->noise.synapses, 0.0f, 1e30f))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "noise on activity %g, teaching %g, synapses %g: allowed 0 to 1e30",
+                             p->noise.activity, p->noise.teaching, p->noise.synapses);
+    if (p->delay.batches > TET_MAX_DELAY)
+        return tet_error_set(error, TET_BAD_DEFINITION, "delay %u: allowed at most %d",
+                             p->delay.batches, TET_MAX_DELAY);
+    if (p->delay.batches == 0)
+        return TET_OK;
+    if (p->delay.eligibility && p->top_down)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "top down with a delay of %u and eligibility: what waits was made "
+                             "by one circuit",
+                             p->delay.batches);
+    struct tet_net net = {0};
+    tet_net_layout(&net, p, shape, NULL);
+    if (net.n_delayed > UINT32_MAX)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "delay %u: %zu activities of a mini-batch, allowed at most %u",
+                             p->delay.batches, net.n_delayed, UINT32_MAX);
+    return TET_OK;
+}
+
 enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *shape,
                             struct tet_error *error)
 {
@@ -151,7 +179,7 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
                              tet_rule_info(p->rule)->name);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         const struct tet_group_plan *group = &p->group[g];
-        if ((unsigned)group->init > TET_INIT_IDENTITY)
+        if ((unsigned)group->init > TET_INIT_LOG_NORMAL)
             return tet_error_set(error, TET_BAD_DEFINITION, "group %s: init %d is unknown",
                                  tet_group_name(g), (int)group->init);
         if (!in_range(group->lr, 0.0f, 1e30f) || !in_range(group->decay, 0.0f, 1e30f) ||
@@ -163,6 +191,10 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "group %s: connection probability %g: allowed 0 (as 1) to 1",
                                  tet_group_name(g), group->probability);
+        if (!(group->excitatory >= 0.0f && group->excitatory < 1.0f))
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "group %s: excitatory %g: allowed 0 (no signs) to below 1",
+                                 tet_group_name(g), group->excitatory);
     }
     if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",
@@ -180,7 +212,7 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
                              p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
-    return TET_OK;
+    return check_timing(p, shape, error);
 }
 
 uint64_t tet_plan_steps_per_epoch(const struct tet_plan *p)

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "noise.h"
+
 static const enum tet_finish activate[] = {
     [TET_RELU] = TET_FINISH_RELU, [TET_TANH] = TET_FINISH_TANH, [TET_IDENTITY] = TET_FINISH_NONE};
 static const enum tet_finish gates[] = {[TET_RELU] = TET_FINISH_GATE_RELU,
@@ -18,6 +20,12 @@ static const enum tet_finish gates[] = {[TET_RELU] = TET_FINISH_GATE_RELU,
 static enum tet_activation activation(const struct tet_net *net, uint32_t l)
 {
     return l < net->L ? net->plan.hidden[l - 1].activation : TET_IDENTITY;
+}
+
+/* What follows W_l x_{l-1} + b_l at once: the nonlinearity, unless noise comes before it. */
+static enum tet_finish activated(const struct tet_net *net, uint32_t l)
+{
+    return tet_noise_is_in(net, l) ? TET_FINISH_NONE : activate[activation(net, l)];
 }
 
 /* ---- jobs of the team: a kernel's share of what it is told to do ---- */
@@ -142,9 +150,10 @@ static void ascend_image(struct tet_net *net, uint32_t l)
                                            .x = net->x[l - 1],
                                            .vx = net->layer[l - 1].x_d,
                                            .bias = net->b[l],
-                                           .finish = activate[activation(net, l)],
+                                           .finish = activated(net, l),
                                            .y = net->a[l],
                                            .vy = layer->a});
+    tet_noise_activity(net, l);
     if (layer->pool != TET_POOL_NONE) {
         const struct tet_pooling p = {.n = net->n,
                                       .window = &layer->pooling,
@@ -167,9 +176,11 @@ void tet_net_ascend(struct tet_net *net)
     for (uint32_t l = 1; l <= net->L; l++)
         if (net->layer[l].image)
             ascend_image(net, l);
-        else
-            multiply(net, &net->p[TET_W][l], net->x[l - 1], net->b[l], activate[activation(net, l)],
-                     NULL, net->x[l]);
+        else {
+            multiply(net, &net->p[TET_W][l], net->x[l - 1], net->b[l], activated(net, l), NULL,
+                     net->x[l]);
+            tet_noise_activity(net, l);
+        }
 }
 
 /* The signal `below` on the grid of x_l goes on to y on that of z_l; both have `channels` of them.
@@ -442,32 +453,6 @@ static void change_share(void *context, const struct tet_rank *share)
                             p);
 }
 
-static void cut(uint16_t there, float *values) // 16 of them
-{
-    for (unsigned i = 0; i < TET_LANES; i++)
-        values[i] = ((unsigned)there >> i & 1u) != 0 ? values[i] : 0.0f;
-}
-
-static void cut_share(void *context, const struct tet_rank *share)
-{
-    const struct change *c = context;
-    const struct tet_packed *p = &c->net->p[c->group][c->l];
-    const uint16_t *mask = c->net->mask[c->group][c->l];
-    size_t first, last;
-    tet_share(share, tet_packed_floats(p->rows, p->columns) / TET_LANES, 1, &first, &last);
-    for (size_t k = first; k < last; k++) {
-        cut(mask[k], p->w + k * TET_LANES);
-        if (p->v != NULL)
-            cut(mask[k], p->v + k * TET_LANES);
-    }
-}
-
-void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l)
-{
-    if (net->mask[g][l] != NULL)
-        tet_team_run(net->team, cut_share, &(struct change){.net = net, .group = g, .l = l});
-}
-
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x)
 {
@@ -475,14 +460,21 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
         return;
     tet_team_run(net->team, change_share,
                  &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
-    tet_net_cut(net, g, l);
+    tet_noise_synapses(net, g, l);
+    tet_net_restrict(net, g, l);
 }
+
+struct biases {
+    const struct tet_net *net;
+    uint32_t first, last; // layers
+};
 
 static void change_biases_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_net *net = context;
+    const struct biases *b = context;
+    const struct tet_net *net = b->net;
     const float lr = net->plan.group[TET_W].lr * net->rate;
-    for (uint32_t l = 1; l <= net->L; l++) {
+    for (uint32_t l = b->first; l <= b->last; l++) {
         size_t first, last;
         tet_share(share, net->d[l], TET_LANES, &first, &last);
         if (net->layer[l].image)
@@ -499,5 +491,12 @@ void tet_net_change_ascending(struct tet_net *net)
     for (uint32_t l = 1; l <= net->L; l++)
         tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
     if (net->plan.group[TET_W].plastic)
-        tet_team_run(net->team, change_biases_share, net);
+        tet_team_run(net->team, change_biases_share, &(struct biases){net, 1, net->L});
+}
+
+void tet_net_change_stage(struct tet_net *net, uint32_t l)
+{
+    tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
+    if (net->plan.group[TET_W].plastic)
+        tet_team_run(net->team, change_biases_share, &(struct biases){net, l, l});
 }

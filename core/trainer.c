@@ -20,7 +20,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "delay.h"
 #include "network.h"
+#include "noise.h"
 #include "philox.h"
 #include "rules/rules.h"
 #include "team.h"
@@ -351,6 +353,27 @@ static double batch_loss(const struct tet_trainer *t)
     return sum;
 }
 
+/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes before
+ * the changes, or where stages change on the way behind them. */
+static void learn_from_signal(struct tet_trainer *t, bool record)
+{
+    struct tet_net *net = &t->net;
+    const bool change = tet_delay_is_over(net);
+    tet_noise_teaching(net);
+    if (tet_delay_keeps_signal(net))
+        tet_delay_exchange(net);
+    if (net->plan.top_down)
+        tet_rule_learn_top_down(net, change);
+    else
+        net->rule->descend(net);
+    if (record)
+        tet_telemetry(net, emit_telemetry, t);
+    if (tet_delay_keeps_activity(net))
+        tet_delay_exchange(net);
+    if (change && !net->plan.top_down)
+        net->rule->change(net);
+}
+
 /* Runs examples first.. of a part, forward, or as a whole mini-batch; returns the sum of their
  * losses and adds to *correct. */
 static double run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,
@@ -359,6 +382,7 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
     struct tet_net *net = &t->net;
     net->n = n;
     net->step = t->cursor.step;
+    net->learning = learn;
     t->batch = (struct batch){.part = part, .order = order, .first = first, .learn = learn};
     tet_team_run(net->team, stage_share, t);
     tet_net_ascend(net);
@@ -367,10 +391,7 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
     const double loss = batch_loss(t);
     if (!learn || !isfinite(loss))
         return loss;
-    net->rule->descend(net);
-    if (record)
-        tet_telemetry(net, emit_telemetry, t);
-    net->rule->change(net);
+    learn_from_signal(t, record);
     return loss;
 }
 
@@ -630,7 +651,7 @@ void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
         memcpy(place.values, values, place.n * sizeof *values);
     else {
         tet_net_pack(place.packed, place.values, values);
-        tet_net_cut(&t->net, place.group, place.layer);
+        tet_net_restrict(&t->net, place.group, place.layer);
     }
 }
 

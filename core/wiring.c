@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "network.h"
+#include "noise.h"
 #include "philox.h"
 #include "rules/signs.h"
 
@@ -19,6 +20,56 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
     const double in = net->p[TET_W][l].columns;
     const double out = (double)net->d[l] * tet_net_taps(net, l);
     return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
+}
+
+/* ---- which synapses may be there, and with which sign ---- */
+
+struct synapses {
+    const struct tet_net *net;
+    enum tet_group group;
+    uint32_t l;
+};
+
+static void cut(uint16_t there, float *values) // 16 of them
+{
+    for (unsigned i = 0; i < TET_LANES; i++)
+        values[i] = ((unsigned)there >> i & 1u) != 0 ? values[i] : 0.0f;
+}
+
+static void keep_sign(float sign, float *values) // likewise; NaN stays
+{
+    for (unsigned i = 0; i < TET_LANES; i++)
+        values[i] = sign * values[i] < 0.0f ? 0.0f : values[i];
+}
+
+/* Shares are of the panels' columns. */
+static void restrict_share(void *context, const struct tet_rank *share)
+{
+    const struct synapses *s = context;
+    const struct tet_packed *p = &s->net->p[s->group][s->l];
+    const uint16_t *mask = s->net->mask[s->group][s->l];
+    const float *sign = s->net->sign[s->group][s->l];
+    size_t first, last;
+    tet_share(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        const size_t r = i / p->columns * TET_PANEL, column = i % p->columns;
+        const size_t begin = tet_packed_at(p->rows, p->columns, r, column);
+        const size_t end = begin + tet_panel_width(p->rows, r);
+        for (size_t at = begin; at < end; at += TET_LANES) {
+            if (mask != NULL)
+                cut(mask[at / TET_LANES], p->w + at);
+            if (mask != NULL && p->v != NULL)
+                cut(mask[at / TET_LANES], p->v + at);
+            if (sign != NULL)
+                keep_sign(sign[column], p->w + at);
+        }
+    }
+}
+
+void tet_net_restrict(struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    if (net->mask[g][l] != NULL || net->sign[g][l] != NULL)
+        tet_team_run(net->team, restrict_share, &(struct synapses){net, g, l});
 }
 
 /* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
@@ -40,7 +91,42 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
                 net->mask[g][l][at / TET_LANES] |= (uint16_t)(1u << at % TET_LANES);
             }
         }
-    tet_net_cut(net, g, l);
+    tet_net_restrict(net, g, l);
+}
+
+/* How many neighbouring columns of group g's matrix come from one neuron: the taps of a kernel, or
+ * the positions of a channel below a dense layer. */
+static size_t columns_of_neuron(const struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    if (net->layer[l].image)
+        return g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
+    return g == TET_W ? net->layer[l - 1].positions : 1;
+}
+
+/* Number i of the stream is of presynaptic neuron i. */
+static void draw_signs(struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    const size_t repeats = columns_of_neuron(net, g, l), columns = net->p[g][l].columns;
+    const struct tet_stream stream =
+        tet_stream_make(net->plan.seed, TET_STREAM_DALE + (unsigned)g, l);
+    for (size_t c = 0; c < columns; c++) {
+        const uint32_t word = tet_stream_u32(&stream, c / repeats);
+        const bool excitatory =
+            ((double)word + 0.5) * 0x1p-32 < (double)net->plan.group[g].excitatory;
+        net->sign[g][l][c] = excitatory ? 1.0f : -1.0f;
+    }
+}
+
+/* Log-normal: the magnitude is e^z of a normal z, whose root mean square is e, and the lowest bit,
+ * which z hardly depends on, is the sign. */
+static double drawn(enum tet_init init, double spread, uint32_t word)
+{
+    if (init == TET_INIT_UNIFORM)
+        return spread * 1.7320508075688772 * (2.0 * tet_uniform(word) - 1.0);
+    const double z = tet_normal_from_u32(word);
+    if (init == TET_INIT_LOG_NORMAL)
+        return (word & 1 ? -spread : spread) * tet_exp(z - 1.0);
+    return spread * z;
 }
 
 double tet_net_spread(const struct tet_net *net, uint32_t l)
@@ -58,16 +144,15 @@ static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
                           (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
                           sqrt(density);
     const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
+    const float *sign = net->sign[g][l];
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
             float value = r == c ? plan->scale : 0.0f;
-            if (plan->init != TET_INIT_IDENTITY) {
-                const uint32_t word = tet_stream_u32(&stream, r * p->columns + c);
+            if (plan->init != TET_INIT_IDENTITY)
                 value =
-                    plan->init == TET_INIT_NORMAL
-                        ? (float)(spread * tet_normal_from_u32(word))
-                        : (float)(spread * 1.7320508075688772 * (2.0 * tet_uniform(word) - 1.0));
-            }
+                    (float)drawn(plan->init, spread, tet_stream_u32(&stream, r * p->columns + c));
+            if (sign != NULL)
+                value = sign[c] * fabsf(value);
             p->w[tet_packed_at(p->rows, p->columns, r, c)] = value;
         }
 }
@@ -76,10 +161,14 @@ void tet_net_draw(struct tet_net *net)
 {
     if (net->half_normal != NULL)
         tet_half_normal(net->half_normal);
+    if (net->normal != NULL)
+        tet_noise_table(net->normal);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++) {
+            if (net->sign[g][l] != NULL)
+                draw_signs(net, g, l);
             draw(net, g, l);
             if (net->mask[g][l] != NULL)
                 draw_wiring(net, g, l);

@@ -2,10 +2,15 @@
 /* bp: backpropagation, s_l = g_l * (W_{l+1}^T s_{l+1}). What the others are measured against. */
 #include "rules/rules.h"
 
+static void descend_to(struct tet_net *net, uint32_t l)
+{
+    tet_net_backpropagate(net, l, net->s[l + 1], net->s[l]);
+}
+
 static void descend(struct tet_net *net)
 {
     for (uint32_t l = net->L - 1; l >= 1; l--)
-        tet_net_backpropagate(net, l, net->s[l + 1], net->s[l]);
+        descend_to(net, l);
 }
 
 const struct tet_rule tet_rule_bp = {
@@ -18,4 +23,6 @@ const struct tet_rule tet_rule_bp = {
          .group = {[TET_W] = true}},
     .descend = descend,
     .change = tet_net_change_ascending,
+    .descend_to = descend_to,
+    .change_stage = tet_net_change_stage,
 };

@@ -2,13 +2,17 @@
 /* fa: feedback alignment. The signal descends through fixed random synapses B. */
 #include "rules/rules.h"
 
+void tet_rule_descend_by_feedback_to(struct tet_net *net, uint32_t l)
+{
+    tet_net_descend(net, l);
+    if (!net->plan.gate)
+        tet_net_gate(net, l, net->s[l], net->m[l]);
+}
+
 void tet_rule_descend_by_feedback(struct tet_net *net)
 {
-    for (uint32_t l = net->L - 1; l >= 1; l--) {
-        tet_net_descend(net, l);
-        if (!net->plan.gate)
-            tet_net_gate(net, l, net->s[l], net->m[l]);
-    }
+    for (uint32_t l = net->L - 1; l >= 1; l--)
+        tet_rule_descend_by_feedback_to(net, l);
 }
 
 const struct tet_rule tet_rule_fa = {

@@ -10,6 +10,13 @@ static void change(struct tet_net *net)
         tet_net_change(net, TET_B, l, net->x[l - 1], net->m[l]);
 }
 
+static void change_stage(struct tet_net *net, uint32_t l)
+{
+    tet_net_change_stage(net, l);
+    if (l > 1)
+        tet_net_change(net, TET_B, l, net->x[l - 1], net->m[l]);
+}
+
 const struct tet_rule tet_rule_kp = {
     .info =
         {.name = "kp",
@@ -22,4 +29,6 @@ const struct tet_rule tet_rule_kp = {
          .takes_gate = true},
     .descend = tet_rule_descend_by_feedback,
     .change = change,
+    .descend_to = tet_rule_descend_by_feedback_to,
+    .change_stage = change_stage,
 };

@@ -19,6 +19,23 @@ const struct tet_rule_info *tet_rule_info(enum tet_rule_name name)
     return &rules[name]->info;
 }
 
+void tet_rule_learn_top_down(struct tet_net *net, bool change)
+{
+    const struct tet_rule *rule = net->rule;
+    if (rule->change_stage == NULL) {
+        rule->descend(net);
+        if (change)
+            rule->change(net);
+        return;
+    }
+    for (uint32_t l = net->L; l >= 1; l--) {
+        if (l < net->L)
+            rule->descend_to(net, l);
+        if (change)
+            rule->change_stage(net, l);
+    }
+}
+
 const char *tet_group_name(enum tet_group group)
 {
     static const char *const names[TET_GROUPS] = {"W", "B", "V", "U"};

@@ -19,6 +19,11 @@ struct tet_rule {
     /* From the activities: every change of a synapse. The activities were all computed with the old
      * weights. */
     void (*change)(struct tet_net *net);
+    /* The same of a single layer, for the order from the top down: s_l and m_l from s_{l+1}; the
+     * changes of W_l, b_l, B_l, V_l and U_l from what has descended to layer l. Both NULL: what
+     * carries the signal down does not change with the mini-batch, and the order means nothing. */
+    void (*descend_to)(struct tet_net *net, uint32_t l);
+    void (*change_stage)(struct tet_net *net, uint32_t l);
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name);
@@ -26,8 +31,13 @@ const struct tet_rule *tet_rule(enum tet_rule_name name);
 extern const struct tet_rule tet_rule_bp, tet_rule_fa, tet_rule_kp, tet_rule_sal, tet_rule_usf,
     tet_rule_frsf, tet_rule_brsf;
 
+/* tet_rule_learn_top_down: stage l changes, l = L..1, before the signal descends from it through the
+ * changed synapses. change false: it only descends. */
+void tet_rule_learn_top_down(struct tet_net *net, bool change);
+
 /* tet_rule_descend_by_feedback: s_l = g_l * (B_{l+1} s_{l+1}) with identity laterals, m_l = g_l *
  * s_l: fa and kp. */
 void tet_rule_descend_by_feedback(struct tet_net *net);
+void tet_rule_descend_by_feedback_to(struct tet_net *net, uint32_t l); // a single s_l
 
 #endif

@@ -31,6 +31,26 @@ static void change(struct tet_net *net)
     }
 }
 
+static void descend_to(struct tet_net *net, uint32_t l)
+{
+    tet_net_descend(net, l);
+    tet_net_modulate(net, l);
+}
+
+/* u_{l-1} is what U_{l-1} tells before it changes, with its own layer. */
+static void change_stage(struct tet_net *net, uint32_t l)
+{
+    tet_net_change_stage(net, l);
+    if (l < net->L) {
+        tet_net_change(net, TET_V, l, net->a[l], net->s[l]);
+        tet_net_change(net, TET_U, l, net->s[l], net->a[l]);
+    }
+    if (l > 1 && net->plan.group[TET_B].plastic) {
+        tet_net_instruct(net, l - 1);
+        tet_net_change(net, TET_B, l, net->u[l - 1], net->s[l]);
+    }
+}
+
 const struct tet_rule tet_rule_sal = {
     .info =
         {.name = "sal",
@@ -44,4 +64,6 @@ const struct tet_rule tet_rule_sal = {
          .takes_gate = true},
     .descend = descend,
     .change = change,
+    .descend_to = descend_to,
+    .change_stage = change_stage,
 };

@@ -37,11 +37,16 @@ static void form_share(void *context, const struct tet_rank *share)
             }
 }
 
+void tet_rule_descend_by_signs_to(struct tet_net *net, uint32_t l)
+{
+    tet_team_run(net->team, form_share, &(struct forming){net, l + 1});
+    tet_rule_descend_by_feedback_to(net, l);
+}
+
 void tet_rule_descend_by_signs(struct tet_net *net)
 {
-    for (uint32_t l = 2; l <= net->L; l++)
-        tet_team_run(net->team, form_share, &(struct forming){net, l});
-    tet_rule_descend_by_feedback(net);
+    for (uint32_t l = net->L - 1; l >= 1; l--)
+        tet_rule_descend_by_signs_to(net, l);
 }
 
 void tet_half_normal(float *out)

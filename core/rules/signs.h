@@ -14,6 +14,7 @@ enum { TET_QUANTILES = 4096 }; // of the half-normal distribution that brsf draw
 /* tet_rule_descend_by_signs: forms the feedback of all stages by the rule's magnitudes; then as
  * tet_rule_descend_by_feedback. sign(0) = 0. */
 void tet_rule_descend_by_signs(struct tet_net *net);
+void tet_rule_descend_by_signs_to(struct tet_net *net, uint32_t l); // a single s_l
 
 /* tet_half_normal: out[q] = |R| of standard normal R at the quantile (q + 1/2) / TET_QUANTILES. */
 void tet_half_normal(float *out);

@@ -26,4 +26,6 @@ const struct tet_rule tet_rule_usf = {
     .descend = tet_rule_descend_by_signs,
     .magnitudes = magnitudes,
     .change = tet_net_change_ascending,
+    .descend_to = tet_rule_descend_by_signs_to,
+    .change_stage = tet_net_change_stage,
 };

@@ -18,13 +18,14 @@
 #include <tetrad/error.h>
 
 enum {
-    TET_MAX_HIDDEN = 64,     // hidden layers
-    TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
-    TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
-    TET_MAX_DROPS = 16,      // epochs of a step schedule
-    TET_MAX_THREADS = 64,    // of one run
-    TET_MAX_WINDOW = 64,     // side of a convolution's or a pooling's window
-    TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
+    TET_MAX_HIDDEN = 64,      // hidden layers
+    TET_MAX_UNITS = 1 << 20,  // units of a layer, inputs of an example
+    TET_MAX_BATCH = 1 << 16,  // examples of a mini-batch
+    TET_MAX_DROPS = 16,       // epochs of a step schedule
+    TET_MAX_THREADS = 64,     // of one run
+    TET_MAX_WINDOW = 64,      // side of a convolution's or a pooling's window
+    TET_MAX_VOLUME = 1 << 24, // activities of one example in a layer: channels * rows * columns
+    TET_MAX_DELAY = 16        // mini-batches that the signal waits
 };
 
 enum tet_rule_name {
@@ -42,7 +43,7 @@ enum tet_layer_type { TET_DENSE, TET_CONV2D };
 enum tet_pool { TET_POOL_NONE, TET_POOL_MAX, TET_POOL_AVG };
 enum tet_loss { TET_CROSS_ENTROPY, TET_MSE };
 enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_GROUPS };
-enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY };
+enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY, TET_INIT_LOG_NORMAL };
 enum tet_schedule_type { TET_SCHEDULE_CONSTANT, TET_SCHEDULE_STEP, TET_SCHEDULE_COSINE };
 enum tet_standardize { TET_STANDARDIZE_NONE, TET_STANDARDIZE_ALL, TET_STANDARDIZE_FEATURE };
 
@@ -69,6 +70,27 @@ struct tet_group_plan {
     bool plastic;      // false: the group keeps its initial values
     float probability; // that a synapse (a kernel: a pair of channels) is there, 0 as 1; one that
                        // is not stays 0, and the spread of the others is divided by its root
+    float excitatory; // Dale's rule: the probability that a presynaptic neuron (of a convolution: a
+                      // channel) is excitatory, all its weights >= 0; the others' are <= 0. 0: no
+                      // such rule
+};
+
+/* Standard deviations of normal noise while a mini-batch is trained on, each 0 for none. */
+struct tet_noise_plan {
+    float activity; // added to z_l of hidden layers, before the nonlinearity: gates follow it
+    float teaching; // added to every component of an example's s_L, before the mean over the batch
+    float synapses; // added to every synapse of the plastic groups at every change
+};
+
+/* The signal s_L of a mini-batch changes synapses `batches` mini-batches later; the first ones
+ * change nothing. */
+struct tet_delay_plan {
+    uint32_t batches; // 0: at once
+    /* All that a change is made of waits: that of the mini-batch of then, by the circuit of then,
+     * comes to today's weights. Otherwise s_L waits alone, descends through today's circuit and
+     * meets today's activities, example by example; where one of the two mini-batches has fewer
+     * examples, what the other has more changes nothing. */
+    bool eligibility;
 };
 
 struct tet_schedule_plan {
@@ -86,6 +108,10 @@ struct tet_plan {
     enum tet_rule_name rule;
     bool gate; // s_l and (always) m_l are multiplied by phi'(z_l); false: only m_l
     struct tet_group_plan group[TET_GROUPS];
+    struct tet_noise_plan noise;
+    struct tet_delay_plan delay;
+    bool top_down; // stage l changes, l = L..1, before the signal descends from it; otherwise all
+                   // activities come from the weights before the mini-batch. Not with eligibility
     float momentum;
     struct tet_schedule_plan schedule;
     uint32_t epochs;
