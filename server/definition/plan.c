@@ -134,7 +134,7 @@ static void read_layers(struct reader *r, const json_t *root, struct tet_plan *p
 /* Groups that the rule lacks are left as something harmless. */
 static void read_groups(struct reader *r, const json_t *root, struct tet_plan *plan)
 {
-    static const char *const inits[] = {"normal", "uniform", "identity"};
+    static const char *const inits[] = {"normal", "uniform", "identity", "log_normal"};
     for (unsigned g = 0; g < TET_GROUPS; g++) {
         const char *name = tet_group_name((enum tet_group)g);
         const json_t *group = json_object_get(find(root, "rule/groups"), name),
@@ -143,15 +143,39 @@ static void read_groups(struct reader *r, const json_t *root, struct tet_plan *p
         *into = (struct tet_group_plan){.init = TET_INIT_NORMAL, .scale = 1.0f, .plastic = false};
         if (!tet_rule_info(plan->rule)->group[g])
             continue;
-        into->init = (enum tet_init)read_name(r, group, "init", inits, 3);
+        into->init = (enum tet_init)read_name(r, group, "init", inits, 4);
         into->scale = read_real(r, group, "scale");
         into->plastic = read_bool(r, group, "plastic");
         into->probability = 1.0f; // where it is not written: see resolve.c
         if (json_object_get(group, "connection_probability") != NULL)
             into->probability = read_real(r, group, "connection_probability");
+        if (json_object_get(group, "dale") != NULL)
+            into->excitatory = read_real(r, group, "dale/excitatory");
         into->lr = read_real(r, rates, "lr");
         into->decay = read_real(r, rates, "decay");
     }
+}
+
+/* What is off is not written: see timing.c. */
+static void read_timing(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const orders[] = {"together", "top_down"};
+    const json_t *noise = find(root, "rule/noise");
+    const struct {
+        const char *key;
+        float *sd;
+    } noises[] = {{"activity", &plan->noise.activity},
+                  {"teaching", &plan->noise.teaching},
+                  {"synapses", &plan->noise.synapses}};
+    for (size_t i = 0; i < 3; i++)
+        if (json_object_get(noise, noises[i].key) != NULL)
+            *noises[i].sd = read_real(r, noise, noises[i].key);
+    if (find(root, "rule/delay") != NULL) {
+        plan->delay.batches = (uint32_t)read_integer(r, root, "rule/delay/batches", TET_MAX_DELAY);
+        plan->delay.eligibility = read_bool(r, root, "rule/delay/eligibility");
+    }
+    if (find(root, "rule/update_order") != NULL)
+        plan->top_down = read_name(r, root, "rule/update_order", orders, 2) == 1;
 }
 
 static void read_schedule(struct reader *r, const json_t *root, struct tet_plan *plan)
@@ -232,6 +256,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     plan->record_alignment = read_bool(&r, resolved, "record/alignment");
     read_layers(&r, resolved, plan);
     read_groups(&r, resolved, plan);
+    read_timing(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
     return r.err;

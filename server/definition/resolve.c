@@ -217,6 +217,31 @@ static void check_real(struct resolve_work *w, const json_t *object, const char 
                "a number that 32 bits hold: 0 where that is allowed, or from 1.2e-38 to 1e30");
 }
 
+/* The shares and standard deviations of the circuit. */
+static void check_circuit(struct resolve_work *w)
+{
+    const json_t *noise = get(w->run, "rule", "noise");
+    for (const char *const *key = (const char *const[]){"activity", "teaching", "synapses", NULL};
+         *key != NULL; key++)
+        check_real(w, noise, *key, "/rule/noise");
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        const char *name = tet_group_name((enum tet_group)g);
+        const json_t *group = json_object_get(get(w->run, "rule", "groups"), name),
+                     *dale = json_object_get(group, "dale"),
+                     *excitatory = json_object_get(dale, "excitatory");
+        char place[RESOLVE_POINTER / 2], pointer[RESOLVE_POINTER];
+        snprintf(place, sizeof place, "/rule/groups/%s", name);
+        check_real(w, group, "scale", place);
+        check_real(w, group, "connection_probability", place);
+        snprintf(place, sizeof place, "/rule/groups/%s/dale", name);
+        check_real(w, dale, "excitatory", place);
+        snprintf(pointer, sizeof pointer, "%s/excitatory", place);
+        if ((float)json_number_value(excitatory) >= 1.0f)
+            faults_add(w->faults, pointer, excitatory, NULL,
+                       "number > 0 and < 1, also when rounded to 32 bits");
+    }
+}
+
 static void check_reals(struct resolve_work *w)
 {
     const json_t *optimizer = json_object_get(w->run, "optimizer");
@@ -238,11 +263,8 @@ static void check_reals(struct resolve_work *w)
              key++)
             if (!json_equal(json_object_get(rates, *key), json_object_get(optimizer, *key)))
                 check_real(w, rates, *key, place);
-        snprintf(place, sizeof place, "/rule/groups/%s", name);
-        const json_t *group = json_object_get(get(w->run, "rule", "groups"), name);
-        check_real(w, group, "scale", place);
-        check_real(w, group, "connection_probability", place);
     }
+    check_circuit(w);
 }
 
 static void check_schedule(struct resolve_work *w)
@@ -350,6 +372,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
             resolve_set(&w, rule, "gate", json_true());
         resolve_groups(&w);
         drop_full_wiring(&w);
+        resolve_timing(&w);
     }
     resolve_network(&w);
     check_reals(&w);

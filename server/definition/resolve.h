@@ -59,6 +59,9 @@ TET_MUST_CHECK enum tet_err resolve_dataset(json_t *run, struct inputs *inputs,
                                             const struct inputs_dataset **entry,
                                             struct tet_error *error);
 
+/* resolve_timing: noise, delay and order of the changes. */
+void resolve_timing(struct resolve_work *work);
+
 /* resolve_network: the layers by themselves: defaults, and which may stand above which. */
 void resolve_network(struct resolve_work *work);
 

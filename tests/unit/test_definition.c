@@ -273,6 +273,76 @@ static void test_wiring(void **state)
     expect_idempotent("{" SAL ",\"sweep\":{\"rule.groups.V.connection_probability\":[0.5,1]}}");
 }
 
+static struct tet_plan plan_of(const json_t *resolved)
+{
+    struct dataset_spec spec;
+    struct dataset_info info;
+    struct tet_plan plan;
+    assert_int_equal(definition_dataset(&spec, resolved, NULL), TET_OK);
+    assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+    assert_int_equal(definition_plan(&plan, resolved, &info, NULL), TET_OK);
+    return plan;
+}
+
+/* What is off by being 0, or by its name, is not written out. */
+static void test_off(void **state)
+{
+    (void)state;
+    static const char *const off[] = {
+        "\"gate\":true",
+        "\"noise\":{}",
+        "\"noise\":{\"activity\":0,\"synapses\":0.0}",
+        "\"delay\":{}",
+        "\"delay\":{\"batches\":0,\"eligibility\":false}",
+        "\"update_order\":\"together\"",
+    };
+    char hash[80];
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "{" BASE ",\"rule\":{\"name\":\"sal\",%s}}", off[i]);
+        struct definition *d = read_good(text);
+        if (i == 0)
+            snprintf(hash, sizeof hash, "%s", d->runs[0].hash);
+        assert_string_equal(d->runs[0].hash, hash);
+        const struct tet_plan plan = plan_of(d->runs[0].resolved);
+        assert_int_equal(plan.delay.batches, 0);
+        assert_true(plan.noise.activity == 0.0f && plan.noise.teaching == 0.0f &&
+                    plan.noise.synapses == 0.0f && !plan.top_down);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+}
+
+/* Everything that is on is written and planned. */
+static void test_timing(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{" BASE ",\"rule\":{\"name\":\"sal\",\"update_order\":\"top_down\","
+        "\"noise\":{\"activity\":0.5,\"teaching\":0.25,\"synapses\":0.125},"
+        "\"delay\":{\"batches\":3,\"eligibility\":false},\"groups\":{\"W\":{\"dale\":{}},"
+        "\"V\":{\"init\":\"log_normal\",\"dale\":{\"excitatory\":0.75}}}}}";
+    struct definition *d = read_good(text);
+    struct tet_plan plan = plan_of(d->runs[0].resolved);
+    assert_true(plan.noise.activity == 0.5f && plan.noise.teaching == 0.25f &&
+                plan.noise.synapses == 0.125f);
+    assert_int_equal(plan.delay.batches, 3);
+    assert_true(!plan.delay.eligibility && plan.top_down);
+    assert_true(plan.group[TET_W].excitatory == 0.5f && plan.group[TET_V].excitatory == 0.75f);
+    assert_true(plan.group[TET_B].excitatory == 0.0f && plan.group[TET_U].excitatory == 0.0f);
+    assert_int_equal(plan.group[TET_V].init, TET_INIT_LOG_NORMAL);
+    assert_true(plan.group[TET_V].scale == 0.5f);
+    definition_free(d);
+    expect_idempotent(text);
+    d = read_good("{" BASE ",\"rule\":{\"name\":\"kp\",\"delay\":{\"batches\":16}}}");
+    plan = plan_of(d->runs[0].resolved);
+    assert_int_equal(plan.delay.batches, 16);
+    assert_true(plan.delay.eligibility);
+    definition_free(d);
+    expect_idempotent("{" SAL ",\"sweep\":{\"rule.noise.activity\":[0,0.1],"
+                      "\"rule.delay.batches\":[0,2],\"rule.update_order\":[\"together\"]}}");
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -289,7 +359,8 @@ int main(void)
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
         cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
-        cmocka_unit_test(test_wiring),
+        cmocka_unit_test(test_wiring),   cmocka_unit_test(test_off),
+        cmocka_unit_test(test_timing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -95,12 +95,38 @@ static const struct bad_case bad_cases[] = {
     {"{" BASE ",\"rule\":{\"name\":\"fa\",\"groups\":{\"B\":{\"plastic\":true}}}}",
      {{"/rule/groups/B/plastic", "true", "false", NULL}}},
     {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"init\":\"identity\"}}}}",
-     {{"/rule/groups/W/init", "\"identity\"", "=one of normal, uniform", NULL}}},
+     {{"/rule/groups/W/init", "\"identity\"", "=one of normal, uniform, log_normal", NULL}}},
     {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"connection_probability\":0},"
      "\"V\":{\"connection_probability\":1.5},\"U\":{\"connection_probability\":1e-60}}}}",
      {{"/rule/groups/W/connection_probability", "0", "=number > 0 and <= 1", NULL},
       {"/rule/groups/V/connection_probability", "1.5", "=number > 0 and <= 1", NULL},
       {"/rule/groups/U/connection_probability", "1e-60", "32 bits", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"groups\":{\"W\":{\"dale\":{\"excitatory\":1}},"
+     "\"B\":{\"dale\":{\"excitatory\":0}},\"U\":{\"dale\":{\"excitatory\":1e-60}},"
+     "\"V\":{\"dale\":{\"excitatory\":0.99999999999}}}}}",
+     {{"/rule/groups/W/dale/excitatory", "1", "=number > 0 and < 1", NULL},
+      {"/rule/groups/B/dale/excitatory", "0", "=number > 0 and < 1", NULL},
+      {"/rule/groups/V/dale/excitatory", "0.99999999999", "rounded to 32 bits", NULL},
+      {"/rule/groups/U/dale/excitatory", "1e-60", "32 bits", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"bp\",\"groups\":{\"V\":{\"dale\":{}},"
+     "\"W\":{\"dale\":true,\"init\":\"lognormal\"}}}}",
+     {{"/rule/groups/W/dale", "true", "=object", NULL},
+      {"/rule/groups/W/init", "\"lognormal\"", "=one of normal, uniform, log_normal", "log_normal"},
+      {"/rule/groups/V", NULL, "=groups of rule bp: W", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"kp\",\"noise\":{\"activity\":-0.1,\"teaching\":1e31,"
+     "\"synapses\":\"much\",\"input\":0.1}}}",
+     {{"/rule/noise/activity", "-0.1", "=number >= 0", NULL},
+      {"/rule/noise/synapses", "\"much\"", "=number >= 0", NULL},
+      {"/rule/noise/input", "0.1", "=one of activity, teaching, synapses", NULL},
+      {"/rule/noise/teaching", "1e31", "32 bits", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"kp\",\"delay\":{\"batches\":17,\"eligibility\":1},"
+     "\"update_order\":\"topdown\"}}",
+     {{"/rule/delay/batches", "17", "=integer from 0 to 16", NULL},
+      {"/rule/delay/eligibility", "1", "=true or false", NULL},
+      {"/rule/update_order", "\"topdown\"", "=one of together, top_down", "top_down"}}},
+    {"{" BASE ",\"rule\":{\"name\":\"kp\",\"delay\":{\"batches\":1},"
+     "\"update_order\":\"top_down\"}}",
+     {{"/rule/update_order", "\"top_down\"", "eligibility false", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},"
      "\"network\":{\"layers\":[{\"units\":8},{\"units\":8,\"descending_units\":4}]}}",
      {{"/network/layers/1/descending_units", "4", "8 (units), or rule.gate false", NULL}}},

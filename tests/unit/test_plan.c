@@ -96,9 +96,20 @@ static void faults(void **state)
             REFUSED(p.group[g].scale = bad[i], name);
             REFUSED(p.group[g].probability = bad[i], name);
         }
+        REFUSED(p.group[g].excitatory = NAN, name);
+        REFUSED(p.group[g].excitatory = -0.5f, name);
+        REFUSED(p.group[g].excitatory = 1.0f, name);
         REFUSED(p.group[g].probability = 1.001f, name);
         ACCEPTED(p.group[g].probability = 0.001f);
     }
+    REFUSED(p.noise.activity = -0.1f, "noise");
+    REFUSED(p.noise.teaching = NAN, "noise");
+    REFUSED(p.noise.synapses = INFINITY, "noise");
+    REFUSED(p.delay.batches = TET_MAX_DELAY + 1, "delay");
+    REFUSED((p.delay = (struct tet_delay_plan){1, true}, p.top_down = true), "top down");
+    REFUSED((p.delay = (struct tet_delay_plan){1, true}, p.batch = p.n_train = TET_MAX_BATCH,
+             p.hidden[0].units = p.hidden[0].descending_units = TET_MAX_UNITS),
+            "delay");
     REFUSED(p.momentum = 1.0f, "momentum");
     REFUSED(p.momentum = -0.1f, "momentum");
     REFUSED(p.momentum = NAN, "momentum");
@@ -120,6 +131,11 @@ static void bounds(void **state)
     ACCEPTED(p.batch = 1);
     ACCEPTED(p.batch = p.n_train);
     ACCEPTED((p.batch = TET_MAX_BATCH, p.n_train = TET_MAX_BATCH));
+    ACCEPTED((p.delay = (struct tet_delay_plan){TET_MAX_DELAY, true}));
+    ACCEPTED((p.delay = (struct tet_delay_plan){1, false}, p.top_down = true));
+    ACCEPTED((p.delay.eligibility = true, p.top_down = true)); // of no delay
+    ACCEPTED(p.group[TET_U].excitatory = 0.999f);
+    ACCEPTED(p.noise = ((struct tet_noise_plan){1e30f, 0.0f, 1.0f}));
     ACCEPTED(p.momentum = 0.0f);
     ACCEPTED(p.momentum = 0.999f);
     ACCEPTED(p.group[TET_W].lr = 0.0f);
@@ -140,7 +156,7 @@ static void unknown_names(void **state)
     (void)state;
     REFUSED(p.hidden[1].activation = (enum tet_activation)3, "activation");
     REFUSED(p.loss = (enum tet_loss)2, "loss");
-    REFUSED(p.group[TET_V].init = (enum tet_init)3, "init");
+    REFUSED(p.group[TET_V].init = (enum tet_init)4, "init");
     REFUSED(p.schedule.type = (enum tet_schedule_type)3, "schedule");
     REFUSED(p.standardize = (enum tet_standardize)3, "standardi");
 }
