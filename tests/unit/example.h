@@ -96,16 +96,50 @@ static inline void add_pool(struct tet_plan *p, enum tet_pool pool, uint32_t siz
     layer->pool_stride = stride;
 }
 
-static inline bool is_sparse(const struct tet_plan *p, int g)
-{
-    return p->group[g].probability > 0.0f && p->group[g].probability < 1.0f;
-}
-
 /* Another share of the synapses for each group. */
 static inline void make_sparse(struct tet_plan *p)
 {
     for (int g = 0; g < TET_GROUPS; g++)
         p->group[g].probability = 0.8f - 0.15f * (float)g;
+}
+
+/* What a circuit has besides its rule: each alone, then all that go together. */
+static const struct circuit {
+    const char *name;
+    struct tet_noise_plan noise;
+    struct tet_delay_plan delay;
+    bool top_down, sparse;
+    enum tet_init init;
+    float excitatory;
+} circuits[] = {
+    {"log-normal", .init = TET_INIT_LOG_NORMAL},
+    {"dale", .excitatory = 0.6f},
+    {"sparse dale", .excitatory = 0.4f, .sparse = true, .init = TET_INIT_UNIFORM},
+    {"noise on activity", .noise = {.activity = 0.2f}},
+    {"noise on teaching", .noise = {.teaching = 0.3f}},
+    {"noise on synapses", .noise = {.synapses = 0.01f}},
+    {"sparse, with noise", .noise = {.synapses = 0.02f}, .sparse = true},
+    {"delay 1", .delay = {1, true}},
+    {"delay 3", .delay = {3, true}},
+    {"signal's delay 1", .delay = {1, false}},
+    {"signal's delay 3", .delay = {3, false}},
+    {"top down", .top_down = true},
+    {"top down, signal's delay 2", .top_down = true, .delay = {2, false}},
+    {"all, at once", {0.1f, 0.2f, 0.01f}, {2, true}, false, true, TET_INIT_LOG_NORMAL, 0.5f},
+    {"all, top down", {0.1f, 0.2f, 0.01f}, {2, false}, true, true, TET_INIT_UNIFORM, 0.5f},
+};
+
+static inline void set_circuit(struct tet_plan *p, const struct circuit *c)
+{
+    p->noise = c->noise;
+    p->delay = c->delay;
+    p->top_down = c->top_down;
+    if (c->sparse)
+        make_sparse(p);
+    for (int g = 0; g < TET_GROUPS; g++) {
+        p->group[g].init = c->init;
+        p->group[g].excitatory = c->excitatory;
+    }
 }
 
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */

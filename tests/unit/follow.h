@@ -4,13 +4,15 @@
  * everything that it reports. Included by a network once it has defined
  *
  *     LAYERS, WIDTH, BATCH   how large it may be
- *     net                    its plan, L, d[], inputs; in double x, z, s [layer][example * WIDTH + unit]
+ *     net                    its plan, L, d[], inputs, step; in double x, z, s [layer][example * WIDTH
+ *                            + unit]; the activities last, from z on
  *
  * and before it defines the functions below.
  */
 #ifndef TESTS_FOLLOW_H
 #define TESTS_FOLLOW_H
 
+#include "naive_circuit.h"
 #include "training.h"
 
 /* ---- what the network defines ---- */
@@ -18,8 +20,9 @@
 static inline void take_over(const struct tet_trainer *t, const struct tet_plan *plan,
                              const struct data *data); // takes the trainer's weights over
 static inline void ascend(uint32_t n);                 // x_0 of n examples to z_L
-static inline void descend(uint32_t n);                // s_L to all s_l and m_l
-static inline void change(uint32_t n, double rate);    // all synapses
+static inline void descend_to(uint32_t n,
+                              uint32_t l); // s_{l+1} to s_l and m_l; all u_l where l = L
+static inline void change_stage(uint32_t n, uint32_t l, double rate); // W_l, b_l, B_l, V_l, U_l
 static inline size_t check_telemetry(const struct log *log, uint64_t step,
                                      uint32_t n); // returns how many records a step's has
 static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
@@ -98,12 +101,86 @@ static inline void check_part(const struct log *log, uint64_t step, const struct
         assert_false(find(log, step, (enum tet_series)(series + 1), 0, &value));
 }
 
+/* ---- learning ---- */
+
+static inline void teach(uint32_t n) // noisily
+{
+    const double sd = (double)net.plan.noise.teaching;
+    const uint32_t d = net.d[net.L];
+    for (uint32_t i = 0; i < n && sd > 0.0; i++)
+        for (uint32_t c = 0; c < d; c++)
+            net.s[net.L][i * WIDTH + c] +=
+                sd * naive_normal(&net.plan, 22, 0, net.plan.batch, i, d, c);
+}
+
+/* What waits: the activities or s_L of a mini-batch of n examples. */
+static struct {
+    activity activities[(sizeof net - offsetof(struct network, z)) / sizeof(activity)], s;
+    uint32_t n;
+} waiting[3];
+
+static inline void exchange(activity *a, activity *b, size_t n)
+{
+    static activity kept;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(kept, a[i], sizeof kept);
+        memcpy(a[i], b[i], sizeof kept);
+        memcpy(b[i], kept, sizeof kept);
+    }
+}
+
+static inline bool changes(void) // whether anything is no longer waited for
+{
+    return naive.step >= net.plan.delay.batches;
+}
+
+/* From s_L of n examples down. Returns how many have a signal: where that of another mini-batch has
+ * come in, the fewer of both, each with its own mini-batch's share in the mean. */
+static inline uint32_t send(uint32_t n, double rate)
+{
+    const struct tet_delay_plan delay = net.plan.delay;
+    if (delay.batches > 0 && !delay.eligibility) {
+        const uint32_t slot = (uint32_t)(naive.step % delay.batches), now = n;
+        assert_true(delay.batches <= COUNT(waiting));
+        const uint32_t then = changes() ? waiting[slot].n : now;
+        exchange(&net.s[net.L], &waiting[slot].s, 1);
+        waiting[slot].n = now;
+        n = then < now ? then : now;
+        for (uint32_t i = 0; i < n * WIDTH; i++)
+            net.s[net.L][i] *= (double)n / then;
+    }
+    for (uint32_t l = net.L; l >= 1; l--) {
+        descend_to(n, l);
+        if (net.plan.top_down && changes())
+            change_stage(n, l, rate);
+    }
+    net.step++;
+    return n;
+}
+
+/* What is left to change once the signal of n examples has descended. */
+static inline void change(uint32_t n, double rate)
+{
+    const struct tet_delay_plan delay = net.plan.delay;
+    if (delay.batches > 0 && delay.eligibility) {
+        const uint32_t slot = (uint32_t)(naive.step % delay.batches), now = n;
+        assert_true(delay.batches <= COUNT(waiting));
+        n = waiting[slot].n;
+        exchange(net.z, waiting[slot].activities, COUNT(waiting->activities));
+        waiting[slot].n = now;
+    }
+    for (uint32_t l = 1; l <= net.L && changes() && !net.plan.top_down; l++)
+        change_stage(n, l, rate);
+}
+
 /* Follows a trainer with the naive network to its end, through everything that it reports. */
 static inline void follow(const char *what, const struct tet_plan *plan, const struct data *data)
 {
     static struct log log;
     struct tet_trainer *t = make(plan, data, &log);
     take_over(t, plan, data);
+    if (plan->delay.batches > 0)
+        memset(waiting, 0, sizeof waiting);
     const struct tet_examples *train = &data->set.train;
     uint64_t step = 0;
     size_t records = 0;
@@ -115,20 +192,24 @@ static inline void follow(const char *what, const struct tet_plan *plan, const s
         for (; first < plan->n_train && !ended; first += n) {
             n = plan->n_train - first < plan->batch ? plan->n_train - first : plan->batch;
             load(n, train, first);
+            naive.learning = true;
+            naive.step = step;
             ascend(n);
-            const double loss = judge(n, train, first, &correct);
-            descend(n);
+            const double loss = judge(n, train, first, &correct), rate = tet_plan_rate(plan, epoch);
+            teach(n);
+            const uint32_t sent = send(n, rate);
             assert_int_equal(tet_trainer_step(t), TET_STEPPED);
             step++;
             sum += loss;
             close_to(what, step, 0, tet_trainer_loss(t), loss / n, 1e-4 * (1.0 + loss / n));
             if (plan->record_every > 0 && (step == 1 || step % plan->record_every == 0))
-                records += check_telemetry(&log, step, n);
+                records += check_telemetry(&log, step, sent);
             assert_int_equal(log.n, records);
-            change(n, tet_plan_rate(plan, epoch));
+            change(sent, rate);
             check_weights(what, t, step, 1e-4);
             ended = step == tet_plan_steps(plan);
         }
+        naive.learning = false;
         const uint32_t seen = first < plan->n_train ? first : plan->n_train;
         enum tet_event event;
         while ((event = tet_trainer_step(t)) == TET_STEPPED)

@@ -17,7 +17,7 @@ enum { LAYERS = 9, WIDTH = 140, BATCH = 24 };
 typedef double matrix[WIDTH * WIDTH];
 typedef double activity[BATCH * WIDTH];
 
-static struct {
+static struct network {
     struct tet_plan plan;
     uint32_t L, inputs, d[LAYERS], e[LAYERS];
     matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS], f[LAYERS];
@@ -62,6 +62,8 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         struct tet_tensor tensor;
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
+        if (strncmp(tensor.name, "state/", 6) == 0)
+            continue;
         assert_true(tensor.n <= COUNT(values));
         tet_trainer_get(t, i, values);
         if (tensor.state) {
@@ -123,6 +125,7 @@ static inline void ascend(uint32_t n)
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t c = 0; c < net.d[l]; c++) {
                 const uint32_t at = i * WIDTH + c;
+                net.z[l][at] += naive_activity_noise(&net.plan, l, net.plan.batch, i, net.d[l], c);
                 const double z = net.z[l][at] += net.b[l][c];
                 const double h = tanh(z);
                 net.x[l][at] = phi(l) == TET_RELU ? fmax(z, 0.0) : phi(l) == TET_TANH ? h : z;
@@ -152,35 +155,36 @@ static inline const double *feedback(uint32_t l)
     return net.f[l];
 }
 
-static inline void descend(uint32_t n)
+static inline void descend_to(uint32_t n, uint32_t l)
 {
     const enum tet_rule_name rule = net.plan.rule;
     const size_t size = sizeof(activity);
-    memcpy(net.bp[net.L], net.s[net.L], size);
-    memcpy(net.m[net.L], net.s[net.L], size);
-    for (uint32_t l = net.L - 1; l >= 1; l--) {
-        const uint32_t d = net.d[l], e = net.e[l], above = net.d[l + 1];
-        times(n, net.p[TET_W][l + 1], above, d, true, net.bp[l + 1], net.bp[l]);
-        multiply(n, d, net.g[l], net.bp[l]);
-        if (rule == TET_RULE_BP) {
-            memcpy(net.s[l], net.bp[l], size);
-            memcpy(net.m[l], net.bp[l], size);
-            continue;
-        }
-        times(n, feedback(l + 1), e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
-        if (net.plan.gate)
-            multiply(n, e, net.g[l], net.s[l]);
-        if (rule == TET_RULE_SAL) {
-            times(n, net.p[TET_V][l], d, e, false, net.s[l], net.m[l]);
-            multiply(n, d, net.g[l], net.m[l]);
-            times(n, net.p[TET_U][l], e, d, false, net.x[l], net.u[l]);
-        } else {
-            memcpy(net.m[l], net.s[l], size);
-            if (!net.plan.gate)
-                multiply(n, d, net.g[l], net.m[l]);
-        }
+    if (l == net.L) {
+        memcpy(net.bp[l], net.s[l], size);
+        memcpy(net.m[l], net.s[l], size);
+        for (uint32_t k = 1; k < l && rule == TET_RULE_SAL; k++)
+            times(n, net.p[TET_U][k], net.e[k], net.d[k], false, net.x[k], net.u[k]);
+        return;
     }
-    net.step++;
+    const uint32_t d = net.d[l], e = net.e[l], above = net.d[l + 1];
+    times(n, net.p[TET_W][l + 1], above, d, true, net.bp[l + 1], net.bp[l]);
+    multiply(n, d, net.g[l], net.bp[l]);
+    if (rule == TET_RULE_BP) {
+        memcpy(net.s[l], net.bp[l], size);
+        memcpy(net.m[l], net.bp[l], size);
+        return;
+    }
+    times(n, feedback(l + 1), e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
+    if (net.plan.gate)
+        multiply(n, e, net.g[l], net.s[l]);
+    if (rule == TET_RULE_SAL) {
+        times(n, net.p[TET_V][l], d, e, false, net.s[l], net.m[l]);
+        multiply(n, d, net.g[l], net.m[l]);
+    } else {
+        memcpy(net.m[l], net.s[l], size);
+        if (!net.plan.gate)
+            multiply(n, d, net.g[l], net.m[l]);
+    }
 }
 
 /* P of group g by the batch mean of a x^T, by its decay and momentum. */
@@ -196,29 +200,28 @@ static inline void change_one(int g, uint32_t l, uint32_t n, double rate, const 
             for (uint32_t i = 0; i < n; i++)
                 sum += a[i * WIDTH + r] * x[i * WIDTH + c];
             double *p = &net.p[g][l][r * WIDTH + c], *v = &net.v[g][l][r * WIDTH + c];
-            if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
+            if (naive_is_absent(&net.plan, g, l, r * columns + c))
                 continue;
             *v = (double)net.plan.momentum * *v + sum / n - (double)plan->decay * *p;
-            *p += (double)plan->lr * rate * *v;
+            *p = naive_settled(&net.plan, g, l, rows, columns, r, c, c,
+                               *p + (double)plan->lr * rate * *v);
         }
 }
 
-static inline void change(uint32_t n, double rate)
+static inline void change_stage(uint32_t n, uint32_t l, double rate)
 {
     const enum tet_rule_name rule = net.plan.rule;
-    for (uint32_t l = 1; l <= net.L; l++) {
-        change_one(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
-        for (uint32_t r = 0; r < net.d[l] && net.plan.group[TET_W].plastic; r++)
-            for (uint32_t i = 0; i < n; i++)
-                net.b[l][r] +=
-                    (double)net.plan.group[TET_W].lr * rate * net.m[l][i * WIDTH + r] / n;
-        if (rule == TET_RULE_KP && l >= 2)
-            change_one(TET_B, l, n, rate, net.x[l - 1], net.m[l]);
-        if (rule == TET_RULE_SAL && l < net.L) {
-            change_one(TET_V, l, n, rate, net.x[l], net.s[l]);
-            change_one(TET_U, l, n, rate, net.s[l], net.x[l]);
-            change_one(TET_B, l + 1, n, rate, net.u[l], net.s[l + 1]);
-        }
+    change_one(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
+    for (uint32_t r = 0; r < net.d[l] && net.plan.group[TET_W].plastic; r++)
+        for (uint32_t i = 0; i < n; i++)
+            net.b[l][r] += (double)net.plan.group[TET_W].lr * rate * net.m[l][i * WIDTH + r] / n;
+    if (rule == TET_RULE_KP && l >= 2)
+        change_one(TET_B, l, n, rate, net.x[l - 1], net.m[l]);
+    if (rule == TET_RULE_SAL && l >= 2)
+        change_one(TET_B, l, n, rate, net.u[l - 1], net.s[l]);
+    if (rule == TET_RULE_SAL && l < net.L) {
+        change_one(TET_V, l, n, rate, net.x[l], net.s[l]);
+        change_one(TET_U, l, n, rate, net.s[l], net.x[l]);
     }
 }
 
@@ -333,6 +336,8 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         struct tet_tensor tensor;
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
+        if (strncmp(tensor.name, "state/", 6) == 0)
+            continue;
         tet_trainer_get(t, i, values);
         const char *name = tensor.name + (tensor.state ? strlen("velocity/") : 0);
         const uint32_t l = (uint32_t)atoi(name + 1);
@@ -342,9 +347,9 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         uint64_t worst = 0;
         for (uint64_t k = 0; k < tensor.n; k++) {
             const uint64_t at = k / columns * WIDTH + k % columns;
-            const double expected = tensor.rank == 1  ? net.b[l][k]
-                                    : tensor.state ? net.v[g][l][at]
-                                                      : net.p[g][l][at];
+            const double expected = tensor.rank == 1 ? net.b[l][k]
+                                    : tensor.state   ? net.v[g][l][at]
+                                                     : net.p[g][l][at];
             largest = fmax(largest, fabs(expected));
             if (!(fabs(values[k] - expected) <= apart)) {
                 apart = fabs(values[k] - expected);

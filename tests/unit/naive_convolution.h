@@ -34,7 +34,7 @@ struct taps {
     struct tap tap[TAPS];
 };
 
-static struct {
+static struct network {
     struct tet_plan plan;
     uint32_t L, inputs, d[LAYERS], e[LAYERS];
     uint32_t z_positions[LAYERS], x_positions[LAYERS];
@@ -167,12 +167,14 @@ static inline void check_shape(const struct tet_tensor *t, int g, uint32_t l)
     assert_int_equal(t->n, count(g, l));
 }
 
-/* Array i of the trainer: its values, its group (TET_GROUPS: a bias), its layer. */
+/* Array i of the trainer: its values, its group (TET_GROUPS: a bias), its layer. NULL: a state. */
 static inline const float *array_of(const struct tet_trainer *t, uint32_t i,
                                     struct tet_tensor *tensor, int *g, uint32_t *l)
 {
     static float values[WEIGHTS];
     tet_trainer_tensor(t, i, tensor);
+    if (strncmp(tensor->name, "state/", 6) == 0)
+        return NULL;
     assert_true(tensor->n <= WEIGHTS);
     tet_trainer_get(t, i, values);
     const char *name = tensor->name + (tensor->state ? strlen("velocity/") : 0);
@@ -195,6 +197,8 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         int g;
         uint32_t l;
         const float *values = array_of(t, i, &tensor, &g, &l);
+        if (values == NULL)
+            continue;
         if (g == TET_GROUPS) {
             assert_int_equal(tensor.rank, 1);
             assert_int_equal(tensor.n, net.d[l]);
@@ -292,6 +296,11 @@ static inline void ascend(uint32_t n)
                         z[t->tap[k].p] +=
                             net.p[TET_W][l][w_at(l, o, c, t->tap[k].k)] * x[t->tap[k].q];
                 }
+                const uint32_t places = net.z_positions[l], batch = net.plan.batch;
+                for (uint32_t p = 0; p < places; p++)
+                    z[p] += net.flat[l] ? naive_activity_noise(&net.plan, l, batch, i, net.d[l], o)
+                                        : naive_activity_noise(&net.plan, l, net.d[l] * places,
+                                                               o * places + p, batch, i);
                 activate(l, i, o);
             }
     }
@@ -362,36 +371,36 @@ static inline void form_feedback(uint32_t l)
             }
 }
 
-static inline void descend(uint32_t n)
+static inline void descend_to(uint32_t n, uint32_t l)
 {
     const enum tet_rule_name rule = net.plan.rule;
     const size_t size = sizeof(activity);
-    memcpy(net.bp[net.L], net.s[net.L], size);
-    memcpy(net.m[net.L], net.s[net.L], size);
-    for (uint32_t l = net.L - 1; l >= 1; l--) {
-        const uint32_t d = net.d[l], e = net.e[l];
-        send_down(n, l, true, net.bp[l + 1], net.bp[l]);
-        gate(n, l, net.bp[l]);
-        if (rule == TET_RULE_BP) {
-            memcpy(net.s[l], net.bp[l], size);
-            memcpy(net.m[l], net.bp[l], size);
-            continue;
-        }
-        form_feedback(l + 1);
-        send_down(n, l, false, net.s[l + 1], net.s[l]);
-        if (net.plan.gate)
-            gate(n, l, net.s[l]);
-        if (rule == TET_RULE_SAL) {
-            mix(n, net.p[TET_V][l], d, e, net.z_positions[l], net.s[l], net.m[l]);
-            gate(n, l, net.m[l]);
-            mix(n, net.p[TET_U][l], e, d, net.x_positions[l], net.x[l], net.u[l]);
-        } else {
-            memcpy(net.m[l], net.s[l], size);
-            if (!net.plan.gate)
-                gate(n, l, net.m[l]);
-        }
+    if (l == net.L) {
+        memcpy(net.bp[l], net.s[l], size);
+        memcpy(net.m[l], net.s[l], size);
+        for (uint32_t k = 1; k < l && rule == TET_RULE_SAL; k++)
+            mix(n, net.p[TET_U][k], net.e[k], net.d[k], net.x_positions[k], net.x[k], net.u[k]);
+        return;
     }
-    net.step++;
+    send_down(n, l, true, net.bp[l + 1], net.bp[l]);
+    gate(n, l, net.bp[l]);
+    if (rule == TET_RULE_BP) {
+        memcpy(net.s[l], net.bp[l], size);
+        memcpy(net.m[l], net.bp[l], size);
+        return;
+    }
+    form_feedback(l + 1);
+    send_down(n, l, false, net.s[l + 1], net.s[l]);
+    if (net.plan.gate)
+        gate(n, l, net.s[l]);
+    if (rule == TET_RULE_SAL) {
+        mix(n, net.p[TET_V][l], net.d[l], net.e[l], net.z_positions[l], net.s[l], net.m[l]);
+        gate(n, l, net.m[l]);
+    } else {
+        memcpy(net.m[l], net.s[l], size);
+        if (!net.plan.gate)
+            gate(n, l, net.m[l]);
+    }
 }
 
 /* ---- synapses ---- */
@@ -401,18 +410,26 @@ static double drives[WEIGHTS]; // of the group at hand, summed over the batch
 static inline void move(int g, uint32_t l, uint32_t n, double rate)
 {
     const struct tet_group_plan *plan = &net.plan.group[g];
-    for (size_t i = 0; i < count(g, l) && plan->plastic; i++) {
+    const uint32_t kernel = net.stage[l].kernel, e = net.e[l];
+    const uint32_t rows = g == TET_W || g == TET_V ? net.d[l]
+                          : g == TET_U             ? e
+                                                   : net.e[l - 1] * (net.flat[l] ? kernel : 1);
+    const uint32_t columns = (uint32_t)count(g, l) / rows;
+    const uint32_t taps = (g == TET_W || g == TET_B) && !net.flat[l] ? kernel : 1;
+    const uint32_t of_neuron = g == TET_W ? kernel : taps; // columns
+    for (uint32_t i = 0; i < count(g, l) && plan->plastic; i++) {
         double *p = &net.p[g][l][i], *v = &net.v[g][l][i];
-        if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
+        if (naive_is_absent(&net.plan, g, l, i / taps))
             continue;
         *v = (double)net.plan.momentum * *v + drives[i] / n - (double)plan->decay * *p;
-        *p += (double)plan->lr * rate * *v;
+        *p = naive_settled(&net.plan, g, l, rows, columns, i / columns, i % columns,
+                           i % columns / of_neuron, *p + (double)plan->lr * rate * *v);
     }
 }
 
 /* W_l from coarse (d_l) and fine (d_{l-1}), or B_l from coarse (e_l) and fine (e_{l-1}). */
-static inline void change_stage(int g, uint32_t l, uint32_t n, double rate, double *coarse,
-                                double *fine)
+static inline void change_kernels(int g, uint32_t l, uint32_t n, double rate, double *coarse,
+                                  double *fine)
 {
     const struct taps *t = &net.stage[l];
     const uint32_t high = g == TET_W ? net.d[l] : net.e[l];
@@ -456,20 +473,18 @@ static inline void change_bias(uint32_t l, uint32_t n, double rate)
                     (double)plan->lr * rate * unit(net.m[l], i, o, net.z_positions[l])[p] / n;
 }
 
-static inline void change(uint32_t n, double rate)
+static inline void change_stage(uint32_t n, uint32_t l, double rate)
 {
     const enum tet_rule_name rule = net.plan.rule;
-    for (uint32_t l = 1; l <= net.L; l++) {
-        change_stage(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
-        change_bias(l, n, rate);
-        if (rule == TET_RULE_KP && l >= 2)
-            change_stage(TET_B, l, n, rate, net.m[l], net.x[l - 1]);
-        if (rule == TET_RULE_SAL && l >= 2)
-            change_stage(TET_B, l, n, rate, net.s[l], net.u[l - 1]);
-        if (rule == TET_RULE_SAL && l < net.L) {
-            change_lateral(TET_V, l, n, rate, net.a[l], net.s[l]);
-            change_lateral(TET_U, l, n, rate, net.s[l], net.a[l]);
-        }
+    change_kernels(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
+    change_bias(l, n, rate);
+    if (rule == TET_RULE_KP && l >= 2)
+        change_kernels(TET_B, l, n, rate, net.m[l], net.x[l - 1]);
+    if (rule == TET_RULE_SAL && l >= 2)
+        change_kernels(TET_B, l, n, rate, net.s[l], net.u[l - 1]);
+    if (rule == TET_RULE_SAL && l < net.L) {
+        change_lateral(TET_V, l, n, rate, net.a[l], net.s[l]);
+        change_lateral(TET_U, l, n, rate, net.s[l], net.a[l]);
     }
 }
 
@@ -617,9 +632,11 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         int g;
         uint32_t l;
         const float *values = array_of(t, i, &tensor, &g, &l);
-        const double *expected = g == TET_GROUPS   ? net.b[l]
-                                 : tensor.state ? net.v[g][l]
-                                                   : net.p[g][l];
+        if (values == NULL)
+            continue;
+        const double *expected = g == TET_GROUPS ? net.b[l]
+                                 : tensor.state  ? net.v[g][l]
+                                                 : net.p[g][l];
         double largest = 0.0, apart = 0.0;
         uint64_t worst = 0;
         for (uint64_t k = 0; k < tensor.n; k++) {

@@ -182,6 +182,23 @@ static void shuffle_permutes(void **state)
         assert_int_equal(first[i], pinned[i]);
 }
 
+/* Against libm's, all over its range; exact where it can be. */
+static void exponentials(void **state)
+{
+    (void)state;
+    const struct tet_stream stream = tet_stream_make(9, TET_STREAM_W, 0);
+    for (uint32_t i = 0; i < 200000; i++) {
+        const double unit = ((double)tet_stream_u32(&stream, i) + 0.5) * 0x1p-31 - 1.0;
+        const double x = unit * (i % 4 == 0 ? 700.0 : i % 4 == 1 ? 1e-8 : 8.0);
+        if (!(fabs(tet_exp(x) - exp(x)) <= 1e-14 * exp(x)))
+            fail_msg("exp(%.17g): got %.17g, expected %.17g", x, tet_exp(x), exp(x));
+    }
+    assert_true(tet_exp(0.0) == 1.0 && tet_exp(-0.0) == 1.0);
+    static const double bounds[] = {700.0, -700.0, 0.34657359027997264, -0.34657359027997264};
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
+        assert_true(fabs(tet_exp(bounds[i]) / exp(bounds[i]) - 1.0) <= 1e-14);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +206,7 @@ int main(void)
         cmocka_unit_test(uniform_range),  cmocka_unit_test(normal_quantiles),
         cmocka_unit_test(normal_inverts), cmocka_unit_test(normal_bits),
         cmocka_unit_test(below_range),    cmocka_unit_test(shuffle_permutes),
+        cmocka_unit_test(exponentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

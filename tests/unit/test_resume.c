@@ -8,10 +8,12 @@ static struct data data;
 
 /* Saves after every single call, mini-batch or piece of an evaluation, and goes on in another
  * trainer, fresh or used: after 8 calls one is in the midst of an evaluation. */
-static void save_one(enum tet_rule_name rule, int variant)
+static void save_one(enum tet_rule_name rule, int variant, const struct circuit *circuit)
 {
     static struct log whole, first, second;
     struct tet_plan p = odd_plan(rule, variant);
+    if (circuit != NULL)
+        set_circuit(&p, circuit);
     p.epochs = 3;
     p.max_steps = 13; // in the midst of the third epoch
     p.schedule = (struct tet_schedule_plan){TET_SCHEDULE_STEP, 1, {1}, 0.5f};
@@ -63,9 +65,20 @@ static void save_anywhere(void **state)
 {
     (void)state;
     for (int rule = 0; rule < TET_RULES; rule++) {
-        save_one((enum tet_rule_name)rule, rule == TET_RULE_SAL ? 2 : 0);
-        save_one((enum tet_rule_name)rule, rule == TET_RULE_SAL ? 4 : 3);
+        save_one((enum tet_rule_name)rule, rule == TET_RULE_SAL ? 2 : 0, NULL);
+        save_one((enum tet_rule_name)rule, rule == TET_RULE_SAL ? 4 : 3, NULL);
     }
+}
+
+/* With noise, signs, what waits, and in the other order. */
+static void save_circuits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(circuits); i++)
+        if (circuits[i].delay.batches > 1 || circuits[i].noise.activity > 0.0f) {
+            save_one(TET_RULE_SAL, 2, &circuits[i]);
+            save_one(TET_RULE_KP, 3, &circuits[i]);
+        }
 }
 
 static void impossible_cursors(void **state)
@@ -111,6 +124,7 @@ int main(void)
     unsetenv("TETRAD_ISA");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(save_anywhere),
+        cmocka_unit_test(save_circuits),
         cmocka_unit_test(impossible_cursors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sparse groups: which synapses are there, how they begin, and that the others stay 0. */
+/* Sparse groups: which synapses are there, how they begin, and that the others stay 0; log-normal
+ * weights; neurons that are excitatory or inhibitory. */
 #include "naive.h"
 
 static struct data data;
@@ -60,6 +61,98 @@ static void shares_and_spreads(void **state)
                  4.0 * sqrt(probability * (1.0 - probability) / n));
     }
     tet_trainer_destroy(full);
+    tet_trainer_destroy(t);
+}
+
+/* The logarithm of a magnitude is normal, of standard deviation 1; signs are a coin's. */
+static void log_normal(void **state)
+{
+    (void)state;
+    struct tet_plan p = wide_plan();
+    for (int g = 0; g < TET_GROUPS; g++)
+        p.group[g].init = TET_INIT_LOG_NORMAL;
+    static const char *const names[] = {"W1", "V1", "U2"};
+    struct tet_trainer *t = make(&p, &data, NULL);
+    for (uint32_t i = 0; i < COUNT(names); i++) {
+        static float values[WIDTH * WIDTH];
+        struct tet_tensor tensor;
+        tet_trainer_tensor(t, index_of(t, names[i]), &tensor);
+        tet_trainer_get(t, index_of(t, names[i]), values);
+        const double n = (double)tensor.n, rows = tensor.shape[0], columns = tensor.shape[1];
+        const double spread = i == 0 ? sqrt(2.0 / (rows + columns)) : 0.5 / sqrt(columns);
+        double sum = 0.0, square = 0.0, positive = 0.0;
+        for (uint64_t k = 0; k < tensor.n; k++) { // of spread times e^(z - 1)
+            const double z = log(fabs((double)values[k]) / spread) + 1.0;
+            sum += z;
+            square += z * z;
+            positive += values[k] > 0.0f;
+        }
+        close_to("mean of logarithms", 0, i, sum / n, 0.0, 5.0 / sqrt(n));
+        close_to("their spread", 0, i, sqrt(square / n), 1.0, 5.0 / sqrt(2.0 * n));
+        close_to("positive", 0, i, positive / n, 0.5, 2.5 / sqrt(n));
+    }
+    tet_trainer_destroy(t);
+}
+
+/* Number i of the stream is the i-th weight, row by row; its lowest bit is the sign. */
+static void log_normal_numbers(void **state)
+{
+    (void)state;
+    struct tet_plan p = wide_plan();
+    p.group[TET_V].init = TET_INIT_LOG_NORMAL;
+    struct tet_trainer *t = make(&p, &data, NULL);
+    static float values[WIDTH * WIDTH];
+    tet_trainer_get(t, index_of(t, "V2"), values);
+    const struct tet_stream stream = tet_stream_make(p.seed, TET_STREAM_V, 2);
+    for (uint32_t k = 0; k < 75 * 75; k++) {
+        const uint32_t word = tet_stream_u32(&stream, k);
+        const double size = 0.5 / sqrt(75.0) * exp(tet_normal_from_u32(word)) / exp(1.0);
+        close_to("V2", 0, k, values[k], word % 2 == 1 ? -size : size, 1e-7 * size);
+    }
+    tet_trainer_destroy(t);
+}
+
+/* Each column's weights have one sign, its neuron's, from the start, after training, and whatever is
+ * set; magnitudes begin as without signs. */
+static void neurons_keep_their_signs(void **state)
+{
+    (void)state;
+    struct tet_plan p = wide_plan();
+    struct tet_trainer *plain = make(&p, &data, NULL);
+    for (int g = 0; g < TET_GROUPS; g++)
+        p.group[g].excitatory = 0.7f;
+    struct tet_trainer *t = make(&p, &data, NULL);
+    static float all[WIDTH * WIDTH], end[WIDTH * WIDTH], set[WIDTH * WIDTH];
+    uint64_t n, excitatory = 0, neurons = 0, silent = 0;
+    float *start = state_of(t, &n), *at = start;
+    assert_int_equal(run(t), TET_FINISHED);
+    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+        struct tet_tensor tensor;
+        tet_trainer_tensor(t, i, &tensor);
+        if (!tensor.state && tensor.rank == 2) {
+            tet_trainer_get(plain, i, all);
+            tet_trainer_get(t, i, end);
+            tet_trainer_set(t, i, all);
+            tet_trainer_get(t, i, set);
+            const int g = (int)(strchr("WBVU", tensor.name[0]) - strchr("WBVU", 'W'));
+            const uint32_t columns = tensor.shape[1], l = (uint32_t)atoi(tensor.name + 1);
+            for (uint64_t k = 0; k < tensor.n; k++) {
+                const float sign = (float)naive_sign(&p, g, l, k % columns);
+                assert_true(at[k] == sign * fabsf(all[k]));
+                assert_true(sign * end[k] >= 0.0f);
+                assert_true(set[k] == (sign * all[k] > 0.0f ? all[k] : 0.0f));
+                silent += end[k] == 0.0f;
+                excitatory += k < columns && sign > 0.0f;
+                neurons += k < columns;
+            }
+        }
+        at += tensor.n;
+    }
+    assert_true(silent > 0);
+    close_to("excitatory", 0, 0, (double)excitatory / (double)neurons, 0.7,
+             4.0 * sqrt(0.7 * 0.3 / (double)neurons));
+    free(start);
+    tet_trainer_destroy(plain);
     tet_trainer_destroy(t);
 }
 
@@ -160,6 +253,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_follow_their_equations),
         cmocka_unit_test(shares_and_spreads),
+        cmocka_unit_test(log_normal),
+        cmocka_unit_test(log_normal_numbers),
+        cmocka_unit_test(neurons_keep_their_signs),
         cmocka_unit_test(wirings_are_independent),
         cmocka_unit_test(absent_synapses_stay_away),
         cmocka_unit_test(memory),
