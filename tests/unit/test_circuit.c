@@ -17,13 +17,13 @@ static void rules_follow_their_equations(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(circuits); i++)
         for (int rule = 0; rule < TET_RULES; rule++)
-            for (int variant = 0; variant < 4; variant++) {
+            for (int variant = 0; variant < 2; variant++) {
                 char what[80];
                 /* Signs of one kind sum what cross-entropy teaches to 0: usf has no direction then. */
                 const enum tet_loss loss = rule == TET_RULE_USF ? TET_MSE : TET_CROSS_ENTROPY;
                 struct tet_plan p =
                     small_plan((enum tet_rule_name)rule, loss, variant % 2 ? TET_TANH : TET_RELU,
-                               variant < 2 ? 0.0f : 0.5f);
+                               variant == 0 ? 0.0f : 0.5f);
                 p.epochs = 3;
                 p.n_validation = p.n_test = variant == 0 ? 8 : 1;
                 set_circuit(&p, &circuits[i]);
@@ -56,13 +56,18 @@ static void other_shapes(void **state)
 static void same_bits_everywhere(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"scalar", "avx2", "avx512", "neon"};
+    static const struct {
+        const char *isa;
+        uint32_t threads;
+    } others[] = {{"avx2", 1}, {"avx2", 4}, {"avx512", 1}, {"avx512", 2}, {"neon", 1}, {"neon", 4}};
     static const int rules[] = {TET_RULE_SAL, TET_RULE_KP};
     for (size_t i = 0; i < COUNT(circuits); i++)
         for (int variant = 2; variant < ODD_PLANS; variant++) {
             struct tet_plan p = odd_plan((enum tet_rule_name)rules[variant % 2], variant);
             p.epochs = 2;
             p.max_steps = 8; // of 5 an epoch
+            p.record_every = 0;
+            p.n_test = 1;
             odd_data(&data, 52, variant);
             set_circuit(&p, &circuits[i]);
             setenv("TETRAD_ISA", "scalar", 1);
@@ -71,15 +76,15 @@ static void same_bits_everywhere(void **state)
             uint64_t n;
             float *expected = state_of(t, &n);
             tet_trainer_destroy(t);
-            for (size_t s = 0; s < COUNT(sets); s++)
-                for (p.threads = 1; p.threads <= 4; p.threads *= 2) {
-                    setenv("TETRAD_ISA", sets[s], 1);
-                    if (tet_trainer_create(&t, &p, &data.set, NULL, NULL, NULL) != TET_OK)
-                        continue; // this processor lacks it
-                    assert_int_equal(run(t), TET_FINISHED);
-                    same_state(circuits[i].name, t, expected, n);
-                    tet_trainer_destroy(t);
-                }
+            for (size_t s = 0; s < COUNT(others); s++) {
+                p.threads = others[s].threads;
+                setenv("TETRAD_ISA", others[s].isa, 1);
+                if (tet_trainer_create(&t, &p, &data.set, NULL, NULL, NULL) != TET_OK)
+                    continue; // this processor lacks it
+                assert_int_equal(run(t), TET_FINISHED);
+                same_state(circuits[i].name, t, expected, n);
+                tet_trainer_destroy(t);
+            }
             free(expected);
             unsetenv("TETRAD_ISA");
         }
