@@ -179,7 +179,10 @@ static void test_examples(void **state)
                      "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
                     {"schema/examples/rules-strokes.json", 21,
                      "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
-                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"}};
+                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
+                    {"schema/examples/wiring-strokes.json", 16,
+                     "3b3661063cfaeae3a91a5f9d8739472e0d2cd2bcf433414ca1744d4bb93d0ab1",
+                     "2ba0e35ef70a287d995e8ae6fc48224d22742363b947a912629d8d0a2a704643"}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);

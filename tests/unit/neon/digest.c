@@ -611,6 +611,7 @@ static const struct variant {
     bool targets, strokes;
     enum tet_pool pool;     // of the first of two convolutions, or none and all layers are dense
     uint32_t descending[3]; // 0: as wide as ascending
+    bool circuit;           // signs, sparse wiring, noise and delay; sal alone
 } variants[] = {
     {.name = "relu", .phi = {TET_RELU, TET_RELU, TET_RELU}, .momentum = 0.7f},
     {.name = "tanh",
@@ -645,6 +646,16 @@ static const struct variant {
      .strokes = true,
      .pool = TET_POOL_AVG,
      .descending = {7, 3, 70}},
+    {.name = "circuit",
+     .phi = {TET_RELU, TET_TANH, TET_RELU},
+     .momentum = 0.7f,
+     .init = TET_INIT_LOG_NORMAL,
+     .circuit = true},
+    {.name = "circuit-images",
+     .phi = {TET_TANH, TET_RELU, TET_RELU},
+     .strokes = true,
+     .pool = TET_POOL_AVG,
+     .circuit = true},
 };
 
 /* Two convolutions in place of the two dense layers at the bottom. */
@@ -662,6 +673,18 @@ static void make_convolutional(struct tet_plan *p, enum tet_pool pool)
     two->stride = two->padding = 1;
     for (int g = 0; g < TET_GROUPS; g++)
         p->group[g].lr = 0.002f; // drives are sums over positions
+}
+
+/* Dense, all activities wait; of images, s_L alone, and stages change from the top down. */
+static void set_circuit(struct tet_plan *p, bool images)
+{
+    p->noise = (struct tet_noise_plan){0.1f, 0.2f, 0.005f};
+    p->delay = (struct tet_delay_plan){2, !images};
+    p->top_down = images;
+    for (int g = 0; g < TET_GROUPS; g++) {
+        p->group[g].excitatory = 0.4f + 0.1f * (float)g;
+        p->group[g].probability = 0.7f;
+    }
 }
 
 static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v, uint32_t threads)
@@ -699,6 +722,8 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                                              .plastic = true};
     if (v->pool != TET_POOL_NONE)
         make_convolutional(&p, v->pool);
+    if (v->circuit)
+        set_circuit(&p, v->pool != TET_POOL_NONE);
     return p;
 }
 
@@ -760,7 +785,7 @@ static bool all_runs(void)
         const struct tet_dataset real = real_data(!variants[v].targets);
         for (int rule = 0; rule < TET_RULES; rule++)
             for (uint32_t threads = 1; threads <= 4; threads *= 2) {
-                if (variants[v].descending[0] > 0 && rule != TET_RULE_SAL)
+                if ((variants[v].descending[0] > 0 || variants[v].circuit) && rule != TET_RULE_SAL)
                     continue;
                 const struct tet_plan plan =
                     plan_of((enum tet_rule_name)rule, &variants[v], threads);
