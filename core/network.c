@@ -134,6 +134,8 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
     const uint32_t *d = net->d, *e = net->e, taps = tet_net_taps(net, l);
     /* A dense layer sees every position of an image below, a convolution one channel. */
     const uint32_t seen = net->layer[l].image ? 1 : (uint32_t)net->layer[l - 1].positions;
+    if (g == TET_D)
+        return (struct tet_packed){.rows = (uint32_t)tet_net_width(net, l), .columns = d[net->L]};
     return (struct tet_packed){.rows = g == TET_W || g == TET_V ? d[l]
                                        : g == TET_B             ? e[l - 1] * seen
                                                                 : e[l],
@@ -141,6 +143,12 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
                                           : g == TET_B ? e[l] * taps
                                           : g == TET_U ? d[l]
                                                        : e[l]};
+}
+
+static bool has_momentum(const struct tet_net *net, enum tet_group g)
+{
+    return net->plan.momentum > 0.0f && net->plan.group[g].plastic &&
+           !(g == TET_B && net->rule->info.mirrors);
 }
 
 static void carve_weights(struct tet_net *net, struct carver *c)
@@ -155,8 +163,7 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             *p = shape_of(net, g, l);
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
-            p->v =
-                net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
+            p->v = has_momentum(net, g) ? carve(c, floats) : NULL;
             if (is_sparse(&net->plan.group[g]))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
         }
@@ -173,7 +180,7 @@ static void carve_feedback(struct tet_net *net, struct carver *c)
         *p = shape_of(net, TET_B, l);
         p->w = carve(c, tet_packed_floats(p->rows, p->columns));
     }
-    net->half_normal = net->plan.rule == TET_RULE_BRSF ? carve(c, TET_QUANTILES) : NULL;
+    net->half_normal = net->rule->half_normal ? carve(c, TET_QUANTILES) : NULL;
 }
 
 static size_t most(size_t a, size_t b)
@@ -187,7 +194,8 @@ static void carve_descent(struct tet_net *net, struct carver *c)
     size_t flat = 0, below = 0;
     for (uint32_t l = 1; l < net->L; l++) {
         const struct tet_layer *layer = &net->layer[l];
-        const bool flattened = layer->image && !net->layer[l + 1].image;
+        const bool direct = net->rule->info.group[TET_D];
+        const bool flattened = layer->image && (direct || !net->layer[l + 1].image);
         if (flattened)
             flat = most(flat, net->capacity * tet_stride(net->e[l] * layer->positions));
         if (flattened || layer->pool != TET_POOL_NONE)
@@ -215,7 +223,7 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
                                            : net->capacity * tet_stride(net->d[l]));
     }
     const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
-    const bool backward = net->plan.rule == TET_RULE_BP || telemetry;
+    const bool backward = net->rule->backward || telemetry;
     const size_t ld = tet_stride(net->capacity);
     net->transposed[0] = backward ? carve(c, above * ld) : NULL;
     net->transposed[1] = backward ? carve(c, below * ld) : NULL;
@@ -254,7 +262,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
 void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first, uint32_t *last)
 {
     *first = g == TET_B ? 2 : 1;
-    *last = g == TET_V || g == TET_U ? net->L - 1 : net->L;
+    *last = g == TET_W || g == TET_B ? net->L : net->L - 1;
     if (!net->rule->info.group[g])
         *first = *last + 1;
 }
@@ -275,8 +283,24 @@ void tet_net_unpack(const struct tet_packed *p, const float *packed, float *valu
 
 /* ---- initial values ---- */
 
-/* The spread of W_l before its scale: He 2015 where the stage's nonlinearity is relu, otherwise
- * Glorot 2010. The output stage goes by the nonlinearity that feeds it. */
+/* The streams of group g. */
+static enum tet_stream_purpose weights_stream(enum tet_group g)
+{
+    return g == TET_D ? TET_STREAM_D : (enum tet_stream_purpose)(TET_STREAM_W + (int)g);
+}
+
+static enum tet_stream_purpose wiring_stream(enum tet_group g)
+{
+    return g == TET_D ? TET_STREAM_WIRING_D : (enum tet_stream_purpose)(TET_STREAM_WIRING + (int)g);
+}
+
+/* He 2015 where the nonlinearity is relu, otherwise Glorot 2010. */
+static double spread_of(enum tet_activation phi, double in, double out)
+{
+    return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
+}
+
+/* The spread of W_l before its scale. The output stage goes by the nonlinearity that feeds it. */
 static double ascending_spread(const struct tet_net *net, uint32_t l)
 {
     const struct tet_layer_plan *hidden = net->plan.hidden;
@@ -287,7 +311,19 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
         phi = hidden[net->L - 2].activation;
     const double in = net->p[TET_W][l].columns;
     const double out = (double)net->d[l] * tet_net_taps(net, l);
-    return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
+    return spread_of(phi, in, out);
+}
+
+/* The spread of group g's initial values of layer l, before its scale. B_l has that of W_l; D_l that
+ * of an output stage directly above layer l. */
+static double spread_of_group(const struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    if (g == TET_V || g == TET_U)
+        return 1.0 / sqrt((double)p->columns);
+    if (g == TET_D)
+        return spread_of(net->plan.hidden[l - 1].activation, p->rows, p->columns);
+    return ascending_spread(net, l);
 }
 
 /* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
@@ -298,7 +334,7 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
     const size_t pairs = p->columns / taps;
     const double probability = net->plan.group[g].probability;
     const struct tet_stream stream =
-        tet_stream_make(net->plan.seed, TET_STREAM_WIRING + (unsigned)g, l);
+        tet_stream_make(net->plan.seed, wiring_stream(g), l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < pairs; c++) {
             const uint32_t word = tet_stream_u32(&stream, r * pairs + c);
@@ -321,12 +357,9 @@ static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
     const struct tet_group_plan *plan = &net->plan.group[g];
-    const bool lateral = g == TET_V || g == TET_U;
     const double density = is_sparse(plan) ? plan->probability : 1.0;
-    const double spread = plan->scale *
-                          (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
-                          sqrt(density);
-    const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
+    const double spread = plan->scale * spread_of_group(net, g, l) / sqrt(density);
+    const struct tet_stream stream = tet_stream_make(net->plan.seed, weights_stream(g), l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
             float value = r == c ? plan->scale : 0.0f;

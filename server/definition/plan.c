@@ -149,9 +149,22 @@ static void read_groups(struct reader *r, const json_t *root, struct tet_plan *p
         into->probability = 1.0f; // where it is not written: see resolve.c
         if (json_object_get(group, "connection_probability") != NULL)
             into->probability = read_real(r, group, "connection_probability");
+        if (!resolve_has_rates(tet_rule_info(plan->rule), (enum tet_group)g))
+            continue;
         into->lr = read_real(r, rates, "lr");
         into->decay = read_real(r, rates, "decay");
     }
+}
+
+static void read_mirror(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    if (!tet_rule_info(plan->rule)->mirrors)
+        return;
+    plan->mirror = (struct tet_mirror_plan){.every = read_count(r, root, "rule/mirror/every"),
+                                            .batches = read_count(r, root, "rule/mirror/batches"),
+                                            .noise = read_real(r, root, "rule/mirror/noise")};
+    plan->group[TET_B].lr = read_real(r, root, "rule/mirror/lr");
+    plan->group[TET_B].decay = read_real(r, root, "rule/mirror/decay");
 }
 
 static void read_schedule(struct reader *r, const json_t *root, struct tet_plan *plan)
@@ -232,6 +245,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     plan->record_alignment = read_bool(&r, resolved, "record/alignment");
     read_layers(&r, resolved, plan);
     read_groups(&r, resolved, plan);
+    read_mirror(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
     return r.err;

@@ -55,8 +55,7 @@ static struct tet_plan make_plan(const struct options *o, const struct network *
                                              .decay = 1e-3f,
                                              .init = init,
                                              .scale = 1.0f,
-                                             .plastic = g != TET_B ||
-                                                        !tet_rule_info(p.rule)->fixed_feedback};
+                                             .plastic = !tet_rule_info(p.rule)->fixed[g]};
     return p;
 }
 
