@@ -148,7 +148,7 @@ def test_dfa():
     compare("dfa")
     compare("dfa", activation="tanh", gate=False)
     compare("dfa", widths=[20, 70, 33, 16, 5], loss="mse",
-            optimizer={"lr": dict.fromkeys("WBVU", 0.02), "momentum": 0.5})
+            optimizer={"lr": dict.fromkeys("WBVU", 0.001), "momentum": 0.5})
 
 
 def test_usf():
