@@ -105,6 +105,24 @@ static void put_groups(const struct tet_rule_info *info, unsigned g, char text[R
     }
 }
 
+/* Whether a member is what the schema fills in: nobody need have said it. `place`: of the object. */
+static bool is_default(const char *place, const char *key, const json_t *member)
+{
+    const json_t *schema = schema_experiment();
+    while (*place == '/') {
+        char name[RESOLVE_POINTER];
+        const size_t n = strcspn(++place, "/");
+        snprintf(name, sizeof name, "%.*s", (int)n, place);
+        schema = schema_deref(get(schema, "properties", name));
+        place += n;
+    }
+    const json_t *value =
+        json_object_get(schema_deref(get(schema, "properties", key)), "default");
+    return json_is_number(value) && json_is_number(member)
+               ? json_number_value(value) == json_number_value(member)
+               : json_equal(value, member);
+}
+
 /* An object that the rule has no use for, member `name` of `parent` at `place`. Where the sweep sets
  * one of its members, that is where it comes from. */
 static void drop_object(struct resolve_work *w, json_t *parent, const char *name, const char *place,
@@ -113,7 +131,7 @@ static void drop_object(struct resolve_work *w, json_t *parent, const char *name
     const json_t *object = json_object_get(parent, name);
     const char *key;
     json_t *member;
-    size_t swept = 0;
+    size_t swept = 0, said = 0;
     json_object_foreach((json_t *)object, key, member)
     {
         struct text set_at = {0};
@@ -123,10 +141,11 @@ static void drop_object(struct resolve_work *w, json_t *parent, const char *name
             if (!meant_for_another(w, pointer, need))
                 faults_add(w->faults, pointer, member, NULL, "%s", allowed);
             swept++;
-        }
+        } else if (!is_default(place, key, member))
+            said++;
         text_free(&set_at);
     }
-    if ((swept == 0 || swept < json_object_size(object)) && !meant_for_another(w, place, need))
+    if ((swept == 0 || said > 0) && !meant_for_another(w, place, need))
         faults_add(w->faults, place, object, NULL, "%s", allowed);
     json_object_del(parent, name);
 }
