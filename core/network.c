@@ -333,8 +333,7 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
     const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
     const size_t pairs = p->columns / taps;
     const double probability = net->plan.group[g].probability;
-    const struct tet_stream stream =
-        tet_stream_make(net->plan.seed, wiring_stream(g), l);
+    const struct tet_stream stream = tet_stream_make(net->plan.seed, wiring_stream(g), l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < pairs; c++) {
             const uint32_t word = tet_stream_u32(&stream, r * pairs + c);

@@ -25,11 +25,11 @@ enum tet_stream_purpose {
     TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
     TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
-    TET_STREAM_WIRING = 8,        // which synapses are there: of W; B 9, V 10, U 11; index: the layer
-    TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
-    TET_STREAM_D = 13,            // initial weights, index: the layer
-    TET_STREAM_WIRING_D = 14,     // which synapses of D are there, index: the layer
-    TET_STREAM_MIRROR = 15,       // noise of wm, index: the layer; by phase, see rules/wm.c
+    TET_STREAM_WIRING = 8,      // which synapses are there: of W; B 9, V 10, U 11; index: the layer
+    TET_STREAM_MAGNITUDES = 12, // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_D = 13,          // initial weights, index: the layer
+    TET_STREAM_WIRING_D = 14,   // which synapses of D are there, index: the layer
+    TET_STREAM_MIRROR = 15,     // noise of wm, index: the layer; by phase, see rules/wm.c
 };
 
 struct tet_stream {

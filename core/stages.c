@@ -265,8 +265,7 @@ void tet_net_respond(struct tet_net *net, uint32_t l)
                                                .y = net->s[l + 1],
                                                .vy = above->z_d});
     else
-        multiply(net, &net->p[TET_W][l + 1], net->x[l], NULL, TET_FINISH_NONE, NULL,
-                 net->s[l + 1]);
+        multiply(net, &net->p[TET_W][l + 1], net->x[l], NULL, TET_FINISH_NONE, NULL, net->s[l + 1]);
 }
 
 void tet_net_modulate(struct tet_net *net, uint32_t l)

@@ -11,7 +11,7 @@
 
 struct tet_rule {
     struct tet_rule_info info;
-    bool backward;    // the signal descends by W_l^T itself: there is no feedback to compare with it
+    bool backward; // the signal descends by W_l^T itself: there is no feedback to compare with it
     bool half_normal; // its magnitudes come from the net's table of quantiles (signs.h)
     /* Before a mini-batch ascends, with nothing but the weights and the step; may use all activities
      * as scratch. NULL: nothing to do. */

@@ -37,8 +37,7 @@ static size_t place_of(const struct tet_net *net, uint32_t l, size_t n, size_t u
 static void draw_example(const struct noise *noise, size_t n)
 {
     const struct tet_net *net = noise->net;
-    const struct tet_stream stream =
-        tet_stream_make(net->plan.seed, TET_STREAM_MIRROR, noise->l);
+    const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_MIRROR, noise->l);
     const size_t width = tet_net_width(net, noise->l), blocks = (width + 3) / 4;
     const uint64_t first = (noise->batch * net->n + n) * blocks;
     for (size_t u = 0; u < width; u += 4) {

@@ -19,14 +19,14 @@
 #include <tetrad/error.h>
 
 enum {
-    TET_MAX_HIDDEN = 64,     // hidden layers
-    TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
-    TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
-    TET_MAX_DROPS = 16,      // epochs of a step schedule
-    TET_MAX_THREADS = 64,    // of one run
-    TET_MAX_WINDOW = 64,     // side of a convolution's or a pooling's window
+    TET_MAX_HIDDEN = 64,      // hidden layers
+    TET_MAX_UNITS = 1 << 20,  // units of a layer, inputs of an example
+    TET_MAX_BATCH = 1 << 16,  // examples of a mini-batch
+    TET_MAX_DROPS = 16,       // epochs of a step schedule
+    TET_MAX_THREADS = 64,     // of one run
+    TET_MAX_WINDOW = 64,      // side of a convolution's or a pooling's window
     TET_MAX_VOLUME = 1 << 24, // activities of one example in a layer: channels * rows * columns
-    TET_MAX_MIRROR = 1 << 20 // mini-batches between mirror phases, noise batches of one
+    TET_MAX_MIRROR = 1 << 20  // mini-batches between mirror phases, noise batches of one
 };
 
 enum tet_rule_name {

@@ -116,8 +116,7 @@ static bool is_default(const char *place, const char *key, const json_t *member)
         schema = schema_deref(get(schema, "properties", name));
         place += n;
     }
-    const json_t *value =
-        json_object_get(schema_deref(get(schema, "properties", key)), "default");
+    const json_t *value = json_object_get(schema_deref(get(schema, "properties", key)), "default");
     return json_is_number(value) && json_is_number(member)
                ? json_number_value(value) == json_number_value(member)
                : json_equal(value, member);

@@ -62,8 +62,7 @@ static bool add_field(json_t *list, const char *path, const json_t *schema, cons
                 put(field, "type", json_string(type_of(schema))) &&
                 put(field, "allowed", only ? json_string("false") : words_of(schema)) &&
                 put(field, "default", default_of(schema, fixed)) &&
-                put(field, "description",
-                    json_deep_copy(json_object_get(schema, "description")));
+                put(field, "description", json_deep_copy(json_object_get(schema, "description")));
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds && good; i++) {
         const json_t *bound = json_object_get(schema, bounds[i]);
         good = bound == NULL || put(field, bounds[i], json_deep_copy(bound));
@@ -167,10 +166,10 @@ static bool add_rule(json_t *rules, const struct tet_rule_info *info)
         if (good && info->group[g] && !info->fixed[g])
             good = json_array_append_new(plastic, json_string(tet_group_name(g))) == 0;
     }
-    json_t *rule = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "name", info->name,
-                             "title", info->title, "equation", info->equation, "source",
-                             info->source, "groups", groups, "plastic", plastic, "gate",
-                             info->takes_gate, "parameters", parameters);
+    json_t *rule =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "name", info->name, "title",
+                  info->title, "equation", info->equation, "source", info->source, "groups", groups,
+                  "plastic", plastic, "gate", info->takes_gate, "parameters", parameters);
     if (good)
         return json_array_append_new(rules, rule) == 0;
     json_decref(rule);

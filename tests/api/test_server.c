@@ -101,7 +101,8 @@ static void test_rules(void **state)
     (void)state;
     static const char *const names[] = {"bp",   "fa",   "kp",  "sal", "usf",
                                         "frsf", "brsf", "dfa", "wm"};
-    static const size_t counts[] = {1, 2, 2, 4, 1, 2, 1, 2, 2}, plastic[] = {1, 1, 2, 4, 1, 1, 1, 1, 2};
+    static const size_t counts[] = {1, 2, 2, 4, 1, 2, 1, 2, 2},
+                        plastic[] = {1, 1, 2, 4, 1, 1, 1, 1, 2};
     json_t *rules = get(&server, 200, "/v1/rules"), *rule;
     size_t i;
     assert_int_equal(json_array_size(json_object_get(rules, "rules")), 9);
@@ -592,13 +593,19 @@ static void test_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documents), cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_rules),     cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_health),
-        cmocka_unit_test(test_methods),   cmocka_unit_test(test_nothing_there),
-        cmocka_unit_test(test_datasets),  cmocka_unit_test(test_training_on_files),
-        cmocka_unit_test(test_submit),    cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_dry_run),   cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_datasets),
+        cmocka_unit_test(test_training_on_files),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

@@ -310,8 +310,7 @@ static inline void come_down(uint32_t l, uint32_t i, uint32_t c, const double *b
 {
     const uint32_t winner = pool_of(l) == TET_POOL_MAX ? c : 0;
     unpool(l, unit(net.a[l], i, winner, net.z_positions[l]),
-           unit(net.x[l], i, winner, net.x_positions[l]), below,
-           unit(y, i, c, net.z_positions[l]));
+           unit(net.x[l], i, winner, net.x_positions[l]), below, unit(y, i, c, net.z_positions[l]));
 }
 
 /* y, likewise = what comes from s_L through D_l. */

@@ -9,8 +9,8 @@
 
 /* Value u of example n of a batch of the run's noise into layer l, which has `width` values: blocks
  * of four numbers, as many as hold one for each value. */
-static inline double naive_noise(const struct tet_plan *plan, uint32_t l, uint64_t batch, uint32_t n,
-                                 uint32_t width, uint32_t u)
+static inline double naive_noise(const struct tet_plan *plan, uint32_t l, uint64_t batch,
+                                 uint32_t n, uint32_t width, uint32_t u)
 {
     const struct tet_stream stream = tet_stream_make(plan->seed, TET_STREAM_MIRROR, l);
     const uint64_t number = (batch * plan->batch + n) * ((width + 3) / 4) * 4 + u;
@@ -21,8 +21,7 @@ static inline double naive_noise(const struct tet_plan *plan, uint32_t l, uint64
 static inline uint32_t naive_phase(const struct tet_plan *plan, uint64_t step, uint64_t *first)
 {
     *first = step / plan->mirror.every * plan->mirror.batches;
-    return plan->rule == TET_RULE_WM && plan->group[TET_B].plastic &&
-                   step % plan->mirror.every == 0
+    return plan->rule == TET_RULE_WM && plan->group[TET_B].plastic && step % plan->mirror.every == 0
                ? plan->mirror.batches
                : 0;
 }

@@ -41,7 +41,7 @@ static void direct_synapses(void **state)
     make_images(&data, 3, 9, 9);
     struct tet_plan p = make_plan(TET_RULE_DFA, TET_CROSS_ENTROPY, 2, 2, 0.1f);
     add_convolution(&p, 8, 8, TET_RELU, 3, 1, 1);
-    add_pool(&p, TET_POOL_MAX, 3, 3); // 3 x 3
+    add_pool(&p, TET_POOL_MAX, 3, 3);             // 3 x 3
     add_convolution(&p, 7, 7, TET_TANH, 2, 1, 1); // 4 x 4
     add_layer(&p, 60, 60, TET_RELU);
     p.group[TET_D].scale = 0.5f;
@@ -196,7 +196,7 @@ static void kernels_mirror_kernels(void **state)
     make_images(&data, 2, 12, 12);
     struct tet_plan p = mirror_plan(1.0f);
     add_convolution(&p, 16, 16, TET_RELU, 3, 1, 1);
-    add_pool(&p, TET_POOL_MAX, 2, 2); // 6 x 6
+    add_pool(&p, TET_POOL_MAX, 2, 2);               // 6 x 6
     add_convolution(&p, 20, 20, TET_TANH, 3, 1, 0); // 4 x 4
     add_convolution(&p, 18, 18, TET_RELU, 2, 2, 0); // 2 x 2
     check_mirror("convolutional", &p, 1.0);

@@ -103,7 +103,8 @@ static void faults(void **state)
     ACCEPTED((p.rule = TET_RULE_WM, p.mirror = mirror));
     REFUSED(p.rule = TET_RULE_WM, "mirror");
     REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.every = 0), "mirror");
-    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.every = TET_MAX_MIRROR + 1), "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.every = TET_MAX_MIRROR + 1),
+            "mirror");
     REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.batches = 0), "mirror");
     REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.batches = UINT32_MAX), "mirror");
     REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.noise = NAN), "mirror");
@@ -486,8 +487,9 @@ static void rule_table(void **state)
     static const char *const names[TET_RULES] = {"bp",   "fa",   "kp",  "sal", "usf",
                                                  "frsf", "brsf", "dfa", "wm"};
     static const bool groups[TET_RULES][TET_GROUPS] = {
-        {true},       {true, true}, {true, true}, {true, true, true, true}, {true},
-        {true, true}, {true},       {[TET_W] = true, [TET_D] = true},       {true, true}};
+        {true},      {true, true}, {true, true}, {true, true, true, true},
+        {true},      {true, true}, {true},       {[TET_W] = true, [TET_D] = true},
+        {true, true}};
     for (int r = 0; r < TET_RULES; r++) {
         const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)r);
         assert_string_equal(info->name, names[r]);
