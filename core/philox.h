@@ -25,11 +25,11 @@ enum tet_stream_purpose {
     TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
     TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
-    TET_STREAM_WIRING = 8,      // which synapses are there: of W; B 9, V 10, U 11; index: the layer
-    TET_STREAM_MAGNITUDES = 12, // of brsf, index: the layer; by step, see rules/signs.h
-    TET_STREAM_D = 13,          // initial weights, index: the layer
-    TET_STREAM_WIRING_D = 14,   // which synapses of D are there, index: the layer
-    TET_STREAM_MIRROR = 15,     // noise of wm, index: the layer; by phase, see rules/wm.c
+    TET_STREAM_WIRING = 8,        // which synapses are there, W to U: 8 to 11, index: the layer
+    TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_D = 13,            // initial weights, index: the layer
+    TET_STREAM_WIRING_D = 14,     // which synapses of D are there, index: the layer
+    TET_STREAM_MIRROR = 15,       // noise of wm, index: the layer; by phase, see rules/wm.c
 };
 
 struct tet_stream {
@@ -48,8 +48,8 @@ static inline struct tet_stream tet_stream_make(uint64_t seed, enum tet_stream_p
 /* tet_philox: the four words of a block of the stream. */
 void tet_philox(const struct tet_stream *stream, uint64_t block, uint32_t out[4]);
 
-/* tet_philox_run: the words of TET_PHILOX_RUN blocks one after the other, from `block` on: out[w][i] is
- * word w of block + i. Side by side they take half the time. */
+/* tet_philox_run: the words of TET_PHILOX_RUN blocks, from `block` on: out[w][i] is word w of block
+ * + i. Side by side they take half the time. */
 enum { TET_PHILOX_RUN = 8 };
 void tet_philox_run(const struct tet_stream *stream, uint64_t block,
                     uint32_t out[4][TET_PHILOX_RUN]);

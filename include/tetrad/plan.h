@@ -19,14 +19,13 @@
 #include <tetrad/error.h>
 
 enum {
-    TET_MAX_HIDDEN = 64,      // hidden layers
-    TET_MAX_UNITS = 1 << 20,  // units of a layer, inputs of an example
-    TET_MAX_BATCH = 1 << 16,  // examples of a mini-batch
-    TET_MAX_DROPS = 16,       // epochs of a step schedule
-    TET_MAX_THREADS = 64,     // of one run
-    TET_MAX_WINDOW = 64,      // side of a convolution's or a pooling's window
-    TET_MAX_VOLUME = 1 << 24, // activities of one example in a layer: channels * rows * columns
-    TET_MAX_MIRROR = 1 << 20  // mini-batches between mirror phases, noise batches of one
+    TET_MAX_HIDDEN = 64,     // hidden layers
+    TET_MAX_UNITS = 1 << 20, // units of a layer, inputs of an example
+    TET_MAX_BATCH = 1 << 16, // examples of a mini-batch
+    TET_MAX_DROPS = 16,      // epochs of a step schedule
+    TET_MAX_THREADS = 64,    // of one run
+    TET_MAX_WINDOW = 64,     // side of a convolution's or a pooling's window
+    TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
 };
 
 enum tet_rule_name {
@@ -74,6 +73,8 @@ struct tet_group_plan {
     float probability; // that a synapse (a kernel: a pair of channels) is there, 0 as 1; one that
                        // is not stays 0, and the spread of the others is divided by its root
 };
+
+enum { TET_MAX_MIRROR = 1 << 20 }; // mini-batches between mirror phases, batches of noise in one
 
 /* The mirror phases of wm, by group B's lr and decay: lr (<xi delta^T> - decay B). */
 struct tet_mirror_plan {
