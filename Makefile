@@ -42,9 +42,9 @@ CORE := core/delay.c core/error.c core/network.c core/noise.c core/philox.c core
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
-        core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c
+        core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c core/rules/dfa.c core/rules/wm.c
 
-SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
+SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/rules.c server/run.c server/serve.c server/session.c \
           server/statistics.c server/submit.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
@@ -107,6 +107,8 @@ $(BUILD)/core/%.o: core/%.c $(FLAGS)
 $(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
 $(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
 $(BUILD)/core/kernels/neon.o:   KERNEL_FLAGS = -O3
+# What the sign-concordant rules do for each synapse is plain C: loops that the compiler makes vectors of.
+$(BUILD)/core/philox.o $(BUILD)/core/rules/%.o: KERNEL_FLAGS = -O3
 
 $(BUILD)/server/%.o: server/%.c $(FLAGS)
 	$(call say,CC,$<)

@@ -145,6 +145,8 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
     const uint32_t *d = net->d, *e = net->e, taps = tet_net_taps(net, l);
     /* A dense layer sees every position of an image below, a convolution one channel. */
     const uint32_t seen = net->layer[l].image ? 1 : (uint32_t)net->layer[l - 1].positions;
+    if (g == TET_D)
+        return (struct tet_packed){.rows = (uint32_t)tet_net_width(net, l), .columns = d[net->L]};
     return (struct tet_packed){.rows = g == TET_W || g == TET_V ? d[l]
                                        : g == TET_B             ? e[l - 1] * seen
                                                                 : e[l],
@@ -152,6 +154,12 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
                                           : g == TET_B ? e[l] * taps
                                           : g == TET_U ? d[l]
                                                        : e[l]};
+}
+
+static bool has_momentum(const struct tet_net *net, enum tet_group g)
+{
+    return net->plan.momentum > 0.0f && net->plan.group[g].plastic &&
+           !(g == TET_B && net->rule->info.mirrors);
 }
 
 static void carve_weights(struct tet_net *net, struct carver *c)
@@ -166,8 +174,7 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             *p = shape_of(net, g, l);
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
-            p->v =
-                net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
+            p->v = has_momentum(net, g) ? carve(c, floats) : NULL;
             if (tet_group_is_sparse(&net->plan.group[g]))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
             if (net->plan.group[g].excitatory > 0.0f)
@@ -186,7 +193,7 @@ static void carve_feedback(struct tet_net *net, struct carver *c)
         *p = shape_of(net, TET_B, l);
         p->w = carve(c, tet_packed_floats(p->rows, p->columns));
     }
-    net->half_normal = net->plan.rule == TET_RULE_BRSF ? carve(c, TET_QUANTILES) : NULL;
+    net->half_normal = net->rule->half_normal ? carve(c, TET_QUANTILES) : NULL;
     const struct tet_noise_plan *noise = &net->plan.noise;
     const bool noisy = noise->activity > 0.0f || noise->teaching > 0.0f || noise->synapses > 0.0f;
     net->normal = noisy ? carve(c, TET_NORMALS) : NULL;
@@ -203,7 +210,8 @@ static void carve_descent(struct tet_net *net, struct carver *c)
     size_t flat = 0, below = 0;
     for (uint32_t l = 1; l < net->L; l++) {
         const struct tet_layer *layer = &net->layer[l];
-        const bool flattened = layer->image && !net->layer[l + 1].image;
+        const bool direct = net->rule->info.group[TET_D];
+        const bool flattened = layer->image && (direct || !net->layer[l + 1].image);
         if (flattened)
             flat = most(flat, net->capacity * tet_stride(net->e[l] * layer->positions));
         if (flattened || layer->pool != TET_POOL_NONE)
@@ -231,7 +239,7 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
                                            : net->capacity * tet_stride(net->d[l]));
     }
     const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
-    const bool backward = net->plan.rule == TET_RULE_BP || telemetry;
+    const bool backward = net->rule->backward || telemetry;
     const size_t ld = tet_stride(net->capacity);
     net->transposed[0] = backward ? carve(c, above * ld) : NULL;
     net->transposed[1] = backward ? carve(c, below * ld) : NULL;
@@ -270,7 +278,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
 void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first, uint32_t *last)
 {
     *first = g == TET_B ? 2 : 1;
-    *last = g == TET_V || g == TET_U ? net->L - 1 : net->L;
+    *last = g == TET_W || g == TET_B ? net->L : net->L - 1;
     if (!net->rule->info.group[g])
         *first = *last + 1;
 }

@@ -63,7 +63,7 @@ struct tet_net {
     float *u[TET_LAYERS];     // (N, e_l), hidden; sal
 
     float *b[TET_LAYERS];                        // (d_l) biases, l = 1..L
-    struct tet_packed p[TET_GROUPS][TET_LAYERS]; // W_1..L, B_2..L, V_1..L-1, U_1..L-1
+    struct tet_packed p[TET_GROUPS][TET_LAYERS]; // W_1..L, B_2..L, V_1..L-1, U_1..L-1, D_1..L-1
     /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
      * packed weights. NULL: all are. */
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
@@ -73,16 +73,16 @@ struct tet_net {
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
-     * from W_l; w NULL for bp. */
+     * from W_l; w NULL where it has none. */
     struct tet_packed feedback[TET_LAYERS];
 
     float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
-    float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one
+    float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one, or D_l
     float *below; // pooled, or about to be flattened
-    /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
+    /* Scratch of the backward product (rules that need it, and telemetry): signals with the batch along the row. */
     float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
-    float *half_normal;   // (TET_QUANTILES): rules/signs.h; brsf
+    float *half_normal;   // (TET_QUANTILES): rules/signs.h; where the rule needs it
     float *normal;        // (TET_NORMALS): noise.h; NULL without noise
     /* What changes later: see delay.h. */
     float *delayed; // (n_delayed) of the activities above
@@ -146,6 +146,14 @@ void tet_net_ascend(struct tet_net *net); // staged to x_1..x_L
  * it. */
 void tet_net_descend(struct tet_net *net, uint32_t l);
 
+/* tet_net_descend_directly: s_l from s_L through D_l, to where x_l is, and the gate if the plan has
+ * it. */
+void tet_net_descend_directly(struct tet_net *net, uint32_t l);
+
+/* tet_net_respond: s_{l+1} = W_{l+1} x_l: what the layer above makes of x_l without bias or
+ * nonlinearity. Where e_{l+1} is d_{l+1}. */
+void tet_net_respond(struct tet_net *net, uint32_t l);
+
 /* tet_net_modulate: m_l = g_l * (V_l s_l). */
 void tet_net_modulate(struct tet_net *net, uint32_t l);
 
@@ -159,8 +167,9 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
                   float *y); // y = phi'(z_l) * s, both as m_l
 
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
- * nothing if it is frozen; then noise, and what wiring and signs allow. a and x: what P's rows and columns stand for: W m_l, x_{l-1}; B u_{l-1}
- * or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. */
+ * nothing if it is frozen; then noise, and what wiring and signs allow. a and x: what P's rows and
+ * columns stand for: W m_l, x_{l-1}; B u_{l-1} or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. D does not
+ * change. */
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x);
 

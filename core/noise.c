@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "philox.h"
+#include "rules/rules.h"
 
 struct noise {
     const struct tet_net *net;
@@ -150,7 +151,8 @@ static void synapses_share(void *context, const struct tet_rank *share)
 void tet_noise_synapses(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
-    if (net->plan.noise.synapses == 0.0f)
+    const bool mirrored = g == TET_B && net->rule->info.mirrors; // no mini-batch changes it
+    if (net->plan.noise.synapses == 0.0f || mirrored)
         return;
     struct noise noise = make(net, TET_STREAM_NOISE_SYNAPSES + (unsigned)g, l,
                               net->plan.noise.synapses, p->columns, p->rows);

@@ -30,6 +30,31 @@ void tet_philox(const struct tet_stream *stream, uint64_t block, uint32_t out[4]
     out[3] = c3;
 }
 
+void tet_philox_run(const struct tet_stream *stream, uint64_t block,
+                    uint32_t out[4][TET_PHILOX_RUN])
+{
+    uint32_t k0 = stream->key[0], k1 = stream->key[1];
+    for (size_t i = 0; i < TET_PHILOX_RUN; i++) {
+        out[0][i] = (uint32_t)(block + i);
+        out[1][i] = (uint32_t)((block + i) >> 32);
+        out[2][i] = stream->index;
+        out[3][i] = stream->purpose;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+#pragma GCC unroll 1
+        for (size_t i = 0; i < TET_PHILOX_RUN; i++) {
+            const uint64_t p0 = UINT64_C(0xD2511F53) * out[0][i];
+            const uint64_t p1 = UINT64_C(0xCD9E8D57) * out[2][i];
+            out[0][i] = (uint32_t)(p1 >> 32) ^ out[1][i] ^ k0;
+            out[1][i] = (uint32_t)p1;
+            out[2][i] = (uint32_t)(p0 >> 32) ^ out[3][i] ^ k1;
+            out[3][i] = (uint32_t)p0;
+        }
+        k0 += UINT32_C(0x9E3779B9);
+        k1 += UINT32_C(0xBB67AE85);
+    }
+}
+
 uint32_t tet_stream_u32(const struct tet_stream *stream, uint64_t i)
 {
     uint32_t out[4];

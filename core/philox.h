@@ -16,8 +16,7 @@
 #include <stdint.h>
 
 /* What a stream is for. The numbers are part of what a seed means: add at the end, never renumber.
- * Initial weights: TET_STREAM_W + enum tet_group; the wiring, the signs and the noise of a group:
- * the first of them + it, so 8 to 11, 16 and 23 onward. */
+ * Streams of a group of synapses: wiring.c, noise.h. */
 enum tet_stream_purpose {
     TET_STREAM_W = 1,             // initial weights, index: the layer
     TET_STREAM_B = 2,             // the same
@@ -26,8 +25,11 @@ enum tet_stream_purpose {
     TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
     TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
-    TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
+    TET_STREAM_WIRING = 8,        // which synapses are there, W to U: 8 to 11, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_D = 13,            // initial weights, index: the layer
+    TET_STREAM_WIRING_D = 14,     // which synapses of D are there, index: the layer
+    TET_STREAM_MIRROR = 15,       // noise of wm, index: the layer; by phase, see rules/wm.c
     TET_STREAM_DALE = 16,         // neurons' signs: 16 + enum tet_group, index: the layer
     TET_STREAM_NOISE_ACTIVITY = 21, // index: the layer; by step, see noise.h
     TET_STREAM_NOISE_TEACHING = 22, // by step, see noise.h
@@ -49,6 +51,12 @@ static inline struct tet_stream tet_stream_make(uint64_t seed, enum tet_stream_p
 
 /* tet_philox: the four words of a block of the stream. */
 void tet_philox(const struct tet_stream *stream, uint64_t block, uint32_t out[4]);
+
+/* tet_philox_run: the words of TET_PHILOX_RUN blocks, from `block` on: out[w][i] is word w of block
+ * + i. Side by side they take half the time. */
+enum { TET_PHILOX_RUN = 8 };
+void tet_philox_run(const struct tet_stream *stream, uint64_t block,
+                    uint32_t out[4][TET_PHILOX_RUN]);
 
 /* tet_stream_u32: number i of the stream: word i % 4 of block i / 4. */
 uint32_t tet_stream_u32(const struct tet_stream *stream, uint64_t i);

@@ -196,6 +196,15 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
                                  "group %s: excitatory %g: allowed 0 (no signs) to below 1",
                                  tet_group_name(g), group->excitatory);
     }
+    const struct tet_mirror_plan *mirror = &p->mirror;
+    if (tet_rule_info(p->rule)->mirrors &&
+        (mirror->every < 1 || mirror->every > TET_MAX_MIRROR || mirror->batches < 1 ||
+         mirror->batches > TET_MAX_MIRROR || !in_range(mirror->noise, 0.0f, 1e30f)))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "mirror phases every %u steps, of %u batches, noise %g: allowed 1 to "
+                             "%d, 1 to %d, 0 to 1e30",
+                             mirror->every, mirror->batches, mirror->noise, TET_MAX_MIRROR,
+                             TET_MAX_MIRROR);
     if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",
                              p->momentum);
@@ -262,6 +271,10 @@ double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape
 {
     struct tet_net net = {0};
     double products = 0.0;
+    const struct tet_rule_info *info = tet_rule_info(plan->rule);
+    /* Of a mirror phase, for each example: noise up through W, and the change of B. */
+    const double mirrored =
+        info->mirrors ? 2.0 * (double)plan->mirror.batches / (double)plan->mirror.every : 0.0;
     tet_net_layout(&net, plan, shape, NULL);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         uint32_t first, last;
@@ -272,9 +285,13 @@ double tet_plan_flops(const struct tet_plan *plan, const struct tet_shape *shape
             const double places = layer->image ? (double)layer->z.rows * layer->z.columns : 1.0;
             const bool used = g != TET_U || plan->group[TET_B].plastic; // u_l serves B alone
             /* Down by W, or by a matrix that the rule makes from it. */
-            const bool backward = g == TET_W && !tet_rule_info(plan->rule)->group[TET_B] && l > 1;
-            const double use = g == TET_U ? (double)layer->positions : places; // u_l is of x_l
-            products += weights * (used * use + (backward + plan->group[g].plastic) * places);
+            const bool backward = g == TET_W && !info->group[TET_B] && !info->group[TET_D] && l > 1;
+            const double changes = g == TET_B && info->mirrors ? mirrored : 1.0;
+            const double use = g == TET_U   ? (double)layer->positions // u_l is of x_l
+                               : g == TET_D ? 1.0
+                                            : places;
+            products += weights * (used * use + backward * places +
+                                   (plan->group[g].plastic ? changes * places : 0.0));
         }
     }
     return 2.0 * products;

@@ -232,24 +232,51 @@ static void descend_between_images(struct tet_net *net, uint32_t l, enum tet_way
         reach(net, l, c.vy.channels, net->below, y, gated);
 }
 
-void tet_net_descend(struct tet_net *net, uint32_t l)
+/* s_l from the rows `above`, through p, which has a row for each value of x_l. */
+static void descend_from_rows(struct tet_net *net, uint32_t l, const struct tet_packed *p,
+                              const float *above)
 {
     const struct tet_layer *layer = &net->layer[l];
-    const struct tet_packed *b = &net->feedback[l + 1];
     const bool gated = net->plan.gate;
-    if (net->layer[l + 1].image) {
-        descend_between_images(net, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], gated);
-        return;
-    }
     if (!layer->image) {
-        multiply(net, b, net->s[l + 1], NULL, gated ? gates[activation(net, l)] : TET_FINISH_NONE,
+        multiply(net, p, above, NULL, gated ? gates[activation(net, l)] : TET_FINISH_NONE,
                  gated ? net->x[l] : NULL, net->s[l]);
         return;
     }
     float *below = layer->pool != TET_POOL_NONE ? net->below : net->s[l];
-    multiply(net, b, net->s[l + 1], NULL, TET_FINISH_NONE, NULL, net->flat);
-    unflatten(net, net->flat, tet_stride(b->rows), &layer->x_e, below);
+    struct tet_volume v = layer->x_e;
+    v.pad = 0; // a signal that comes down is not looked at by a window
+    multiply(net, p, above, NULL, TET_FINISH_NONE, NULL, net->flat);
+    unflatten(net, net->flat, tet_stride(p->rows), &v, below);
     reach(net, l, net->e[l], below, net->s[l], gated);
+}
+
+void tet_net_descend(struct tet_net *net, uint32_t l)
+{
+    if (net->layer[l + 1].image)
+        descend_between_images(net, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], net->plan.gate);
+    else
+        descend_from_rows(net, l, &net->feedback[l + 1], net->s[l + 1]);
+}
+
+void tet_net_descend_directly(struct tet_net *net, uint32_t l)
+{
+    descend_from_rows(net, l, &net->p[TET_D][l], net->s[net->L]);
+}
+
+void tet_net_respond(struct tet_net *net, uint32_t l)
+{
+    const struct tet_layer *above = &net->layer[l + 1];
+    if (above->image)
+        convolve(net, (struct tet_convolution){.way = TET_CONVOLVE,
+                                               .window = &above->window,
+                                               .p = &net->p[TET_W][l + 1],
+                                               .x = net->x[l],
+                                               .vx = net->layer[l].x_d,
+                                               .y = net->s[l + 1],
+                                               .vy = above->z_d});
+    else
+        multiply(net, &net->p[TET_W][l + 1], net->x[l], NULL, TET_FINISH_NONE, NULL, net->s[l + 1]);
 }
 
 void tet_net_modulate(struct tet_net *net, uint32_t l)

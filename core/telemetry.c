@@ -55,7 +55,7 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
     const float *above = net->s[net->L];
     for (uint32_t l = net->L - 1; l >= 1; l--) {
         const float *signal = net->s[l];
-        if (net->plan.rule != TET_RULE_BP) {
+        if (!net->rule->backward) {
             float *below = net->signal[l % 2];
             tet_net_backpropagate(net, l, above, below);
             signal = below;
@@ -143,6 +143,38 @@ static double feedback_without_laterals(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
+/* D_l against W_{l+1}^T ... W_L^T, what the gradient would go by if all gates were open, in blocks of
+ * 64 outputs, for the layers that have dense ones alone above them: each block goes down from W_L^T,
+ * stage by stage. */
+static void direct_feedback(struct tet_net *net, tet_emit_fn *emit, void *context)
+{
+    const uint32_t outputs = net->d[net->L];
+    struct cosine sum[TET_LAYERS] = {0};
+    uint32_t lowest = net->L;
+    while (lowest > 1 && !net->layer[lowest].image)
+        lowest--;
+    for (size_t c = 0; c < outputs; c += TET_PANEL) {
+        const size_t nc = least(TET_PANEL, outputs - c);
+        const struct tet_packed *w = &net->p[TET_W][net->L];
+        const float *path = w->w + c * w->columns; // the panel of W_L is the block of W_L^T
+        size_t ld = tet_panel_width(w->rows, c);
+        for (uint32_t l = net->L - 1; l >= lowest; l--) {
+            const struct tet_packed *d = &net->p[TET_D][l];
+            if (l < net->L - 1) {
+                float *below = net->block[1 + l % 2];
+                net->kernels->backward(&alone, &net->p[TET_W][l + 1], nc, path, ld, below,
+                                       TET_PANEL);
+                path = below;
+                ld = TET_PANEL;
+            }
+            unpack_columns(d, c, 1, nc, net->block[0]);
+            gather(&sum[l], net, d->rows, nc, net->block[0], TET_PANEL, path, ld);
+        }
+    }
+    for (uint32_t l = lowest; l < net->L; l++)
+        emit(context, TET_SERIES_ALIGNMENT_FEEDBACK, l, value_of(&sum[l]));
+}
+
 /* The rows of P from r on, r a multiple of 64. */
 static struct tet_packed rows_from(const struct tet_packed *p, size_t r)
 {
@@ -213,6 +245,8 @@ static void alignment(struct tet_net *net, tet_emit_fn *emit, void *context)
 {
     const bool *has = net->rule->info.group;
     modulation(net, emit, context);
+    if (has[TET_D])
+        direct_feedback(net, emit, context);
     for (uint32_t l = 1; l < net->L && net->feedback[l + 1].w != NULL; l++)
         emit(context, TET_SERIES_ALIGNMENT_FEEDBACK, l,
              has[TET_V] ? feedback_with_laterals(net, l) : feedback_without_laterals(net, l));

@@ -384,6 +384,8 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
     net->step = t->cursor.step;
     net->learning = learn;
     t->batch = (struct batch){.part = part, .order = order, .first = first, .learn = learn};
+    if (learn && net->rule->prepare != NULL)
+        net->rule->prepare(net);
     tet_team_run(net->team, stage_share, t);
     tet_net_ascend(net);
     tet_team_run(net->team, judge_share, t);

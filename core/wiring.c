@@ -8,8 +8,13 @@
 #include "philox.h"
 #include "rules/signs.h"
 
-/* The spread of W_l before its scale: He 2015 where the stage's nonlinearity is relu, otherwise
- * Glorot 2010. The output stage goes by the nonlinearity that feeds it. */
+/* He 2015 where the nonlinearity is relu, otherwise Glorot 2010. */
+static double spread_of(enum tet_activation phi, double in, double out)
+{
+    return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
+}
+
+/* The spread of W_l before its scale. The output stage goes by the nonlinearity that feeds it. */
 static double ascending_spread(const struct tet_net *net, uint32_t l)
 {
     const struct tet_layer_plan *hidden = net->plan.hidden;
@@ -20,7 +25,30 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
         phi = hidden[net->L - 2].activation;
     const double in = net->p[TET_W][l].columns;
     const double out = (double)net->d[l] * tet_net_taps(net, l);
-    return phi == TET_RELU ? sqrt(2.0 / in) : sqrt(2.0 / (in + out));
+    return spread_of(phi, in, out);
+}
+
+/* The spread of group g's initial values of layer l, before its scale. B_l has that of W_l; D_l that
+ * of an output stage directly above layer l. */
+static double spread_of_group(const struct tet_net *net, enum tet_group g, uint32_t l)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    if (g == TET_V || g == TET_U)
+        return 1.0 / sqrt((double)p->columns);
+    if (g == TET_D)
+        return spread_of(net->plan.hidden[l - 1].activation, p->rows, p->columns);
+    return ascending_spread(net, l);
+}
+
+/* The streams of group g: other purposes follow U's. */
+static enum tet_stream_purpose weights_stream(enum tet_group g)
+{
+    return g == TET_D ? TET_STREAM_D : (enum tet_stream_purpose)(TET_STREAM_W + (int)g);
+}
+
+static enum tet_stream_purpose wiring_stream(enum tet_group g)
+{
+    return g == TET_D ? TET_STREAM_WIRING_D : (enum tet_stream_purpose)(TET_STREAM_WIRING + (int)g);
 }
 
 /* ---- which synapses may be there, and with which sign ---- */
@@ -87,8 +115,7 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
     const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
     const size_t pairs = p->columns / taps;
     const double probability = net->plan.group[g].probability;
-    const struct tet_stream stream =
-        tet_stream_make(net->plan.seed, TET_STREAM_WIRING + (unsigned)g, l);
+    const struct tet_stream stream = tet_stream_make(net->plan.seed, wiring_stream(g), l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < pairs; c++) {
             const uint32_t word = tet_stream_u32(&stream, r * pairs + c);
@@ -146,12 +173,9 @@ static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
     const struct tet_group_plan *plan = &net->plan.group[g];
-    const bool lateral = g == TET_V || g == TET_U;
     const double density = tet_group_is_sparse(plan) ? plan->probability : 1.0;
-    const double spread = plan->scale *
-                          (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
-                          sqrt(density);
-    const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
+    const double spread = plan->scale * spread_of_group(net, g, l) / sqrt(density);
+    const struct tet_stream stream = tet_stream_make(net->plan.seed, weights_stream(g), l);
     const float *sign = net->sign[g][l];
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {

@@ -7,6 +7,7 @@
 #include <tetrad/trainer.h>
 
 #include "options.h"
+#include "rules.h"
 #include "run.h"
 #include "serve.h"
 #include "submit.h"
@@ -22,6 +23,8 @@ static const struct {
      COMMAND_RUN, run_command},
     {"submit", "tetrad submit FILE.json [options]", "send an experiment to a server",
      COMMAND_SUBMIT, submit_command},
+    {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
+     COMMAND_RULES, rules_command},
 };
 
 static void print_help(FILE *out)

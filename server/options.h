@@ -14,7 +14,7 @@
 
 #include <tetrad/error.h>
 
-enum command { COMMAND_SERVE = 1, COMMAND_RUN = 2, COMMAND_SUBMIT = 4 };
+enum command { COMMAND_SERVE = 1, COMMAND_RUN = 2, COMMAND_SUBMIT = 4, COMMAND_RULES = 8 };
 
 /* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \

@@ -21,6 +21,7 @@ const struct tet_rule tet_rule_bp = {
              "s_l = g_l * (W_{l+1}^T s_{l+1}), m_l = s_l; dW_l = lr (<m_l x_{l-1}^T> - decay W_l)",
          .source = "Rumelhart, Hinton, Williams 1986",
          .group = {[TET_W] = true}},
+    .backward = true,
     .descend = descend,
     .change = tet_net_change_ascending,
     .descend_to = descend_to,

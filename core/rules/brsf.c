@@ -11,20 +11,22 @@
 #include "rules/rules.h"
 #include "rules/signs.h"
 
-static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, float *out)
+static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, size_t n,
+                       float *out)
 {
     const struct tet_packed *f = &net->feedback[l];
     const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_MAGNITUDES, l);
     const uint64_t blocks = tet_round(f->rows) / 8;
     const uint64_t block = (net->step * f->columns + column) * blocks + r / 8;
     const float spread = (float)tet_net_spread(net, l);
-    for (size_t k = 0; k < TET_LANES; k += 8) {
-        uint32_t word[4];
-        tet_philox(&stream, block + k / 8, word);
-        for (size_t i = 0; i < 8; i++)
-            out[k + i] =
-                spread * net->half_normal[word[i / 2] >> (i % 2 ? 4 : 20) & (TET_QUANTILES - 1)];
-    }
+    uint32_t word[4][TET_PHILOX_RUN];
+    tet_philox_run(&stream, block, word);
+    for (size_t k = 0; k < n / 8; k++)
+        for (size_t w = 0; w < 4; w++) {
+            const uint32_t high = word[w][k] >> 20, low = word[w][k] >> 4 & (TET_QUANTILES - 1);
+            out[8 * k + 2 * w] = spread * net->half_normal[high];
+            out[8 * k + 2 * w + 1] = spread * net->half_normal[low];
+        }
 }
 
 const struct tet_rule tet_rule_brsf = {
@@ -37,6 +39,7 @@ const struct tet_rule tet_rule_brsf = {
              .source = "Liao, Leibo, Poggio 2016",
              .group = {[TET_W] = true},
              .takes_gate = true},
+    .half_normal = true,
     .descend = tet_rule_descend_by_signs,
     .magnitudes = magnitudes,
     .change = tet_net_change_ascending,

@@ -22,7 +22,7 @@ const struct tet_rule tet_rule_fa = {
                          "x_{l-1}^T> - decay W_l)",
              .source = "Lillicrap, Cownden, Tweed, Akerman 2016",
              .group = {[TET_W] = true, [TET_B] = true},
-             .fixed_feedback = true,
+             .fixed = {[TET_B] = true},
              .takes_gate = true},
     .descend = tet_rule_descend_by_feedback,
     .change = tet_net_change_ascending,

@@ -5,11 +5,12 @@
 #include "rules/rules.h"
 #include "rules/signs.h"
 
-static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, float *out)
+static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, size_t n,
+                       float *out)
 {
     const struct tet_packed *b = &net->p[TET_B][l];
     const float *fixed = b->w + tet_packed_at(b->rows, b->columns, r, column);
-    for (size_t k = 0; k < TET_LANES; k++)
+    for (size_t k = 0; k < n; k++)
         out[k] = fabsf(fixed[k]);
 }
 
@@ -21,7 +22,7 @@ const struct tet_rule tet_rule_frsf = {
                  "fixed, m_l = s_l; dW_l = lr (<m_l x_{l-1}^T> - decay W_l)",
              .source = "Liao, Leibo, Poggio 2016",
              .group = {[TET_W] = true, [TET_B] = true},
-             .fixed_feedback = true,
+             .fixed = {[TET_B] = true},
              .takes_gate = true},
     .descend = tet_rule_descend_by_signs,
     .magnitudes = magnitudes,

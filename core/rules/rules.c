@@ -6,7 +6,8 @@ static const struct tet_rule *const rules[TET_RULES] = {
     [TET_RULE_BP] = &tet_rule_bp,     [TET_RULE_FA] = &tet_rule_fa,
     [TET_RULE_KP] = &tet_rule_kp,     [TET_RULE_SAL] = &tet_rule_sal,
     [TET_RULE_USF] = &tet_rule_usf,   [TET_RULE_FRSF] = &tet_rule_frsf,
-    [TET_RULE_BRSF] = &tet_rule_brsf,
+    [TET_RULE_BRSF] = &tet_rule_brsf, [TET_RULE_DFA] = &tet_rule_dfa,
+    [TET_RULE_WM] = &tet_rule_wm,
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name)
@@ -38,6 +39,6 @@ void tet_rule_learn_top_down(struct tet_net *net, bool change)
 
 const char *tet_group_name(enum tet_group group)
 {
-    static const char *const names[TET_GROUPS] = {"W", "B", "V", "U"};
+    static const char *const names[TET_GROUPS] = {"W", "B", "V", "U", "D"};
     return names[group];
 }

@@ -11,30 +11,42 @@ struct forming {
     uint32_t l;
 };
 
-static float sign(float w)
+/* Gives the weights in a panel's column, n of them, the rule's magnitudes. Of weights that are not
+ * there, 0, come zeros. */
+static void give_magnitudes(const struct forming *f, size_t column, size_t r, size_t n, float *w)
 {
-    return (float)((w > 0.0f) - (w < 0.0f));
+    float magnitude[TET_PANEL];
+    f->net->rule->magnitudes(f->net, f->l, column, r, n, magnitude);
+    for (size_t k = 0; k < n; k += TET_LANES)
+        for (size_t i = k; i < k + TET_LANES; i++)
+            w[i] = magnitude[i] * (float)((w[i] > 0.0f) - (w[i] < 0.0f));
 }
 
-/* Sixteen neurons above at a time: their weights lie side by side, and the rows of a panel that
- * they lead to stay in the nearest cache. */
+/* Turns the weights of sixteen neurons above, o.., which lie side by side, tap by tap into the
+ * columns of a panel of B, rows r..; there they get their magnitudes. */
+static void form(const struct forming *f, size_t o, size_t r)
+{
+    const struct tet_packed *b = &f->net->feedback[f->l], *w = &f->net->p[TET_W][f->l];
+    const size_t taps = tet_net_taps(f->net, f->l), wide = tet_panel_width(b->rows, r);
+    const size_t step = taps * tet_panel_width(w->rows, o / TET_PANEL * TET_PANEL);
+    const size_t rows = b->rows - r < wide ? b->rows - r : wide;
+    const size_t neurons = w->rows - o < TET_LANES ? w->rows - o : TET_LANES;
+    for (size_t tap = 0; tap < taps; tap++)
+        f->net->kernels->transpose(
+            rows, neurons, w->w + tet_packed_at(w->rows, w->columns, o, r * taps + tap), step,
+            b->w + tet_packed_at(b->rows, b->columns, r, o * taps + tap), taps * wide, wide);
+    for (size_t i = o * taps; i < (o + neurons) * taps; i++)
+        give_magnitudes(f, i, r, wide, b->w + tet_packed_at(b->rows, b->columns, r, i));
+}
+
 static void form_share(void *context, const struct tet_rank *share)
 {
     const struct forming *f = context;
-    const struct tet_packed *b = &f->net->feedback[f->l], *w = &f->net->p[TET_W][f->l];
-    const size_t taps = tet_net_taps(f->net, f->l);
     size_t first, last;
-    tet_share(share, w->rows, TET_LANES, &first, &last);
+    tet_share(share, f->net->p[TET_W][f->l].rows, TET_LANES, &first, &last);
     for (size_t o = first; o < last; o += TET_LANES)
-        for (size_t r = 0; r < b->rows; r += TET_LANES)
-            for (size_t i = o * taps; i < (o + TET_LANES) * taps && i < last * taps; i++) {
-                float magnitude[TET_LANES];
-                float *out = b->w + tet_packed_at(b->rows, b->columns, r, i);
-                f->net->rule->magnitudes(f->net, f->l, i, r, magnitude);
-                for (size_t k = 0; k < TET_LANES && r + k < b->rows; k++)
-                    out[k] = magnitude[k] * sign(w->w[tet_packed_at(w->rows, w->columns, i / taps,
-                                                                    (r + k) * taps + i % taps)]);
-            }
+        for (size_t r = 0; r < f->net->feedback[f->l].rows; r += TET_PANEL)
+            form(f, o, r);
 }
 
 void tet_rule_descend_by_signs_to(struct tet_net *net, uint32_t l)

@@ -5,13 +5,15 @@
 #include "rules/rules.h"
 #include "rules/signs.h"
 
-static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, float *out)
+static void magnitudes(const struct tet_net *net, uint32_t l, size_t column, size_t r, size_t n,
+                       float *out)
 {
     (void)column;
     (void)r;
     const double in = net->p[TET_W][l].columns, fan_out = (double)net->d[l] * tet_net_taps(net, l);
-    for (size_t k = 0; k < TET_LANES; k++)
-        out[k] = (float)sqrt(2.0 / (in + fan_out));
+    const float all = (float)sqrt(2.0 / (in + fan_out));
+    for (size_t k = 0; k < n; k++)
+        out[k] = all;
 }
 
 const struct tet_rule tet_rule_usf = {

@@ -3,10 +3,11 @@
  * A plan: everything that decides a run's weights, apart from the dataset, as plain values.
  *
  * Letters (circuit.md): L stages, numbered l = 1..L; layer 0 is the input, layer L the output,
- * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is one of the four
- * plastic kinds of synapse: W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l, e_l), U_l (e_l,
- * d_l). In convolutional layers d_l and e_l count channels, and W_l (d_l, d_{l-1}, K, K) and
- * B_l (e_{l-1}, e_l, K, K) have a K x K kernel for every pair.
+ * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is a kind of synapse,
+ * the four that may be plastic, W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l, e_l), U_l (e_l,
+ * d_l), and D_l (d_l, d_L), from the output directly to layer l. In convolutional layers d_l and e_l
+ * count channels, W_l (d_l, d_{l-1}, K, K) and B_l (e_{l-1}, e_l, K, K) have a K x K kernel for every
+ * pair, and D_l has a row for each channel and position of x_l.
  */
 #ifndef TETRAD_PLAN_H
 #define TETRAD_PLAN_H
@@ -36,13 +37,15 @@ enum tet_rule_name {
     TET_RULE_USF,
     TET_RULE_FRSF,
     TET_RULE_BRSF,
+    TET_RULE_DFA,
+    TET_RULE_WM,
     TET_RULES
 };
 enum tet_activation { TET_RELU, TET_TANH, TET_IDENTITY };
 enum tet_layer_type { TET_DENSE, TET_CONV2D };
 enum tet_pool { TET_POOL_NONE, TET_POOL_MAX, TET_POOL_AVG };
 enum tet_loss { TET_CROSS_ENTROPY, TET_MSE };
-enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_GROUPS };
+enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_D, TET_GROUPS };
 enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY, TET_INIT_LOG_NORMAL };
 enum tet_schedule_type { TET_SCHEDULE_CONSTANT, TET_SCHEDULE_STEP, TET_SCHEDULE_COSINE };
 enum tet_standardize { TET_STANDARDIZE_NONE, TET_STANDARDIZE_ALL, TET_STANDARDIZE_FEATURE };
@@ -93,6 +96,16 @@ struct tet_delay_plan {
     bool eligibility;
 };
 
+enum { TET_MAX_MIRROR = 1 << 20 }; // mini-batches between mirror phases, batches of noise in one
+
+/* The mirror phases of wm, by group B's lr and decay: lr (<xi delta^T> - decay B). */
+struct tet_mirror_plan {
+    uint32_t every;   // mini-batches from the start of a phase to that of the next; the first phase
+                      // comes before the first mini-batch
+    uint32_t batches; // of noise in a phase, each as large as a mini-batch
+    float noise;      // standard deviation of xi
+};
+
 struct tet_schedule_plan {
     enum tet_schedule_type type;
     uint32_t n_epochs;
@@ -108,6 +121,7 @@ struct tet_plan {
     enum tet_rule_name rule;
     bool gate; // s_l and (always) m_l are multiplied by phi'(z_l); false: only m_l
     struct tet_group_plan group[TET_GROUPS];
+    struct tet_mirror_plan mirror; // rules that mirror
     struct tet_noise_plan noise;
     struct tet_delay_plan delay;
     bool top_down; // stage l changes, l = L..1, before the signal descends from it; otherwise all
@@ -189,7 +203,8 @@ struct tet_rule_info {
     const char *equation; // one line, in the symbols of circuit.md
     const char *source;
     bool group[TET_GROUPS]; // which groups of synapses it has; W always
-    bool fixed_feedback;    // B keeps its initial values: a plan's group B is not plastic
+    bool fixed[TET_GROUPS]; // groups that keep their initial values: not plastic in a plan
+    bool mirrors;           // B changes in mirror phases alone, without momentum
     bool takes_gate;        // whether the gate may be switched off
 };
 

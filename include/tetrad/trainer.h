@@ -32,7 +32,8 @@
       "cosine of m_l with the backpropagated signal")                                              \
     X(ALIGNMENT_FEEDBACK, "alignment/feedback", 1,                                                 \
       "cosine of V_l B_{l+1} with W_{l+1}^T V_{l+1}; V_L = I; "                                    \
-      "rules without laterals: of B_{l+1} with W_{l+1}^T")                                         \
+      "rules without laterals: of B_{l+1} with W_{l+1}^T; dfa: of D_l with "                       \
+      "W_{l+1}^T ... W_L^T, for l with dense layers alone above it")                               \
     X(ALIGNMENT_LATERAL, "alignment/lateral", 1, "cosine of W_l W_l^T with V_l V_l^T")             \
     X(ALIGNMENT_LATERAL_DESCENDING, "alignment/lateral_descending", 1,                             \
       "cosine of B_{l+1} B_{l+1}^T with U_l U_l^T")                                                \
@@ -40,6 +41,7 @@
     X(NORM_B, "norm/B", 1, "Frobenius norm of B_l")                                                \
     X(NORM_V, "norm/V", 1, "Frobenius norm of V_l")                                                \
     X(NORM_U, "norm/U", 1, "Frobenius norm of U_l")                                                \
+    X(NORM_D, "norm/D", 1, "Frobenius norm of D_l")                                                \
     X(NORM_RATIO, "norm/ratio", 1, "|B_l| / |W_l|")
 
 enum tet_series {
@@ -77,7 +79,7 @@ struct tet_cursor {
     uint32_t batch;   // mini-batches of the current epoch trained
 };
 
-/* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1"; "velocity/W1"
+/* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1", "D1"; "velocity/W1"
  * with momentum; "state/NAME", whatever else a run needs to go on. */
 struct tet_tensor {
     char name[24];

@@ -3,11 +3,14 @@
 #include "api/api.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "definition/rules.h"
 #include "embed.h"
+#include "json.h"
 
-/* The ETag of a text that is part of the program: its FNV-1a hash. */
+/* The ETag of a text that is the same as long as the program is: its FNV-1a hash. */
 static bool unchanged(const struct http_request *request, struct http_reply *reply,
                       const char *text)
 {
@@ -22,22 +25,14 @@ static bool unchanged(const struct http_request *request, struct http_reply *rep
 void api_rules(void *context, const struct http_request *request, struct http_reply *reply)
 {
     (void)context;
-    if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        unchanged(request, reply, "rules"))
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    json_t *rules = json_array();
-    for (int i = 0; i < TET_RULES; i++) {
-        const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)i);
-        json_t *groups = json_array();
-        for (int g = 0; g < TET_GROUPS; g++)
-            if (info->group[g])
-                json_array_append_new(groups, json_string(tet_group_name((enum tet_group)g)));
-        json_array_append_new(rules,
-                              json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "name", info->name,
-                                        "title", info->title, "equation", info->equation, "source",
-                                        info->source, "groups", groups, "gate", info->takes_gate));
-    }
-    http_reply_json(reply, 200, json_pack("{s:o}", "rules", rules));
+    json_t *rules = definition_rules();
+    char *text = rules != NULL ? json_text(rules) : NULL;
+    if (text == NULL || !unchanged(request, reply, text))
+        http_reply_json(reply, 200, text != NULL ? json_incref(rules) : NULL);
+    free(text);
+    json_decref(rules);
 }
 
 void api_schema(void *context, const struct http_request *request, struct http_reply *reply)

@@ -151,6 +151,8 @@ static void read_groups(struct reader *r, const json_t *root, struct tet_plan *p
             into->probability = read_real(r, group, "connection_probability");
         if (json_object_get(group, "dale") != NULL)
             into->excitatory = read_real(r, group, "dale/excitatory");
+        if (!resolve_has_rates(tet_rule_info(plan->rule), (enum tet_group)g))
+            continue;
         into->lr = read_real(r, rates, "lr");
         into->decay = read_real(r, rates, "decay");
     }
@@ -176,6 +178,17 @@ static void read_timing(struct reader *r, const json_t *root, struct tet_plan *p
     }
     if (find(root, "rule/update_order") != NULL)
         plan->top_down = read_name(r, root, "rule/update_order", orders, 2) == 1;
+}
+
+static void read_mirror(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    if (!tet_rule_info(plan->rule)->mirrors)
+        return;
+    plan->mirror = (struct tet_mirror_plan){.every = read_count(r, root, "rule/mirror/every"),
+                                            .batches = read_count(r, root, "rule/mirror/batches"),
+                                            .noise = read_real(r, root, "rule/mirror/noise")};
+    plan->group[TET_B].lr = read_real(r, root, "rule/mirror/lr");
+    plan->group[TET_B].decay = read_real(r, root, "rule/mirror/decay");
 }
 
 static void read_schedule(struct reader *r, const json_t *root, struct tet_plan *plan)
@@ -257,6 +270,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     read_layers(&r, resolved, plan);
     read_groups(&r, resolved, plan);
     read_timing(&r, resolved, plan);
+    read_mirror(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
     return r.err;

@@ -42,15 +42,30 @@ void resolve_set(struct resolve_work *w, json_t *object, const char *key, json_t
 
 /* ---- settings of other rules ---- */
 
-enum need { NEED_GROUP, NEED_GATE = TET_GROUPS, NEED_PLASTIC_B };
+/* What a setting needs of a rule; the first three of a group, by adding its number. */
+enum need {
+    NEED_GROUP,
+    NEED_RATES = NEED_GROUP + TET_GROUPS,
+    NEED_PLASTIC = NEED_RATES + TET_GROUPS,
+    NEED_GATE = NEED_PLASTIC + TET_GROUPS,
+    NEED_MIRROR
+};
 
-static bool uses(int rule, unsigned need)
+bool resolve_has_rates(const struct tet_rule_info *info, enum tet_group group)
 {
-    const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)rule);
+    return info->group[group] && group != TET_D && !(group == TET_B && info->mirrors);
+}
+
+static bool uses(const struct tet_rule_info *info, unsigned need)
+{
+    if (need == NEED_MIRROR)
+        return info->mirrors;
     if (need == NEED_GATE)
         return info->takes_gate;
-    if (need == NEED_PLASTIC_B)
-        return info->group[TET_B] && !info->fixed_feedback;
+    if (need >= NEED_PLASTIC)
+        return info->group[need - NEED_PLASTIC] && !info->fixed[need - NEED_PLASTIC];
+    if (need >= NEED_RATES)
+        return resolve_has_rates(info, (enum tet_group)(need - NEED_RATES));
     return info->group[need - NEED_GROUP];
 }
 
@@ -62,7 +77,7 @@ static bool meant_for_another(const struct resolve_work *w, const char *pointer,
     unsigned rules = swept ? w->rules->grid : w->rules->experiment;
     text_free(&place);
     for (int rule = 0; rule < TET_RULES; rule++)
-        if ((rules >> rule & 1u) != 0 && uses(rule, need))
+        if ((rules >> rule & 1u) != 0 && uses(tet_rule_info((enum tet_rule_name)rule), need))
             return true;
     return false;
 }
@@ -72,57 +87,91 @@ bool resolve_is_foreign(const struct resolve_work *w, const char *pointer, enum 
     return meant_for_another(w, pointer, NEED_GROUP + group);
 }
 
-static void put_groups(const struct tet_rule_info *info, char text[16])
+/* What a rule says to a group that it has no use for. */
+static void put_groups(const struct tet_rule_info *info, unsigned g, char text[RESOLVE_POINTER])
 {
     size_t n = 0;
-    for (unsigned g = 0; g < TET_GROUPS; g++)
-        if (info->group[g])
-            n += (size_t)snprintf(text + n, 16 - n, "%s%s", n > 0 ? ", " : "",
-                                  tet_group_name((enum tet_group)g));
-}
-
-static void refuse_group(struct resolve_work *w, const char *pointer, const json_t *found,
-                         unsigned g)
-{
-    char has[16];
-    put_groups(w->info, has);
-    if (!meant_for_another(w, pointer, NEED_GROUP + g))
-        faults_add(w->faults, pointer, found, NULL, "groups of rule %s: %s", w->info->name, has);
-}
-
-/* A group that the rule lacks. Where the sweep sets one of its members, that is where it comes
- * from. */
-static void drop_group(struct resolve_work *w, const char *section, json_t *groups, unsigned g)
-{
-    const char *name = tet_group_name((enum tet_group)g), *key;
-    const json_t *group = json_object_get(groups, name);
-    json_t *member;
-    char pointer[RESOLVE_POINTER];
-    size_t swept = 0;
-    json_object_foreach((json_t *)group, key, member)
-    {
-        struct text place = {0};
-        snprintf(pointer, sizeof pointer, "/%s/groups/%s/%s", section, name, key);
-        if (sweep_pointer(w->faults->point, pointer, &place)) {
-            refuse_group(w, pointer, member, g);
-            swept++;
-        }
-        text_free(&place);
+    if (info->group[g])
+        n = (size_t)snprintf(text, RESOLVE_POINTER, "%s of rule %s changes by rule.mirror; ",
+                             tet_group_name((enum tet_group)g), info->name);
+    n += (size_t)snprintf(text + n, RESOLVE_POINTER - n, "groups of rule %s: ", info->name);
+    const char *between = "";
+    for (unsigned i = 0; i < TET_GROUPS; i++) {
+        if (!info->group[i] || i == g)
+            continue;
+        n += (size_t)snprintf(text + n, RESOLVE_POINTER - n, "%s%s", between,
+                              tet_group_name((enum tet_group)i));
+        between = ", ";
     }
-    snprintf(pointer, sizeof pointer, "/%s/groups/%s", section, name);
-    if (swept == 0 || swept < json_object_size(group))
-        refuse_group(w, pointer, group, g);
-    json_object_del(groups, name);
+}
+
+/* Whether a member is what the schema fills in: nobody need have said it. `place`: of the object. */
+static bool is_default(const char *place, const char *key, const json_t *member)
+{
+    const json_t *schema = schema_experiment();
+    while (*place == '/') {
+        char name[RESOLVE_POINTER];
+        const size_t n = strcspn(++place, "/");
+        snprintf(name, sizeof name, "%.*s", (int)n, place);
+        schema = schema_deref(get(schema, "properties", name));
+        place += n;
+    }
+    const json_t *value = json_object_get(schema_deref(get(schema, "properties", key)), "default");
+    return json_is_number(value) && json_is_number(member)
+               ? json_number_value(value) == json_number_value(member)
+               : json_equal(value, member);
+}
+
+/* An object that the rule has no use for, member `name` of `parent` at `place`. Where the sweep sets
+ * one of its members, that is where it comes from. */
+static void drop_object(struct resolve_work *w, json_t *parent, const char *name, const char *place,
+                        unsigned need, const char *allowed)
+{
+    const json_t *object = json_object_get(parent, name);
+    const char *key;
+    json_t *member;
+    size_t swept = 0, said = 0;
+    json_object_foreach((json_t *)object, key, member)
+    {
+        struct text set_at = {0};
+        char pointer[RESOLVE_POINTER];
+        snprintf(pointer, sizeof pointer, "%s/%s", place, key);
+        if (sweep_pointer(w->faults->point, pointer, &set_at)) {
+            if (!meant_for_another(w, pointer, need))
+                faults_add(w->faults, pointer, member, NULL, "%s", allowed);
+            swept++;
+        } else if (!is_default(place, key, member))
+            said++;
+        text_free(&set_at);
+    }
+    if ((swept == 0 || said > 0) && !meant_for_another(w, place, need))
+        faults_add(w->faults, place, object, NULL, "%s", allowed);
+    json_object_del(parent, name);
 }
 
 /* In rule.groups and in optimizer.groups. */
-static void drop_groups(struct resolve_work *w, const char *section)
+static void drop_groups(struct resolve_work *w, const char *section, unsigned need)
 {
     json_t *groups = get(w->run, section, "groups");
-    for (unsigned g = 0; g < TET_GROUPS; g++)
-        if (!w->info->group[g] &&
-            json_object_get(groups, tet_group_name((enum tet_group)g)) != NULL)
-            drop_group(w, section, groups, g);
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        const char *name = tet_group_name((enum tet_group)g);
+        char place[RESOLVE_POINTER / 2], allowed[RESOLVE_POINTER];
+        if (uses(w->info, need + g) || json_object_get(groups, name) == NULL)
+            continue;
+        snprintf(place, sizeof place, "/%s/groups/%s", section, name);
+        put_groups(w->info, g, allowed);
+        drop_object(w, groups, name, place, need + g, allowed);
+    }
+}
+
+static void drop_mirror(struct resolve_work *w)
+{
+    json_t *rule = json_object_get(w->run, "rule");
+    char allowed[RESOLVE_POINTER];
+    if (w->info->mirrors || json_object_get(rule, "mirror") == NULL)
+        return;
+    snprintf(allowed, sizeof allowed, "no mirror: rule %s has no mirror phases", w->info->name);
+    drop_object(w, rule, "mirror", "/rule/mirror", NEED_MIRROR, allowed);
 }
 
 static void drop_gate(struct resolve_work *w)
@@ -139,14 +188,19 @@ static void drop_gate(struct resolve_work *w)
 
 static void drop_plastic(struct resolve_work *w)
 {
-    json_t *group = json_object_get(get(w->run, "rule", "groups"), "B");
-    const json_t *plastic = json_object_get(group, "plastic");
-    if (!w->info->fixed_feedback || !json_is_true(plastic))
-        return;
-    if (!meant_for_another(w, "/rule/groups/B/plastic", NEED_PLASTIC_B))
-        faults_add(w->faults, "/rule/groups/B/plastic", plastic, NULL,
-                   "false: the feedback of rule %s is fixed", w->info->name);
-    json_object_del(group, "plastic");
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        const char *name = tet_group_name((enum tet_group)g);
+        json_t *group = json_object_get(get(w->run, "rule", "groups"), name);
+        const json_t *plastic = json_object_get(group, "plastic");
+        char pointer[RESOLVE_POINTER];
+        if (!w->info->fixed[g] || !json_is_true(plastic))
+            continue;
+        snprintf(pointer, sizeof pointer, "/rule/groups/%s/plastic", name);
+        if (!meant_for_another(w, pointer, NEED_PLASTIC + g))
+            faults_add(w->faults, pointer, plastic, NULL, "false: the feedback of rule %s is fixed",
+                       w->info->name);
+        json_object_del(group, "plastic");
+    }
 }
 
 /* ---- rule and rates ---- */
@@ -171,9 +225,11 @@ static void resolve_groups(struct resolve_work *w)
         const char *name = tet_group_name((enum tet_group)g);
         if (!w->info->group[g])
             continue;
-        json_t *group = make_group(w, "rule", name), *rates = make_group(w, "optimizer", name);
+        json_t *group = make_group(w, "rule", name), *rates = NULL;
+        if (resolve_has_rates(w->info, (enum tet_group)g))
+            rates = make_group(w, "optimizer", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
-            resolve_set(w, group, "plastic", json_boolean(g != TET_B || !w->info->fixed_feedback));
+            resolve_set(w, group, "plastic", json_boolean(!w->info->fixed[g]));
         static const char *const keys[] = {"lr", "decay"};
         for (size_t k = 0; k < 2; k++)
             if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&
@@ -183,13 +239,22 @@ static void resolve_groups(struct resolve_work *w)
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,
                      NULL))
         w->faults->no_memory = true;
-    for (unsigned g = TET_V; g < TET_GROUPS; g++) {
+    for (unsigned g = TET_V; g <= TET_U; g++) {
         json_t *group =
             json_object_get(get(w->run, "rule", "groups"), tet_group_name((enum tet_group)g));
         const char *init = json_string_value(json_object_get(group, "init"));
         if (init != NULL && json_object_get(group, "scale") == NULL)
             resolve_set(w, group, "scale", json_real(strcmp(init, "identity") == 0 ? 1.0 : 0.5));
     }
+}
+
+/* The mirror that a rule needs. B goes to (noise^2 / decay) W^T, by default to W^T. */
+static void make_mirror(struct resolve_work *w)
+{
+    json_t *rule = json_object_get(w->run, "rule");
+    if (w->info->mirrors && json_object_get(rule, "mirror") == NULL &&
+        !faults_known(w->faults, "/rule/mirror"))
+        resolve_set(w, rule, "mirror", json_object());
 }
 
 /* A setting that came later and means "as before" is not written out: the definitions from before
@@ -240,6 +305,19 @@ static void check_circuit(struct resolve_work *w)
             faults_add(w->faults, pointer, excitatory, NULL,
                        "number > 0 and < 1, also when rounded to 32 bits");
     }
+}
+
+static void resolve_mirror(struct resolve_work *w)
+{
+    json_t *mirror = get(w->run, "rule", "mirror");
+    const json_t *noise = json_object_get(mirror, "noise");
+    if (noise != NULL && json_object_get(mirror, "decay") == NULL &&
+        !faults_known(w->faults, "/rule/mirror/decay"))
+        resolve_set(w, mirror, "decay",
+                    json_real(json_number_value(noise) * json_number_value(noise)));
+    for (const char *const *key = (const char *const[]){"noise", "lr", "decay", NULL}; *key != NULL;
+         key++)
+        check_real(w, mirror, *key, "/rule/mirror");
 }
 
 static void check_reals(struct resolve_work *w)
@@ -363,14 +441,17 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
     if (w.rule >= 0) {
         json_t *rule = json_object_get(run, "rule");
         w.info = tet_rule_info((enum tet_rule_name)w.rule);
-        drop_groups(&w, "rule");
-        drop_groups(&w, "optimizer");
+        drop_groups(&w, "rule", NEED_GROUP);
+        drop_groups(&w, "optimizer", NEED_RATES);
+        drop_mirror(&w);
         drop_gate(&w);
         drop_plastic(&w);
+        make_mirror(&w);
         if (w.info->takes_gate && json_object_get(rule, "gate") == NULL &&
             !faults_known(faults, "/rule/gate"))
             resolve_set(&w, rule, "gate", json_true());
         resolve_groups(&w);
+        resolve_mirror(&w);
         drop_full_wiring(&w);
         resolve_timing(&w);
     }

@@ -72,6 +72,10 @@ void resolve_images(struct resolve_work *work, const struct dataset_info *info);
 /* resolve_set: a member; want of memory is noted in work->faults. */
 void resolve_set(struct resolve_work *work, json_t *object, const char *key, json_t *value);
 
+/* resolve_has_rates: whether a rule's group has a rate and a decay in optimizer.groups. Fixed D has
+ * none; where the rule mirrors, those of B are the mirror's. */
+bool resolve_has_rates(const struct tet_rule_info *info, enum tet_group group);
+
 /* resolve_is_foreign: whether a setting at `pointer`, which only rules with the group have a use
  * for, is meant for another rule of the sweep: any, where all grids share the setting; one of this
  * grid's, where this grid sets it. */

@@ -94,6 +94,15 @@ static void test_options(void **state)
     assert_non_null(strstr(ended.out, "--workers"));
     run_program(&server, &ended, ARGS("--version"));
     assert_int_equal(ended.status, 0);
+    run_program(&server, &ended, ARGS("rules"));
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.out, "dfa    W D        W          direct feedback alignment"));
+    run_program(&server, &ended, ARGS("rules", "wm"));
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.out, "rule.mirror.every: integer from 1 to 1048576; default 100"));
+    assert_null(strstr(ended.out, "optimizer.groups.B"));
+    check(STATUS_USAGE, 1, "did you mean dfa", ARGS("rules", "dfaa"));
+    check(STATUS_USAGE, 1, "no rule \"x\"", ARGS("rules", "x"));
     run_program(&server, &ended, (const char *const[]){NULL});
     assert_int_equal(ended.status, STATUS_USAGE);
     assert_non_null(strstr(ended.err, "tetrad serve"));

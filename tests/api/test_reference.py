@@ -28,12 +28,14 @@ def initial(case, seed):
         A[f"B{l+1}"] = r.randn(e[l], e[l + 1]) * np.sqrt(2 / d[l])
         A[f"V{l}"] = r.randn(d[l], e[l]) * 0.5 / np.sqrt(e[l])
         A[f"U{l}"] = r.randn(e[l], d[l]) * 0.5 / np.sqrt(d[l])
+    for l in range(1, L):
+        A[f"D{l}"] = r.randn(d[l], d[L]) * np.sqrt(2 / d[l])
     return {k: v.astype(np.float32) for k, v in A.items()}
 
 
 def definition(case):
     d, opt = case["widths"], case["optimizer"]
-    groups = {"bp": "W", "fa": "WB", "kp": "WB", "sal": "WBVU", "usf": "W", "frsf": "WB"}[case["rule"]]
+    groups = {"fa": "WB", "kp": "WB", "sal": "WBVU", "frsf": "WB"}.get(case["rule"], "W")
     layers = [{"type": "dense", "units": n, "activation": case["activation"]} for n in d[1:-1]]
     for layer, e in zip(layers, case.get("descending", [])):
         layer["descending_units"] = e
@@ -82,12 +84,12 @@ def compare(rule, seed=0, **changes):
         assert p.returncode == 0, p.stderr
         got = dict(np.load(f"{folder}/out.npz"))
         rows = [line.strip().split(",") for line in open(f"{folder}/metrics.csv")][1:]
-    trained = "W b" if rule in ("bp", "usf") else "W b B" if rule in ("fa", "kp", "frsf") else "W b B V U"
-    assert {n[0] for n in got} == set(trained.split()), sorted(got)
+    arrays = {"fa": "WbB", "kp": "WbB", "sal": "WbBVU", "frsf": "WbB", "dfa": "WbD"}.get(rule, "Wb")
+    assert {n[0] for n in got} == set(arrays), sorted(got)
     for name, value in sorted(got.items()):
         error = np.abs(value - want[name]).max() / np.abs(want[name]).max()
         assert error < LIMIT, f"{name}: relative error {error}"
-        frozen = rule in ("fa", "frsf") and name[0] == "B"
+        frozen = name[0] == "D" or (rule in ("fa", "frsf") and name[0] == "B")
         assert frozen == (not np.abs(value - A[name]).max() > 1e-3), f"{name} moved by {np.abs(value - A[name]).max()}"
     for l in range(1, len(d) - 1):
         cosine = [float(v) for _, _, series, v in rows if series == f"alignment/modulation/{l}"]
@@ -140,6 +142,13 @@ def test_bp_momentum():
 def test_fa():
     compare("fa")
     compare("fa", activation="tanh", gate=False)
+
+
+def test_dfa():
+    compare("dfa")
+    compare("dfa", activation="tanh", gate=False)
+    compare("dfa", widths=[20, 70, 33, 16, 5], loss="mse",
+            optimizer={"lr": dict.fromkeys("WBVU", 0.001), "momentum": 0.5})
 
 
 def test_usf():

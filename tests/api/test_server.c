@@ -99,16 +99,78 @@ static void test_routes(void **state)
 static void test_rules(void **state)
 {
     (void)state;
-    static const char *const names[] = {"bp", "fa", "kp", "sal", "usf", "frsf", "brsf"};
-    static const size_t counts[] = {1, 2, 2, 4, 1, 2, 1};
+    static const char *const names[] = {"bp",   "fa",   "kp",  "sal", "usf",
+                                        "frsf", "brsf", "dfa", "wm"};
+    static const size_t counts[] = {1, 2, 2, 4, 1, 2, 1, 2, 2},
+                        plastic[] = {1, 1, 2, 4, 1, 1, 1, 1, 2};
     json_t *rules = get(&server, 200, "/v1/rules"), *rule;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(rules, "rules")), 7);
+    assert_int_equal(json_array_size(json_object_get(rules, "rules")), 9);
     json_array_foreach(json_object_get(rules, "rules"), i, rule)
     {
         assert_string_equal(text(rule, "name"), names[i]);
         assert_int_equal(json_array_size(json_object_get(rule, "groups")), counts[i]);
+        assert_int_equal(json_array_size(json_object_get(rule, "plastic")), plastic[i]);
         assert_true(strlen(text(rule, "equation")) > 0 && strlen(text(rule, "source")) > 0);
+    }
+    json_decref(rules);
+}
+
+/* Rule `name`'s parameter at `path`; NULL where it has none. */
+static const json_t *parameter(const json_t *rules, const char *name, const char *path)
+{
+    size_t i, k;
+    json_t *rule, *found;
+    json_array_foreach(json_object_get(rules, "rules"), i, rule)
+    {
+        if (strcmp(text(rule, "name"), name) != 0)
+            continue;
+        json_array_foreach(json_object_get(rule, "parameters"), k, found)
+        {
+            if (strcmp(text(found, "path"), path) == 0)
+                return found;
+        }
+    }
+    return NULL;
+}
+
+static void test_parameters(void **state)
+{
+    (void)state;
+    json_t *rules = get(&server, 200, "/v1/rules");
+    static const struct {
+        const char *rule, *path, *type, *allowed, *value; // the default; NULL: not there
+    } cases[] = {
+        {"bp", "rule.gate", NULL, NULL, NULL},
+        {"bp", "rule.groups.B.init", NULL, NULL, NULL},
+        {"bp", "rule.groups.W.plastic", "boolean", "true or false", "true"},
+        {"fa", "rule.gate", "boolean", "true or false", "true"},
+        {"fa", "rule.groups.B.plastic", "boolean", "false", "false"},
+        {"kp", "rule.groups.B.plastic", "boolean", "true or false", "true"},
+        {"kp", "rule.mirror.lr", NULL, NULL, NULL},
+        {"sal", "rule.groups.V.init", "string", "one of normal, uniform, identity", "\"normal\""},
+        {"sal", "rule.groups.U.scale", "number", "number >= 0", "null"},
+        {"sal", "optimizer.groups.V.lr", "number", "number >= 0", "null"},
+        {"dfa", "rule.groups.D.scale", "number", "number >= 0", "1"},
+        {"dfa", "rule.groups.D.plastic", "boolean", "false", "false"},
+        {"dfa", "optimizer.groups.W.decay", "number", "number >= 0", "null"},
+        {"dfa", "optimizer.groups.D.lr", NULL, NULL, NULL},
+        {"wm", "rule.mirror.every", "integer", "integer from 1 to 1048576", "100"},
+        {"wm", "rule.mirror.decay", "number", "number >= 0", "null"},
+        {"wm", "optimizer.groups.B.lr", NULL, NULL, NULL},
+        {"wm", "rule.name", NULL, NULL, NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const json_t *p = parameter(rules, cases[i].rule, cases[i].path);
+        if ((p != NULL) != (cases[i].type != NULL))
+            fail_msg("%s: %s is %s", cases[i].rule, cases[i].path, p != NULL ? "there" : "missing");
+        if (p == NULL)
+            continue;
+        char *value = json_dumps(json_object_get(p, "default"), JSON_ENCODE_ANY);
+        assert_string_equal(text(p, "type"), cases[i].type);
+        assert_string_equal(text(p, "allowed"), cases[i].allowed);
+        assert_string_equal(value, cases[i].value);
+        assert_true(strlen(text(p, "description")) > 0);
+        free(value);
     }
     json_decref(rules);
 }
@@ -531,12 +593,19 @@ static void test_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documents), cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_rules),     cmocka_unit_test(test_health),
-        cmocka_unit_test(test_methods),   cmocka_unit_test(test_nothing_there),
-        cmocka_unit_test(test_datasets),  cmocka_unit_test(test_training_on_files),
-        cmocka_unit_test(test_submit),    cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_dry_run),   cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_datasets),
+        cmocka_unit_test(test_training_on_files),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

@@ -3,7 +3,7 @@
  * The training core, measured. Prints one JSON object.
  *
  *   core limit [--threads N]    the FMA limit of N threads together (limit.h)
- *   core run   [--rule bp|fa|kp|sal] [--network "784,256,256,10"] [--batch N] [--threads N]
+ *   core run   [--rule NAME] [--network "784,256,256,10"] [--batch N] [--threads N]
  *              [--momentum M] [--record N] [--seconds S] [--windows N] [--examples N]
  *              [--init normal|identity]
  *                               trains on random bytes for about S seconds: samples/s, and the
@@ -37,6 +37,7 @@ static struct tet_plan make_plan(const struct options *o, const struct network *
                          .rule = rule_named(o->rule),
                          .gate = true,
                          .momentum = (float)o->momentum,
+                         .mirror = {.every = 100, .batches = 10, .noise = 1.0f},
                          .schedule = {.factor = 1.0f},
                          .epochs = UINT32_MAX,
                          .batch = o->batch,
@@ -55,8 +56,7 @@ static struct tet_plan make_plan(const struct options *o, const struct network *
                                              .decay = 1e-3f,
                                              .init = init,
                                              .scale = 1.0f,
-                                             .plastic = g != TET_B ||
-                                                        !tet_rule_info(p.rule)->fixed_feedback};
+                                             .plastic = !tet_rule_info(p.rule)->fixed[g]};
     return p;
 }
 

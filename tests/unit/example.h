@@ -152,6 +152,7 @@ static inline struct tet_plan make_plan(enum tet_rule_name rule, enum tet_loss l
                          .schedule = {.factor = 1.0f},
                          .epochs = 1,
                          .batch = batch,
+                         .mirror = {.every = 3, .batches = 2, .noise = 0.7f},
                          .seed = 7,
                          .n_train = n_train};
     for (int g = 0; g < TET_GROUPS; g++)

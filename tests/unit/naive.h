@@ -6,6 +6,7 @@
 #ifndef TESTS_NAIVE_H
 #define TESTS_NAIVE_H
 
+#include "naive_mirror.h"
 #include "naive_signs.h"
 #include "training.h"
 
@@ -32,8 +33,11 @@ static matrix left, right; // of telemetry
 
 static inline void size_of(int g, uint32_t l, uint32_t *rows, uint32_t *columns)
 {
-    *rows = g == TET_W || g == TET_V ? net.d[l] : g == TET_B ? net.e[l - 1] : net.e[l];
-    *columns = g == TET_W ? net.d[l - 1] : g == TET_U ? net.d[l] : net.e[l];
+    *rows = g == TET_B ? net.e[l - 1] : g == TET_U ? net.e[l] : net.d[l];
+    *columns = g == TET_W   ? net.d[l - 1]
+               : g == TET_U ? net.d[l]
+               : g == TET_D ? net.d[net.L]
+                            : net.e[l];
 }
 
 static inline bool has(int g, uint32_t l)
@@ -41,7 +45,7 @@ static inline bool has(int g, uint32_t l)
     const enum tet_rule_name rule = net.plan.rule;
     return g == TET_W   ? l >= 1 && l <= net.L
            : g == TET_B ? naive_has_feedback(rule) && l >= 2 && l <= net.L
-                        : rule == TET_RULE_SAL && l >= 1 && l < net.L;
+                        : rule == (g == TET_D ? TET_RULE_DFA : TET_RULE_SAL) && l >= 1 && l < net.L;
 }
 
 /* Takes the trainer's weights over. */
@@ -72,9 +76,9 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
             continue;
         }
         const uint32_t l = (uint32_t)atoi(tensor.name + 1);
-        const char *kind = strchr("WBVUb", tensor.name[0]);
+        const char *kind = strchr("WBVUDb", tensor.name[0]);
         assert_non_null(kind);
-        const int g = (int)(kind - strchr("WBVUb", 'W'));
+        const int g = (int)(kind - strchr("WBVUDb", 'W'));
         if (tensor.name[0] == 'b') {
             assert_int_equal(tensor.rank, 1);
             assert_int_equal(tensor.n, net.d[l]);
@@ -155,11 +159,45 @@ static inline const double *feedback(uint32_t l)
     return net.f[l];
 }
 
+/* A batch of noise into every hidden layer. */
+static inline void mirror(uint64_t batch, double rate)
+{
+    const struct tet_group_plan *plan = &net.plan.group[TET_B];
+    const uint32_t n = net.plan.batch;
+    for (uint32_t l = 1; l < net.L; l++) {
+        const uint32_t d = net.d[l], above = net.d[l + 1];
+        static activity xi, delta;
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t u = 0; u < d; u++)
+                xi[i * WIDTH + u] = naive_noise(&net.plan, l, batch, i, d, u);
+        times(n, net.p[TET_W][l + 1], above, d, false, xi, delta);
+        for (uint32_t r = 0; r < d; r++)
+            for (uint32_t c = 0; c < above; c++) {
+                double *b = &net.p[TET_B][l + 1][r * WIDTH + c], mean = 0.0;
+                for (uint32_t i = 0; i < n; i++)
+                    mean += xi[i * WIDTH + r] * delta[i * WIDTH + c] / n;
+                if (!naive_is_absent(&net.plan, TET_B, l + 1, r * above + c))
+                    *b = naive_settled(
+                        &net.plan, TET_B, l + 1, d, above, r, c, c,
+                        *b + (double)plan->lr * rate * (mean - (double)plan->decay * *b));
+            }
+    }
+}
+
+static inline void mirror_phase(void)
+{
+    uint64_t first;
+    const uint32_t batches = naive_phase(&net.plan, net.step, &first);
+    for (uint32_t i = 0; i < batches; i++)
+        mirror(first + i, naive_rate(&net.plan, net.step));
+}
+
 static inline void descend_to(uint32_t n, uint32_t l)
 {
     const enum tet_rule_name rule = net.plan.rule;
     const size_t size = sizeof(activity);
     if (l == net.L) {
+        mirror_phase();
         memcpy(net.bp[l], net.s[l], size);
         memcpy(net.m[l], net.s[l], size);
         for (uint32_t k = 1; k < l && rule == TET_RULE_SAL; k++)
@@ -174,7 +212,10 @@ static inline void descend_to(uint32_t n, uint32_t l)
         memcpy(net.m[l], net.bp[l], size);
         return;
     }
-    times(n, feedback(l + 1), e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
+    if (rule == TET_RULE_DFA)
+        times(n, net.p[TET_D][l], d, net.d[net.L], false, net.s[net.L], net.s[l]);
+    else
+        times(n, feedback(l + 1), e, net.e[l + 1], false, net.s[l + 1], net.s[l]);
     if (net.plan.gate)
         multiply(n, e, net.g[l], net.s[l]);
     if (rule == TET_RULE_SAL) {
@@ -263,8 +304,24 @@ static inline void product(uint32_t rows, uint32_t inner, uint32_t columns, cons
         }
 }
 
+/* D_l with the product of all W above, transposed. */
+static inline double direct_cosine(uint32_t l)
+{
+    static matrix path;
+    memset(path, 0, sizeof path);
+    for (uint32_t i = 0; i < net.d[l]; i++)
+        path[i * WIDTH + i] = 1.0;
+    for (uint32_t k = l + 1; k <= net.L; k++) {
+        product(net.d[l], net.d[k - 1], net.d[k], path, false, net.p[TET_W][k], true, right);
+        memcpy(path, right, sizeof path);
+    }
+    return cosine(net.p[TET_D][l], path, net.d[l], net.d[net.L]);
+}
+
 static inline double feedback_cosine(uint32_t l)
 {
+    if (net.plan.rule == TET_RULE_DFA)
+        return direct_cosine(l);
     const double *w = net.p[TET_W][l + 1];
     const double *b = net.p[TET_B][l + 1];
     const uint32_t d = net.d[l], above = net.d[l + 1], e = net.e[l + 1];
@@ -341,7 +398,7 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         tet_trainer_get(t, i, values);
         const char *name = tensor.name + (tensor.state ? strlen("velocity/") : 0);
         const uint32_t l = (uint32_t)atoi(name + 1);
-        const int g = (int)(strchr("WBVUb", name[0]) - strchr("WBVUb", 'W'));
+        const int g = (int)(strchr("WBVUDb", name[0]) - strchr("WBVUDb", 'W'));
         const uint32_t columns = tensor.rank == 2 ? tensor.shape[1] : 1;
         double largest = 0.0, apart = 0.0;
         uint64_t worst = 0;

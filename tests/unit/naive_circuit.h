@@ -26,7 +26,8 @@ static inline double naive_share(const struct tet_plan *plan, unsigned purpose, 
 static inline bool naive_is_absent(const struct tet_plan *plan, int g, uint32_t l, uint64_t i)
 {
     const double probability = (double)plan->group[g].probability;
-    return probability > 0.0 && naive_share(plan, 8 + (unsigned)g, l, i) >= probability;
+    const unsigned purpose = g == TET_D ? 14 : 8 + (unsigned)g;
+    return probability > 0.0 && naive_share(plan, purpose, l, i) >= probability;
 }
 
 /* +1 or -1 of a presynaptic neuron of group g under Dale's rule, otherwise 0. */
@@ -72,7 +73,7 @@ static inline double naive_settled(const struct tet_plan *plan, int g, uint32_t 
                                    double p)
 {
     const double sd = (double)plan->noise.synapses;
-    if (sd > 0.0)
+    if (sd > 0.0 && !(g == TET_B && plan->rule == TET_RULE_WM))
         p += sd * naive_normal(plan, 23 + (unsigned)g, l, columns, column, rows, row);
     return naive_sign(plan, g, l, neuron) * p < 0.0 ? 0.0 : p;
 }

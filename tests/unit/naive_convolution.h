@@ -17,6 +17,7 @@
 #ifndef TESTS_NAIVE_CONVOLUTION_H
 #define TESTS_NAIVE_CONVOLUTION_H
 
+#include "naive_mirror.h"
 #include "naive_signs.h"
 #include "training.h"
 
@@ -126,7 +127,7 @@ static inline bool has(int g, uint32_t l)
     const enum tet_rule_name rule = net.plan.rule;
     return g == TET_W   ? l >= 1 && l <= net.L
            : g == TET_B ? naive_has_feedback(rule) && l >= 2 && l <= net.L
-                        : rule == TET_RULE_SAL && l >= 1 && l < net.L;
+                        : rule == (g == TET_D ? TET_RULE_DFA : TET_RULE_SAL) && l >= 1 && l < net.L;
 }
 
 static inline size_t count(int g, uint32_t l) // synapses
@@ -134,6 +135,7 @@ static inline size_t count(int g, uint32_t l) // synapses
     const size_t k = net.stage[l].kernel;
     return g == TET_W   ? net.d[l] * net.d[l - 1] * k
            : g == TET_B ? net.e[l - 1] * net.e[l] * k
+           : g == TET_D ? net.d[l] * net.x_positions[l] * net.d[net.L]
                         : net.d[l] * net.e[l];
 }
 
@@ -152,8 +154,14 @@ static inline size_t b_at(uint32_t l, uint32_t c, uint32_t o, uint32_t k)
 /* The shape that the trainer should give an array. */
 static inline void check_shape(const struct tet_tensor *t, int g, uint32_t l)
 {
-    uint32_t rows = g == TET_W || g == TET_V ? net.d[l] : g == TET_B ? net.e[l - 1] : net.e[l];
-    uint32_t columns = g == TET_W ? net.d[l - 1] : g == TET_U ? net.d[l] : net.e[l];
+    uint32_t rows = g == TET_B   ? net.e[l - 1]
+                    : g == TET_U ? net.e[l]
+                    : g == TET_D ? net.d[l] * net.x_positions[l]
+                                 : net.d[l];
+    uint32_t columns = g == TET_W   ? net.d[l - 1]
+                       : g == TET_U ? net.d[l]
+                       : g == TET_D ? net.d[net.L]
+                                    : net.e[l];
     const bool kernel = (g == TET_W || g == TET_B) && !net.flat[l];
     if (net.flat[l] && (g == TET_W || g == TET_B))
         *(g == TET_W ? &columns : &rows) *= net.stage[l].kernel;
@@ -178,9 +186,9 @@ static inline const float *array_of(const struct tet_trainer *t, uint32_t i,
     assert_true(tensor->n <= WEIGHTS);
     tet_trainer_get(t, i, values);
     const char *name = tensor->name + (tensor->state ? strlen("velocity/") : 0);
-    const char *kind = strchr("WBVUb", name[0]);
+    const char *kind = strchr("WBVUDb", name[0]);
     assert_non_null(kind);
-    *g = (int)(kind - strchr("WBVUb", 'W'));
+    *g = (int)(kind - strchr("WBVUDb", 'W'));
     *l = (uint32_t)atoi(name + 1);
     return values;
 }
@@ -306,6 +314,29 @@ static inline void ascend(uint32_t n)
     }
 }
 
+/* y, channel c of example i on the grid of z_l, from `below` on that of x_l. */
+static inline void come_down(uint32_t l, uint32_t i, uint32_t c, const double *below, double *y)
+{
+    const uint32_t winner = pool_of(l) == TET_POOL_MAX ? c : 0;
+    unpool(l, unit(net.a[l], i, winner, net.z_positions[l]),
+           unit(net.x[l], i, winner, net.x_positions[l]), below, unit(y, i, c, net.z_positions[l]));
+}
+
+/* y, likewise = what comes from s_L through D_l. */
+static inline void send_directly(uint32_t n, uint32_t l, double *y)
+{
+    const uint32_t positions = net.x_positions[l], outputs = net.d[net.L];
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t c = 0; c < net.d[l]; c++) {
+            double below[WIDTH] = {0};
+            for (uint32_t q = 0; q < positions; q++)
+                for (uint32_t o = 0; o < outputs; o++)
+                    below[q] += net.p[TET_D][l][(c * positions + q) * outputs + o] *
+                                net.s[net.L][i * WIDTH + o];
+            come_down(l, i, c, below, y);
+        }
+}
+
 /* y, channels of the grid of z_l = what comes down from s, of layer l+1, through B_{l+1} or, in
  * place of it, W_{l+1}^T. */
 static inline void send_down(uint32_t n, uint32_t l, bool by_w, double *s, double *y)
@@ -324,10 +355,7 @@ static inline void send_down(uint32_t n, uint32_t l, bool by_w, double *s, doubl
                                              : net.f[l + 1][b_at(l + 1, c, o, at.k)]);
                 }
             }
-            const uint32_t winner = pool_of(l) == TET_POOL_MAX ? c : 0;
-            unpool(l, unit(net.a[l], i, winner, net.z_positions[l]),
-                   unit(net.x[l], i, winner, net.x_positions[l]), below,
-                   unit(y, i, c, net.z_positions[l]));
+            come_down(l, i, c, below, y);
         }
 }
 
@@ -371,11 +399,59 @@ static inline void form_feedback(uint32_t l)
             }
 }
 
+/* A batch of noise into layer l: what stage l+1 makes of it, and how its B changes. */
+static inline void mirror(uint32_t l, uint64_t batch, double rate)
+{
+    const struct tet_group_plan *plan = &net.plan.group[TET_B];
+    const struct taps *t = &net.stage[l + 1];
+    const uint32_t low = net.x_positions[l], high = net.z_positions[l + 1], d = net.d[l],
+                   above = net.d[l + 1];
+    static double mean[WEIGHTS];
+    memset(mean, 0, sizeof mean);
+    for (uint32_t i = 0; i < net.plan.batch; i++) {
+        double xi[WIDTH], delta[WIDTH] = {0};
+        for (uint32_t u = 0; u < d * low; u++)
+            xi[u] = naive_noise(&net.plan, l, batch, i, d * low, u);
+        for (int pass = 0; pass < 2; pass++) // delta, then the drive
+            for (uint32_t o = 0; o < above; o++)
+                for (uint32_t c = 0; c < d; c++)
+                    for (uint32_t k = 0; k < t->n; k++) {
+                        const struct tap at = t->tap[k];
+                        double *answer = &delta[o * high + at.p], in = xi[c * low + at.q];
+                        if (pass == 0)
+                            *answer += net.p[TET_W][l + 1][w_at(l + 1, o, c, at.k)] * in;
+                        else
+                            mean[b_at(l + 1, c, o, at.k)] +=
+                                in * *answer / (net.plan.batch * (double)high);
+                    }
+    }
+    const uint32_t taps = net.flat[l + 1] ? 1 : net.stage[l + 1].kernel;
+    const uint32_t rows = d * (net.flat[l + 1] ? net.stage[l + 1].kernel : 1);
+    const uint32_t columns = (uint32_t)count(TET_B, l + 1) / rows;
+    for (size_t i = 0; i < count(TET_B, l + 1); i++) {
+        double *b = &net.p[TET_B][l + 1][i];
+        if (!naive_is_absent(&net.plan, TET_B, l + 1, i / taps))
+            *b = naive_settled(&net.plan, TET_B, l + 1, rows, columns, (uint32_t)i / columns,
+                               (uint32_t)i % columns, (uint32_t)i % columns / taps,
+                               *b + (double)plan->lr * rate * (mean[i] - (double)plan->decay * *b));
+    }
+}
+
+static inline void mirror_phase(void)
+{
+    uint64_t first;
+    const uint32_t batches = naive_phase(&net.plan, net.step, &first);
+    for (uint32_t i = 0; i < batches; i++)
+        for (uint32_t l = 1; l < net.L; l++)
+            mirror(l, first + i, naive_rate(&net.plan, net.step));
+}
+
 static inline void descend_to(uint32_t n, uint32_t l)
 {
     const enum tet_rule_name rule = net.plan.rule;
     const size_t size = sizeof(activity);
     if (l == net.L) {
+        mirror_phase();
         memcpy(net.bp[l], net.s[l], size);
         memcpy(net.m[l], net.s[l], size);
         for (uint32_t k = 1; k < l && rule == TET_RULE_SAL; k++)
@@ -390,7 +466,10 @@ static inline void descend_to(uint32_t n, uint32_t l)
         return;
     }
     form_feedback(l + 1);
-    send_down(n, l, false, net.s[l + 1], net.s[l]);
+    if (rule == TET_RULE_DFA)
+        send_directly(n, l, net.s[l]);
+    else
+        send_down(n, l, false, net.s[l + 1], net.s[l]);
     if (net.plan.gate)
         gate(n, l, net.s[l]);
     if (rule == TET_RULE_SAL) {
@@ -528,6 +607,38 @@ static inline bool modulation_cancels(uint32_t l, uint32_t n)
     return net.plan.rule == TET_RULE_USF && m < 1e-12 * bp;
 }
 
+/* Whether all layers above l are dense. */
+static inline bool is_flat_above(uint32_t l)
+{
+    bool flat = true;
+    for (uint32_t k = l + 1; k <= net.L; k++)
+        flat = flat && net.flat[k];
+    return flat;
+}
+
+/* D_l with the product of all W above, transposed: what comes down from each output. */
+static inline double direct_cosine(uint32_t l)
+{
+    struct cosine sum = {0};
+    const uint32_t width = net.d[l] * net.x_positions[l];
+    for (uint32_t o = 0; o < net.d[net.L]; o++) {
+        double path[WIDTH] = {0}, below[WIDTH];
+        path[o] = 1.0;
+        for (uint32_t k = net.L; k > l; k--) {
+            const uint32_t in = net.d[k - 1] * net.x_positions[k - 1];
+            for (uint32_t i = 0; i < in; i++) {
+                below[i] = 0.0;
+                for (uint32_t r = 0; r < net.d[k]; r++)
+                    below[i] += net.p[TET_W][k][r * in + i] * path[r];
+            }
+            memcpy(path, below, in * sizeof *path);
+        }
+        for (uint32_t i = 0; i < width; i++)
+            gather(&sum, net.p[TET_D][l][i * net.d[net.L] + o], path[i]);
+    }
+    return value_of(&sum);
+}
+
 /* V_l B_{l+1} with W_{l+1}^T V_{l+1} at every tap, the identity in place of what is not there. */
 static inline double feedback_cosine(uint32_t l)
 {
@@ -598,7 +709,12 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
         check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l, modulation_cosine(l, n),
                      modulation_cancels(l, n) ? 2.0 : 1e-4);
         records++;
-        if (net.plan.rule != TET_RULE_BP) {
+        const bool direct = net.plan.rule == TET_RULE_DFA;
+        if (direct && is_flat_above(l)) {
+            check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, direct_cosine(l), 1e-4);
+            records++;
+        }
+        if (net.plan.rule != TET_RULE_BP && !direct) {
             check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
             records++;
         }

@@ -17,7 +17,8 @@ static inline bool naive_is_signs(enum tet_rule_name rule)
 /* Whether it has synapses B. */
 static inline bool naive_has_feedback(enum tet_rule_name rule)
 {
-    return rule != TET_RULE_BP && rule != TET_RULE_USF && rule != TET_RULE_BRSF;
+    return rule != TET_RULE_BP && rule != TET_RULE_USF && rule != TET_RULE_BRSF &&
+           rule != TET_RULE_DFA;
 }
 
 /* |R| of brsf for row r of a column of a matrix with so many rows and columns: eight rows share a

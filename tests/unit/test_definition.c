@@ -177,8 +177,8 @@ static void test_examples(void **state)
                     {"schema/examples/sal-convolution-strokes.json", 6,
                      "2a0a8ad8d550fc672c51642b19dceb5dde2b530bed1008226a2ad607be35ee82",
                      "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
-                    {"schema/examples/rules-strokes.json", 21,
-                     "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
+                    {"schema/examples/rules-strokes.json", 27,
+                     "9435b9bf254e3a4b35802a4129e70aee8a69559aaafc011f25381a0aa99caefe",
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
                     {"schema/examples/wiring-strokes.json", 16,
                      "3b3661063cfaeae3a91a5f9d8739472e0d2cd2bcf433414ca1744d4bb93d0ab1",
@@ -276,14 +276,18 @@ static void test_wiring(void **state)
     expect_idempotent("{" SAL ",\"sweep\":{\"rule.groups.V.connection_probability\":[0.5,1]}}");
 }
 
-static struct tet_plan plan_of(const json_t *resolved)
+/* The plan of the run's definition. */
+static struct tet_plan plan_of(const struct definition *d, size_t run)
 {
+    struct tet_plan plan;
     struct dataset_spec spec;
     struct dataset_info info;
-    struct tet_plan plan;
-    assert_int_equal(definition_dataset(&spec, resolved, NULL), TET_OK);
+    struct tet_error error = {0};
+    const json_t *stored = d->runs[run].resolved;
+    assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
     assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
-    assert_int_equal(definition_plan(&plan, resolved, &info, NULL), TET_OK);
+    assert_int_equal(definition_plan(&plan, stored, &info, &error), TET_OK);
+    assert_int_equal(tet_plan_check(&plan, &info.shape, &error), TET_OK);
     return plan;
 }
 
@@ -307,7 +311,7 @@ static void test_off(void **state)
         if (i == 0)
             snprintf(hash, sizeof hash, "%s", d->runs[0].hash);
         assert_string_equal(d->runs[0].hash, hash);
-        const struct tet_plan plan = plan_of(d->runs[0].resolved);
+        const struct tet_plan plan = plan_of(d, 0);
         assert_int_equal(plan.delay.batches, 0);
         assert_true(plan.noise.activity == 0.0f && plan.noise.teaching == 0.0f &&
                     plan.noise.synapses == 0.0f && !plan.top_down);
@@ -326,7 +330,7 @@ static void test_timing(void **state)
         "\"delay\":{\"batches\":3,\"eligibility\":false},\"groups\":{\"W\":{\"dale\":{}},"
         "\"V\":{\"init\":\"log_normal\",\"dale\":{\"excitatory\":0.75}}}}}";
     struct definition *d = read_good(text);
-    struct tet_plan plan = plan_of(d->runs[0].resolved);
+    struct tet_plan plan = plan_of(d, 0);
     assert_true(plan.noise.activity == 0.5f && plan.noise.teaching == 0.25f &&
                 plan.noise.synapses == 0.125f);
     assert_int_equal(plan.delay.batches, 3);
@@ -338,12 +342,71 @@ static void test_timing(void **state)
     definition_free(d);
     expect_idempotent(text);
     d = read_good("{" BASE ",\"rule\":{\"name\":\"kp\",\"delay\":{\"batches\":16}}}");
-    plan = plan_of(d->runs[0].resolved);
+    plan = plan_of(d, 0);
     assert_int_equal(plan.delay.batches, 16);
     assert_true(plan.delay.eligibility);
     definition_free(d);
     expect_idempotent("{" SAL ",\"sweep\":{\"rule.noise.activity\":[0,0.1],"
                       "\"rule.delay.batches\":[0,2],\"rule.update_order\":[\"together\"]}}");
+}
+
+static void test_mirror(void **state)
+{
+    (void)state;
+    struct definition *d = read_good("{" BASE ",\"rule\":{\"name\":\"wm\"},"
+                                     "\"optimizer\":{\"lr\":0.5,\"decay\":0.25}}");
+    const json_t *run = d->runs[0].resolved;
+    expect_at(run, "rule.mirror",
+              "{\"batches\":10,\"decay\":1,\"every\":100,\"lr\":0.05,\"noise\":1}");
+    expect_at(run, "rule.groups.B.plastic", "true");
+    expect_at(run, "optimizer.groups", "{\"W\":{\"decay\":0.25,\"lr\":0.5}}");
+    definition_free(d);
+
+    d = read_good("{" BASE ",\"rule\":{\"name\":\"wm\",\"mirror\":{\"noise\":0.5,\"every\":7,"
+                  "\"batches\":3,\"lr\":0.125}},\"optimizer\":{\"lr\":0.5}}");
+    struct tet_plan plan = plan_of(d, 0);
+    assert_int_equal(plan.rule, TET_RULE_WM);
+    assert_int_equal(plan.mirror.every, 7);
+    assert_int_equal(plan.mirror.batches, 3);
+    assert_true(plan.mirror.noise == 0.5f);
+    assert_true(plan.group[TET_B].lr == 0.125f && plan.group[TET_B].decay == 0.25f);
+    assert_true(plan.group[TET_W].lr == 0.5f && plan.group[TET_B].plastic);
+    definition_free(d);
+    expect_idempotent("{" BASE ",\"rule\":{\"name\":\"wm\"}}");
+    expect_idempotent("{" BASE ",\"sweep\":{\"rule.name\":[\"wm\",\"kp\"],"
+                      "\"rule.mirror.every\":[10,20],\"optimizer.groups.B.lr\":[0.5]}}");
+}
+
+/* What only one rule of a sweep has a use for leaves the others as they are. */
+static void test_mirror_of_another(void **state)
+{
+    (void)state;
+    struct definition *d = read_good("{" BASE ",\"rule\":{\"mirror\":{\"decay\":3}},"
+                                     "\"sweep\":{\"rule.name\":[\"kp\",\"wm\",\"dfa\"]}}");
+    struct definition *kp = read_good("{" BASE ",\"rule\":{\"name\":\"kp\"}}");
+    assert_int_equal(d->n_runs, 3);
+    assert_string_equal(d->runs[0].hash, kp->runs[0].hash);
+    assert_true(plan_of(d, 1).group[TET_B].decay == 3.0f);
+    expect_at(d->runs[2].resolved, "rule.mirror", "(nothing)");
+    definition_free(kp);
+    definition_free(d);
+}
+
+static void test_direct(void **state)
+{
+    (void)state;
+    struct definition *d = read_good("{" BASE ",\"rule\":{\"name\":\"dfa\",\"groups\":{\"D\":{"
+                                     "\"scale\":3,\"init\":\"uniform\",\"plastic\":false,"
+                                     "\"connection_probability\":0.5}}}}");
+    const json_t *run = d->runs[0].resolved;
+    expect_at(run, "rule.groups.D.plastic", "false");
+    expect_at(run, "optimizer.groups.D", "(nothing)");
+    const struct tet_plan plan = plan_of(d, 0);
+    assert_true(plan.group[TET_D].scale == 3.0f && plan.group[TET_D].probability == 0.5f);
+    assert_int_equal(plan.group[TET_D].init, TET_INIT_UNIFORM);
+    assert_false(plan.group[TET_D].plastic);
+    definition_free(d);
+    expect_idempotent("{" BASE ",\"rule\":{\"name\":\"dfa\",\"gate\":false}}");
 }
 
 static void test_rule_names(void **state)
@@ -364,6 +427,8 @@ int main(void)
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
         cmocka_unit_test(test_wiring),   cmocka_unit_test(test_off),
         cmocka_unit_test(test_timing),
+        cmocka_unit_test(test_mirror),
+        cmocka_unit_test(test_direct),   cmocka_unit_test(test_mirror_of_another),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

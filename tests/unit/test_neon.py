@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The same bits on every instruction set and processor. neon/digest.c is linked with the library of the build and run
-under every set that this processor has; compiled for aarch64, with the library by the Makefile's rules, it runs under
+"""The same bits on every instruction set and processor. The program of neon/ is linked with the library of the build and
+run under every set that this processor has; compiled for aarch64, with the library by the Makefile's rules, it runs under
 qemu. Its lines, one for each elementary function, kernel and run, are all equal.
 
 On Debian and Ubuntu `deploy/deps test` installs the compiler and qemu."""
@@ -16,7 +16,7 @@ import tap
 
 BUILD = os.path.dirname(tap.TETRAD)
 CROSS = os.path.join(BUILD, "aarch64")
-SOURCE = os.path.join(tap.ROOT, "tests", "unit", "neon", "digest.c")
+SOURCES = [os.path.join(tap.ROOT, "tests", "unit", "neon", name) for name in ("kernels.c", "runs.c")]
 COMPILER, QEMU = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FLAGS = ["-std=c17", "-D_GNU_SOURCE", "-O2", "-ffp-contract=off", "-pthread", "-Iinclude", "-Icore",
          "-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -59,7 +59,7 @@ def scalar():
     if "scalar" not in outputs:
         program = os.path.join(BUILD, "digest")
         library = os.path.join(BUILD, "libtetrad.a")
-        command(os.environ.get("CC", "cc"), *FLAGS, SOURCE, library, "-lm", "-o", program)
+        command(os.environ.get("CC", "cc"), *FLAGS, *SOURCES, library, "-lm", "-o", program)
         outputs["scalar"] = digests([program], "scalar")
     return outputs["scalar"]
 
@@ -68,7 +68,7 @@ def test_reference():
     """Every case is there, tells a result of its own, and does not depend on the number of threads."""
     lines = scalar()
     runs = {case for case in lines if case.endswith("/threads-1")}
-    assert len(runs) == 39 and len(lines) >= 200, sorted(lines)
+    assert len(runs) == 49 and len(lines) >= 230, sorted(lines)
     for case in runs:
         for threads in ("2", "4"):
             assert lines[case] == lines[case[:-1] + threads], f"{case}: another result with {threads} threads"
@@ -91,7 +91,7 @@ def test_neon_under_qemu():
         raise tap.Skip(f"no {' and no '.join(missing)}")
     library, program = os.path.join(CROSS, "libtetrad.a"), os.path.join(CROSS, "digest")
     command("make", "-j2", "ARCH=aarch64", f"CC={COMPILER}", "CFLAGS=-O2 -g", f"BUILD={CROSS}", library)
-    command(COMPILER, *FLAGS, "-static", SOURCE, library, "-lm", "-o", program)
+    command(COMPILER, *FLAGS, "-static", *SOURCES, library, "-lm", "-o", program)
     for isa in ("neon", "scalar"):
         got = digests([QEMU, program], isa, stay_on_one)
         assert got is not None, f"the program for aarch64 lacks {isa}"

@@ -47,6 +47,23 @@ static void stream_words(void **state)
     }
 }
 
+/* A run is its blocks, also where the number passes 32 and 64 bits. */
+static void runs_of_blocks(void **state)
+{
+    (void)state;
+    static const uint64_t starts[] = {0, 5, UINT32_MAX - 3, UINT64_C(1) << 40, UINT64_MAX - 2};
+    const struct tet_stream s = tet_stream_make(UINT64_C(0xfedcba9876543210), TET_STREAM_B, 3);
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        uint32_t run[4][TET_PHILOX_RUN], out[4];
+        tet_philox_run(&s, starts[i], run);
+        for (uint64_t k = 0; k < TET_PHILOX_RUN; k++) {
+            tet_philox(&s, starts[i] + k, out);
+            for (size_t w = 0; w < 4; w++)
+                assert_int_equal(run[w][k], out[w]);
+        }
+    }
+}
+
 static void uniform_range(void **state)
 {
     (void)state;
@@ -207,6 +224,7 @@ int main(void)
         cmocka_unit_test(normal_inverts), cmocka_unit_test(normal_bits),
         cmocka_unit_test(below_range),    cmocka_unit_test(shuffle_permutes),
         cmocka_unit_test(exponentials),
+        cmocka_unit_test(runs_of_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

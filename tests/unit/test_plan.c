@@ -110,6 +110,16 @@ static void faults(void **state)
     REFUSED((p.delay = (struct tet_delay_plan){1, true}, p.batch = p.n_train = TET_MAX_BATCH,
              p.hidden[0].units = p.hidden[0].descending_units = TET_MAX_UNITS),
             "delay");
+    const struct tet_mirror_plan mirror = {.every = 1, .batches = TET_MAX_MIRROR, .noise = 0.0f};
+    ACCEPTED((p.rule = TET_RULE_WM, p.mirror = mirror));
+    REFUSED(p.rule = TET_RULE_WM, "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.every = 0), "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.every = TET_MAX_MIRROR + 1),
+            "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.batches = 0), "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.batches = UINT32_MAX), "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.noise = NAN), "mirror");
+    REFUSED((p.rule = TET_RULE_WM, p.mirror = mirror, p.mirror.noise = -1.0f), "mirror");
     REFUSED(p.momentum = 1.0f, "momentum");
     REFUSED(p.momentum = -0.1f, "momentum");
     REFUSED(p.momentum = NAN, "momentum");
@@ -341,6 +351,14 @@ static void flops(void **state)
     for (int g = TET_B; g <= TET_U; g++)
         p.group[g].plastic = false;
     assert_true(tet_plan_flops(&p, &image) == 2 * (2 * w[0] + 3 * (w[1] + w[2] + w[3])));
+    p.rule = TET_RULE_DFA; // D carries down from the output
+    const double direct = (8 * x1 + 16 * z2 + 32) * 10;
+    p.group[TET_D].plastic = false;
+    assert_true(tet_plan_flops(&p, &image) == 2 * (2 * (w[0] + w[1] + w[2] + w[3]) + direct));
+    p.rule = TET_RULE_WM; // noise goes up and changes B, half a batch for each mini-batch
+    p.group[TET_B].plastic = true;
+    p.mirror = (struct tet_mirror_plan){.every = 10, .batches = 5, .noise = 1.0f};
+    assert_true(tet_plan_flops(&p, &image) == 2 * (2 * w[0] + (3 + 1) * (w[1] + w[2] + w[3])));
     p.rule = TET_RULE_SAL;
     for (int g = TET_B; g <= TET_U; g++)
         p.group[g].plastic = true;
@@ -482,20 +500,25 @@ static void memory(void **state)
 static void rule_table(void **state)
 {
     (void)state;
-    static const char *const names[TET_RULES] = {"bp", "fa", "kp", "sal", "usf", "frsf", "brsf"};
+    static const char *const names[TET_RULES] = {"bp",   "fa",   "kp",  "sal", "usf",
+                                                 "frsf", "brsf", "dfa", "wm"};
     static const bool groups[TET_RULES][TET_GROUPS] = {
-        {true}, {true, true}, {true, true}, {true, true, true, true}, {true}, {true, true}, {true}};
+        {true},      {true, true}, {true, true}, {true, true, true, true},
+        {true},      {true, true}, {true},       {[TET_W] = true, [TET_D] = true},
+        {true, true}};
     for (int r = 0; r < TET_RULES; r++) {
         const struct tet_rule_info *info = tet_rule_info((enum tet_rule_name)r);
         assert_string_equal(info->name, names[r]);
         assert_memory_equal(info->group, groups[r], sizeof groups[r]);
         assert_int_equal(info->takes_gate, r != TET_RULE_BP);
-        assert_int_equal(info->fixed_feedback, r == TET_RULE_FA || r == TET_RULE_FRSF);
+        assert_int_equal(info->fixed[TET_B], r == TET_RULE_FA || r == TET_RULE_FRSF);
+        assert_int_equal(info->fixed[TET_D], r == TET_RULE_DFA);
+        assert_int_equal(info->mirrors, r == TET_RULE_WM);
         assert_true(*info->title != '\0' && *info->equation != '\0' && *info->source != '\0');
         assert_null(strchr(info->equation, '\n'));
     }
     for (int g = 0; g < TET_GROUPS; g++)
-        assert_int_equal(tet_group_name((enum tet_group)g)[0], "WBVU"[g]);
+        assert_int_equal(tet_group_name((enum tet_group)g)[0], "WBVUD"[g]);
 }
 
 int main(void)

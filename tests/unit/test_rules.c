@@ -106,7 +106,8 @@ static void frozen_groups(void **state)
             tet_trainer_get(t, i, after);
             tet_trainer_get(start, i, before);
             const char group = tensor.state ? tensor.name[9] : tensor.name[0];
-            const unsigned g = (unsigned)(strchr("WBVUb", group) - strchr("WBVUb", 'W')) % 4;
+            const unsigned g =
+                (unsigned)(strchr("WBVUDb", group) - strchr("WBVUDb", 'W')) % TET_GROUPS;
             const bool same = memcmp(before, after, tensor.n * sizeof *after) == 0;
             if (same != (frozen >> g & 1))
                 fail_msg("%s: frozen groups %u, changed: %d", tensor.name, frozen, !same);

@@ -47,7 +47,7 @@ static void shares_and_spreads(void **state)
             continue;
         tet_trainer_get(full, i, all);
         tet_trainer_get(t, i, some);
-        const int g = (int)(strchr("WBVU", tensor.name[0]) - strchr("WBVU", 'W'));
+        const int g = (int)(strchr("WBVUD", tensor.name[0]) - strchr("WBVUD", 'W'));
         const double probability = (double)p.group[g].probability, n = (double)tensor.n;
         double there = 0.0;
         for (uint64_t k = 0; k < tensor.n; k++) {
