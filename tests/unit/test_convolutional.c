@@ -100,7 +100,7 @@ static struct tet_plan plan_of(enum tet_rule_name rule, enum tet_loss loss, floa
         p.group[g].decay = 0.01f + 0.02f * (float)g;
         p.group[g].lr = (loss == TET_MSE ? 0.2f : 1.0f) * (0.005f - 0.001f * (float)g);
     }
-    p.group[TET_B].scale = 0.5f; // many windows meet on the way down
+    p.group[TET_B].scale = 0.5f;  // many windows meet on the way down
     p.group[TET_D].scale = 0.25f; // or many outputs
     return p;
 }

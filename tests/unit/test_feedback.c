@@ -267,6 +267,29 @@ static void noise_is_new_in_every_phase(void **state)
     tet_trainer_destroy(t);
 }
 
+/* A mirror that does not learn leaves no trace: the run is that of feedback alignment, to the bit. */
+static void mirror_leaves_no_trace(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < ODD_PLANS; variant++) {
+        struct tet_plan p = odd_plan(TET_RULE_WM, variant), q;
+        odd_data(&data, 38, variant);
+        p.group[TET_B].lr = 0.0f;
+        q = p;
+        q.rule = TET_RULE_FA;
+        q.group[TET_B].plastic = false;
+        struct tet_trainer *wm = make(&p, &data, NULL), *fa = make(&q, &data, NULL);
+        assert_int_equal(run(wm), TET_FINISHED);
+        assert_int_equal(run(fa), TET_FINISHED);
+        uint64_t n;
+        float *expected = state_of(fa, &n);
+        same_state("a mirror that does not learn", wm, expected, n);
+        free(expected);
+        tet_trainer_destroy(wm);
+        tet_trainer_destroy(fa);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +300,7 @@ int main(void)
         cmocka_unit_test(kernels_mirror_kernels),
         cmocka_unit_test(changes_in_phases_alone),
         cmocka_unit_test(noise_is_new_in_every_phase),
+        cmocka_unit_test(mirror_leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
