@@ -137,6 +137,23 @@ static void drop_gate(struct resolve_work *w)
     json_object_del(rule, "gate");
 }
 
+/* Homeostasis scales what is learned besides W. */
+static void drop_homeostasis(struct resolve_work *w)
+{
+    static const char *const places[] = {"/rule/homeostasis", "/rule/homeostasis/rate"};
+    json_t *rule = json_object_get(w->run, "rule");
+    const json_t *found = json_object_get(rule, "homeostasis");
+    if (found == NULL || uses(w->rule, NEED_PLASTIC_B))
+        return;
+    struct text place = {0};
+    const bool swept = sweep_pointer(w->faults->point, places[1], &place);
+    text_free(&place);
+    if (!meant_for_another(w, places[swept], NEED_PLASTIC_B))
+        faults_add(w->faults, places[swept], swept ? json_object_get(found, "rate") : found, NULL,
+                   "no homeostasis: rule %s learns neither B nor V and U", w->info->name);
+    json_object_del(rule, "homeostasis");
+}
+
 static void drop_plastic(struct resolve_work *w)
 {
     json_t *group = json_object_get(get(w->run, "rule", "groups"), "B");
@@ -204,6 +221,44 @@ static void drop_full_wiring(struct resolve_work *w)
     }
 }
 
+static bool has_convolutions(const struct resolve_work *w)
+{
+    const json_t *layers = get(w->run, "network", "layers"), *layer;
+    size_t i;
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        const char *type = json_string_value(json_object_get(layer, "type"));
+        if (type != NULL && strcmp(type, resolve_layer_types[LAYER_CONV2D]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* How drives become changes: "off" is not written out, as with the wiring, but where "on" is the
+ * default: in convolutional networks of a rule with laterals, which otherwise run away. */
+static void resolve_changes(struct resolve_work *w)
+{
+    json_t *rule = json_object_get(w->run, "rule"),
+           *optimizer = json_object_get(w->run, "optimizer");
+    const json_t *homeostasis = json_object_get(rule, "homeostasis");
+    const char *normalize = json_string_value(json_object_get(rule, "normalize"));
+    const bool laterals = w->info->group[TET_V] && has_convolutions(w);
+    if (laterals && json_object_get(rule, "normalize") == NULL && homeostasis == NULL &&
+        !faults_known(w->faults, "/rule/normalize") &&
+        !faults_known(w->faults, "/rule/homeostasis"))
+        resolve_set(w, rule, "normalize", json_string("stage"));
+    else if (!laterals && normalize != NULL && strcmp(normalize, "none") == 0)
+        json_object_del(rule, "normalize");
+    const json_t *rate = json_object_get(homeostasis, "rate");
+    if (!laterals && json_is_number(rate) && json_number_value(rate) == 0.0)
+        json_object_del(rule, "homeostasis");
+    if (json_is_false(json_object_get(rule, "center")))
+        json_object_del(rule, "center");
+    const json_t *clip = json_object_get(optimizer, "clip");
+    if (json_is_number(clip) && json_number_value(clip) == 0.0)
+        json_object_del(optimizer, "clip");
+}
+
 static void check_real(struct resolve_work *w, const json_t *object, const char *key,
                        const char *place)
 {
@@ -224,6 +279,8 @@ static void check_reals(struct resolve_work *w)
     check_real(w, optimizer, "lr", "/optimizer");
     check_real(w, optimizer, "decay", "/optimizer");
     check_real(w, optimizer, "momentum", "/optimizer");
+    check_real(w, optimizer, "clip", "/optimizer");
+    check_real(w, get(w->run, "rule", "homeostasis"), "rate", "/rule/homeostasis");
     check_real(w, json_object_get(optimizer, "schedule"), "factor", "/optimizer/schedule");
     if ((float)json_number_value(momentum) >= 1.0f)
         faults_add(w->faults, "/optimizer/momentum", momentum, NULL,
@@ -345,11 +402,13 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         drop_groups(&w, "optimizer");
         drop_gate(&w);
         drop_plastic(&w);
+        drop_homeostasis(&w);
         if (w.info->takes_gate && json_object_get(rule, "gate") == NULL &&
             !faults_known(faults, "/rule/gate"))
             resolve_set(&w, rule, "gate", json_true());
         resolve_groups(&w);
         drop_full_wiring(&w);
+        resolve_changes(&w);
     }
     resolve_network(&w);
     check_reals(&w);
