@@ -17,7 +17,8 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
 /* Of a new mini-batch in the running mean of powers, which begins with the first one's. */
 #define TET_POWER_SHARE 0.0625f
-#define TET_LEAST_POWER 0.0625f // a silent stage's rates are not divided by nothing
+#define TET_LEAST_POWER                                                                            \
+    1.0f // so that rates are never raised: a stage that sees little may be near silence
 
 struct tet_rule;
 
@@ -149,7 +150,7 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
 
 /* tet_net_centre: with plan.center, x_l, a_l and u_l less their means over the mini-batch: of each
  * neuron, in an image of each channel over examples and positions. To be called behind everything
- * that needs the activities themselves, before the changes.
+ * that needs the activities themselves, the last before the changes.
  *
  * The same x^ = x - <x> is in all four drives of a stage, so that the circuit still assembles: the
  * drives of V_l and U_l are each other's transpose, <a^_l s_l^T>; B_{l+1} gathers U_l X with X =
@@ -160,7 +161,7 @@ void tet_net_centre(struct tet_net *net);
 /* tet_net_weigh: with TET_NORMALIZE_STAGE, takes the power of this mini-batch into the running
  * means, and sets the factors from them. The power that stage l sees is
  *
- *     the mean over examples of |x_{l-1}|^2 * overlap / 256,     centred where plan.center is set
+ *     the mean over examples of |x_{l-1}|^2 * overlap / 256      centred or not
  *
  * overlap: how many taps of W_l's kernel look at a position of x_{l-1}, on average over them (out_rows
  * out_columns K^2 / (rows columns)); 1 for dense stages. So a dense stage that sees 256 neurons of

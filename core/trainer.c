@@ -370,8 +370,8 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
     net->rule->descend(net);
     if (record)
         tet_telemetry(net, emit_telemetry, t);
-    tet_net_centre(net);
     tet_net_weigh(net);
+    tet_net_centre(net);
     net->rule->change(net);
     return loss;
 }

@@ -7,6 +7,7 @@
 #define TESTS_NAIVE_H
 
 #include "naive_signs.h"
+#include "naive_step.h"
 #include "training.h"
 
 /* ---- the naive network ---- */
@@ -23,6 +24,7 @@ static struct {
     matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS], f[LAYERS];
     uint64_t step; // mini-batches that descended
     double b[LAYERS][WIDTH];
+    double power[LAYERS], factor[LAYERS]; // of what stage l sees, and on its rates
     activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
 } net;
 
@@ -183,42 +185,82 @@ static inline void descend(uint32_t n)
     net.step++;
 }
 
-/* P of group g by the batch mean of a x^T, by its decay and momentum. */
+/* The norm that homeostasis gives B: the root mean square of W's synapses. */
+static inline double norm_of_b(int g, uint32_t l)
+{
+    uint32_t r, c, rows, columns;
+    if (g != TET_B)
+        return 0.0;
+    size_of(TET_W, l, &rows, &columns);
+    size_of(TET_B, l, &r, &c);
+    return naive_norm(net.p[TET_W][l], COUNT(net.p[TET_W][l])) *
+           sqrt(r * c * naive_probability(&net.plan, TET_B) /
+                (rows * columns * naive_probability(&net.plan, TET_W)));
+}
+
+/* P of group g by the batch mean of a x^T. */
 static inline void change_one(int g, uint32_t l, uint32_t n, double rate, const double *a,
                               const double *x)
 {
-    const struct tet_group_plan *plan = &net.plan.group[g];
+    static matrix drive;
     uint32_t rows, columns;
     size_of(g, l, &rows, &columns);
-    for (uint32_t r = 0; r < rows && plan->plastic; r++)
+    memset(drive, 0, sizeof drive);
+    for (uint32_t r = 0; r < rows; r++)
         for (uint32_t c = 0; c < columns; c++) {
-            double sum = 0.0;
             for (uint32_t i = 0; i < n; i++)
-                sum += a[i * WIDTH + r] * x[i * WIDTH + c];
-            double *p = &net.p[g][l][r * WIDTH + c], *v = &net.v[g][l][r * WIDTH + c];
-            if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
-                continue;
-            *v = (double)net.plan.momentum * *v + sum / n - (double)plan->decay * *p;
-            *p += (double)plan->lr * rate * *v;
+                drive[r * WIDTH + c] += a[i * WIDTH + r] * x[i * WIDTH + c];
+            drive[r * WIDTH + c] /= n;
         }
+    if (net.plan.group[g].plastic)
+        naive_change(&net.plan, g, rate, net.factor[g == TET_U ? l + 1 : l], norm_of_b(g, l), drive,
+                     net.p[g][l], net.v[g][l], COUNT(drive));
+}
+
+static inline void change_bias(uint32_t l, uint32_t n, double rate)
+{
+    static double none[WIDTH];
+    struct tet_plan plan = net.plan; // biases have neither decay nor momentum
+    double drive[WIDTH] = {0};
+    plan.momentum = plan.group[TET_W].decay = plan.group[TET_W].probability = 0.0f;
+    for (uint32_t r = 0; r < net.d[l]; r++)
+        for (uint32_t i = 0; i < n; i++)
+            drive[r] += net.m[l][i * WIDTH + r] / n;
+    memset(none, 0, sizeof none);
+    if (plan.group[TET_W].plastic)
+        naive_change(&plan, TET_W, rate, net.factor[l], 0.0, drive, net.b[l], none, WIDTH);
+}
+
+static inline void centre(uint32_t n, double *x)
+{
+    for (uint32_t c = 0; c < WIDTH && net.plan.center; c++) {
+        double sum = 0.0;
+        for (uint32_t i = 0; i < n; i++)
+            sum += x[i * WIDTH + c];
+        for (uint32_t i = 0; i < n; i++)
+            x[i * WIDTH + c] -= sum / n;
+    }
 }
 
 static inline void change(uint32_t n, double rate)
 {
     const enum tet_rule_name rule = net.plan.rule;
     for (uint32_t l = 1; l <= net.L; l++) {
+        const double size = naive_norm(net.x[l - 1], (size_t)n * WIDTH);
+        centre(n, net.x[l - 1]);
+        centre(n, net.u[l - 1]);
+        net.factor[l] = naive_weigh(&net.plan, &net.power[l], size * size / n / 256.0);
+    }
+    for (uint32_t l = 1; l <= net.L; l++) {
         change_one(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
-        for (uint32_t r = 0; r < net.d[l] && net.plan.group[TET_W].plastic; r++)
-            for (uint32_t i = 0; i < n; i++)
-                net.b[l][r] +=
-                    (double)net.plan.group[TET_W].lr * rate * net.m[l][i * WIDTH + r] / n;
+        change_bias(l, n, rate);
         if (rule == TET_RULE_KP && l >= 2)
             change_one(TET_B, l, n, rate, net.x[l - 1], net.m[l]);
-        if (rule == TET_RULE_SAL && l < net.L) {
-            change_one(TET_V, l, n, rate, net.x[l], net.s[l]);
-            change_one(TET_U, l, n, rate, net.s[l], net.x[l]);
-            change_one(TET_B, l + 1, n, rate, net.u[l], net.s[l + 1]);
-        }
+    }
+    for (uint32_t l = 1; l < net.L && rule == TET_RULE_SAL; l++) {
+        change_one(TET_V, l, n, rate, net.x[l], net.s[l]);
+        change_one(TET_U, l, n, rate, net.s[l], net.x[l]);
+        change_one(TET_B, l + 1, n, rate, net.u[l], net.s[l + 1]);
     }
 }
 
@@ -334,6 +376,13 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
         tet_trainer_get(t, i, values);
+        if (strcmp(tensor.name, "state/power") == 0) {
+            assert_int_equal(tensor.n, net.L);
+            for (uint32_t k = 1; k <= net.L; k++)
+                close_to(tensor.name, step, k, (double)values[k - 1], net.power[k],
+                         1e-4 * net.power[k]);
+            continue;
+        }
         const char *name = tensor.name + (tensor.state ? strlen("velocity/") : 0);
         const uint32_t l = (uint32_t)atoi(name + 1);
         const int g = (int)(strchr("WBVUb", name[0]) - strchr("WBVUb", 'W'));
@@ -342,9 +391,9 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         uint64_t worst = 0;
         for (uint64_t k = 0; k < tensor.n; k++) {
             const uint64_t at = k / columns * WIDTH + k % columns;
-            const double expected = tensor.rank == 1  ? net.b[l][k]
-                                    : tensor.state ? net.v[g][l][at]
-                                                      : net.p[g][l][at];
+            const double expected = tensor.rank == 1 ? net.b[l][k]
+                                    : tensor.state   ? net.v[g][l][at]
+                                                     : net.p[g][l][at];
             largest = fmax(largest, fabs(expected));
             if (!(fabs(values[k] - expected) <= apart)) {
                 apart = fabs(values[k] - expected);

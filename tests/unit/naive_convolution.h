@@ -18,6 +18,7 @@
 #define TESTS_NAIVE_CONVOLUTION_H
 
 #include "naive_signs.h"
+#include "naive_step.h"
 #include "training.h"
 
 enum { LAYERS = 6, WIDTH = 1200, BATCH = 35, WEIGHTS = 1 << 16, TAPS = 1 << 11 };
@@ -44,6 +45,7 @@ static struct {
     double f[LAYERS][WEIGHTS]; // what carries s down: B, or made from W by the rule
     uint64_t step;             // mini-batches that descended
     double b[LAYERS][WIDTH];
+    double power[LAYERS], factor[LAYERS]; // of what stage l sees, and on its rates
     activity z[LAYERS], a[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS],
         bp[LAYERS];
 } net;
@@ -194,6 +196,9 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         struct tet_tensor tensor;
         int g;
         uint32_t l;
+        tet_trainer_tensor(t, i, &tensor);
+        if (strcmp(tensor.name, "state/power") == 0)
+            continue;
         const float *values = array_of(t, i, &tensor, &g, &l);
         if (g == TET_GROUPS) {
             assert_int_equal(tensor.rank, 1);
@@ -398,16 +403,24 @@ static inline void descend(uint32_t n)
 
 static double drives[WEIGHTS]; // of the group at hand, summed over the batch
 
+/* The norm that homeostasis gives B: the root mean square of W's synapses. */
+static inline double norm_of_b(int g, uint32_t l)
+{
+    if (g != TET_B)
+        return 0.0;
+    return naive_norm(net.p[TET_W][l], count(TET_W, l)) *
+           sqrt((double)count(TET_B, l) * naive_probability(&net.plan, TET_B) /
+                ((double)count(TET_W, l) * naive_probability(&net.plan, TET_W)));
+}
+
 static inline void move(int g, uint32_t l, uint32_t n, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[g];
-    for (size_t i = 0; i < count(g, l) && plan->plastic; i++) {
-        double *p = &net.p[g][l][i], *v = &net.v[g][l][i];
-        if (is_sparse(&net.plan, g) && *p == 0.0) // not there, from the start
-            continue;
-        *v = (double)net.plan.momentum * *v + drives[i] / n - (double)plan->decay * *p;
-        *p += (double)plan->lr * rate * *v;
-    }
+    const size_t size = count(g, l);
+    for (size_t i = 0; i < size; i++)
+        drives[i] /= n;
+    if (net.plan.group[g].plastic)
+        naive_change(&net.plan, g, rate, net.factor[g == TET_U ? l + 1 : l], norm_of_b(g, l),
+                     drives, net.p[g][l], net.v[g][l], size);
 }
 
 /* W_l from coarse (d_l) and fine (d_{l-1}), or B_l from coarse (e_l) and fine (e_{l-1}). */
@@ -448,17 +461,54 @@ static inline void change_lateral(int g, uint32_t l, uint32_t n, double rate, do
 
 static inline void change_bias(uint32_t l, uint32_t n, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[TET_W];
-    for (uint32_t o = 0; o < net.d[l] && plan->plastic; o++)
+    static double none[WIDTH];
+    struct tet_plan plan = net.plan; // biases have neither decay nor momentum
+    double drive[WIDTH] = {0};
+    plan.momentum = plan.group[TET_W].decay = plan.group[TET_W].probability = 0.0f;
+    for (uint32_t o = 0; o < net.d[l]; o++)
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t p = 0; p < net.z_positions[l]; p++)
-                net.b[l][o] +=
-                    (double)plan->lr * rate * unit(net.m[l], i, o, net.z_positions[l])[p] / n;
+                drive[o] += unit(net.m[l], i, o, net.z_positions[l])[p] / n;
+    memset(none, 0, sizeof none);
+    if (plan.group[TET_W].plastic)
+        naive_change(&plan, TET_W, rate, net.factor[l], 0.0, drive, net.b[l], none, WIDTH);
+}
+
+/* Less the mean of each unit, which has some of the positions of an example. */
+static inline void centre(uint32_t n, double *x, uint32_t positions)
+{
+    for (uint32_t c = 0; c < WIDTH / positions && net.plan.center; c++) {
+        double sum = 0.0;
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t p = 0; p < positions; p++)
+                sum += unit(x, i, c, positions)[p];
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t p = 0; p < positions; p++)
+                unit(x, i, c, positions)[p] -= sum / n / positions;
+    }
+}
+
+/* What stage l sees, and what the laterals below it do. */
+static inline void prepare(uint32_t l, uint32_t n)
+{
+    const uint32_t positions = net.x_positions[l - 1];
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < net.d[l - 1] * positions; k++)
+            sum += net.x[l - 1][i * WIDTH + k] * net.x[l - 1][i * WIDTH + k];
+    const double looks = (double)net.z_positions[l] * net.stage[l].kernel / positions;
+    net.factor[l] = naive_weigh(&net.plan, &net.power[l], sum * looks / n / 256.0);
+    centre(n, net.x[l - 1], net.flat[l] ? 1 : positions);
+    centre(n, net.u[l - 1], net.flat[l] ? 1 : positions);
+    if (l > 1)
+        centre(n, net.a[l - 1], net.z_positions[l - 1]);
 }
 
 static inline void change(uint32_t n, double rate)
 {
     const enum tet_rule_name rule = net.plan.rule;
+    for (uint32_t l = 1; l <= net.L; l++)
+        prepare(l, n);
     for (uint32_t l = 1; l <= net.L; l++) {
         change_stage(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
         change_bias(l, n, rate);
@@ -616,10 +666,20 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         struct tet_tensor tensor;
         int g;
         uint32_t l;
+        tet_trainer_tensor(t, i, &tensor);
+        if (strcmp(tensor.name, "state/power") == 0) {
+            float power[LAYERS];
+            assert_int_equal(tensor.n, net.L);
+            tet_trainer_get(t, i, power);
+            for (uint32_t k = 1; k <= net.L; k++)
+                close_to(tensor.name, step, k, (double)power[k - 1], net.power[k],
+                         1e-4 * net.power[k]);
+            continue;
+        }
         const float *values = array_of(t, i, &tensor, &g, &l);
-        const double *expected = g == TET_GROUPS   ? net.b[l]
-                                 : tensor.state ? net.v[g][l]
-                                                   : net.p[g][l];
+        const double *expected = g == TET_GROUPS ? net.b[l]
+                                 : tensor.state  ? net.v[g][l]
+                                                 : net.p[g][l];
         double largest = 0.0, apart = 0.0;
         uint64_t worst = 0;
         for (uint64_t k = 0; k < tensor.n; k++) {

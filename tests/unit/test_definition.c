@@ -273,6 +273,72 @@ static void test_wiring(void **state)
     expect_idempotent("{" SAL ",\"sweep\":{\"rule.groups.V.connection_probability\":[0.5,1]}}");
 }
 
+/* What is off is not written, but where it is on by default; hashes tell the runs apart. */
+static void test_changes(void **state)
+{
+    (void)state;
+    static const char conv[] = "\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":"
+                               "[{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3},"
+                               "{\"type\":\"flatten\"},{\"units\":8}]}";
+    static const struct {
+        const char *base, *rule, *optimizer, *resolved;
+        enum tet_normalize normalize;
+        bool center;
+        float homeostasis, clip;
+        size_t same; // as which its hash is
+    } cases[] = {
+        {BASE, "\"name\":\"sal\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 0},
+        {BASE,
+         "\"name\":\"sal\",\"normalize\":\"none\",\"center\":false,\"homeostasis\":{\"rate\":0}",
+         "\"clip\":0", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 0},
+        {BASE,
+         "\"name\":\"sal\",\"normalize\":\"stage\",\"center\":true,"
+         "\"homeostasis\":{\"rate\":0.5}",
+         "\"clip\":2", "stage", TET_NORMALIZE_STAGE, true, 0.5f, 2.0f, 2},
+        {conv, "\"name\":\"sal\"", "", "stage", TET_NORMALIZE_STAGE, false, 0.0f, 0.0f, 3},
+        {conv, "\"name\":\"sal\",\"normalize\":\"stage\"", "", "stage", TET_NORMALIZE_STAGE, false,
+         0.0f, 0.0f, 3},
+        {conv, "\"name\":\"sal\",\"normalize\":\"none\"", "", "none", TET_NORMALIZE_NONE, false,
+         0.0f, 0.0f, 5},
+        {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0.25}", "", NULL, TET_NORMALIZE_NONE,
+         false, 0.25f, 0.0f, 6},
+        {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0}", "", NULL, TET_NORMALIZE_NONE, false,
+         0.0f, 0.0f, 7},
+        {conv, "\"name\":\"bp\",\"normalize\":\"none\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f,
+         0.0f, 8},
+        {conv, "\"name\":\"bp\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 8},
+    };
+    enum { CASES = sizeof cases / sizeof cases[0] };
+    char hash[CASES][80];
+    for (size_t i = 0; i < CASES; i++) {
+        char text[600];
+        struct tet_plan plan;
+        struct dataset_spec spec;
+        struct dataset_info info;
+        snprintf(text, sizeof text, "{%s,\"rule\":{%s},\"optimizer\":{%s}}", cases[i].base,
+                 cases[i].rule, cases[i].optimizer);
+        struct definition *d = read_good(text);
+        const json_t *stored = d->runs[0].resolved;
+        snprintf(hash[i], sizeof hash[i], "%s", d->runs[0].hash);
+        const char *normalize = json_string_value(member(stored, "rule.normalize"));
+        assert_int_equal(normalize != NULL, cases[i].resolved != NULL);
+        if (normalize != NULL)
+            assert_string_equal(normalize, cases[i].resolved);
+        assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
+        assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+        assert_int_equal(definition_plan(&plan, stored, &info, NULL), TET_OK);
+        assert_int_equal(plan.normalize, cases[i].normalize);
+        assert_int_equal(plan.center, cases[i].center);
+        assert_true(plan.homeostasis == cases[i].homeostasis && plan.clip == cases[i].clip);
+        for (size_t k = 0; k < i; k++)
+            assert_int_equal(strcmp(hash[i], hash[k]) == 0, cases[i].same == cases[k].same);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+    expect_idempotent("{" BASE ",\"rule\":{\"homeostasis\":{\"rate\":0.1}},"
+                      "\"sweep\":{\"rule.name\":[\"sal\",\"fa\",\"kp\",\"bp\"]}}");
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -289,7 +355,7 @@ int main(void)
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
         cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
-        cmocka_unit_test(test_wiring),
+        cmocka_unit_test(test_wiring),   cmocka_unit_test(test_changes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
