@@ -175,8 +175,8 @@ static void test_examples(void **state)
                      "8999b3fc69dcccd6ebb51f2fbe7e745b6e601c258dfddbb191afe4d791b88f02",
                      "535fd50a245d7b83ed849d3a3593b5c24db5fa87816ca3686053d574a0968fb4"},
                     {"schema/examples/sal-convolution-strokes.json", 6,
-                     "2a0a8ad8d550fc672c51642b19dceb5dde2b530bed1008226a2ad607be35ee82",
-                     "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
+                     "fcbaba926a51105778f7b518a86980150746f97c681cacbd9b2830e093c07bd0",
+                     "a2d1427dca5d359a14be0ff8f6ba37340472a09ba8a77e1f8cb22ede8805c1a8"},
                     {"schema/examples/rules-strokes.json", 21,
                      "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"}};

@@ -68,7 +68,7 @@ def test_reference():
     """Every case is there, tells a result of its own, and does not depend on the number of threads."""
     lines = scalar()
     runs = {case for case in lines if case.endswith("/threads-1")}
-    assert len(runs) == 37 and len(lines) >= 194, sorted(lines)
+    assert len(runs) == 38 and len(lines) >= 197, sorted(lines)
     for case in runs:
         for threads in ("2", "4"):
             assert lines[case] == lines[case[:-1] + threads], f"{case}: another result with {threads} threads"
