@@ -178,31 +178,67 @@ static json_t *make_group(struct resolve_work *w, const char *section, const cha
     return group;
 }
 
+static bool has_convolutions(const struct resolve_work *w)
+{
+    const json_t *layers = get(w->run, "network", "layers"), *layer;
+    size_t i;
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        const char *type = json_string_value(json_object_get(layer, "type"));
+        if (type != NULL && strcmp(type, resolve_layer_types[LAYER_CONV2D]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* In convolutional networks the drives of V and U are sums over positions and feed on each other:
+ * there they are slower by this, and decay faster, so that lr * decay is that of all groups. */
+static const double slower = 32.0;
+
+/* optimizer.groups: rates that are not given are the optimizer's own. */
+static void resolve_rates(struct resolve_work *w, unsigned g, bool slow)
+{
+    const json_t *optimizer = json_object_get(w->run, "optimizer");
+    json_t *rates = make_group(w, "optimizer", tet_group_name((enum tet_group)g));
+    static const char *const keys[] = {"lr", "decay"};
+    for (size_t k = 0; k < 2; k++) {
+        const json_t *own = json_object_get(optimizer, keys[k]);
+        if (rates == NULL || json_object_get(rates, keys[k]) != NULL || own == NULL)
+            continue;
+        const double value = json_number_value(own);
+        resolve_set(w, rates, keys[k],
+                    slow ? json_real(k == 0 ? value / slower : value * slower)
+                         : json_copy((json_t *)own));
+    }
+}
+
 /* Defaults that are the same for every rule come from the schema, which did not see groups that
  * were not there yet. */
 static void resolve_groups(struct resolve_work *w)
 {
-    const json_t *sections = json_object_get(schema_experiment(), "properties"),
-                 *optimizer = json_object_get(w->run, "optimizer");
+    const json_t *sections = json_object_get(schema_experiment(), "properties");
+    const bool images = has_convolutions(w);
     for (unsigned g = 0; g < TET_GROUPS; g++) {
         const char *name = tet_group_name((enum tet_group)g);
         if (!w->info->group[g])
             continue;
-        json_t *group = make_group(w, "rule", name), *rates = make_group(w, "optimizer", name);
+        json_t *group = make_group(w, "rule", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
             resolve_set(w, group, "plastic", json_boolean(g != TET_B || !w->info->fixed_feedback));
-        static const char *const keys[] = {"lr", "decay"};
-        for (size_t k = 0; k < 2; k++)
-            if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&
-                json_object_get(optimizer, keys[k]) != NULL)
-                resolve_set(w, rates, keys[k], json_copy(json_object_get(optimizer, keys[k])));
+        const bool slow = images && (g == TET_V || g == TET_U);
+        resolve_rates(w, g, slow);
     }
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,
                      NULL))
         w->faults->no_memory = true;
     for (unsigned g = TET_V; g < TET_GROUPS; g++) {
-        json_t *group =
-            json_object_get(get(w->run, "rule", "groups"), tet_group_name((enum tet_group)g));
+        const char *name = tet_group_name((enum tet_group)g);
+        json_t *group = json_object_get(get(w->run, "rule", "groups"), name);
+        char pointer[RESOLVE_POINTER];
+        snprintf(pointer, sizeof pointer, "/rule/groups/%s/init", name);
+        if (group != NULL && json_object_get(group, "init") == NULL &&
+            !faults_known(w->faults, pointer))
+            resolve_set(w, group, "init", json_string(images ? "identity" : "normal"));
         const char *init = json_string_value(json_object_get(group, "init"));
         if (init != NULL && json_object_get(group, "scale") == NULL)
             resolve_set(w, group, "scale", json_real(strcmp(init, "identity") == 0 ? 1.0 : 0.5));
@@ -219,19 +255,6 @@ static void drop_full_wiring(struct resolve_work *w)
         if (json_number_value(json_object_get(group, "connection_probability")) == 1.0)
             json_object_del(group, "connection_probability");
     }
-}
-
-static bool has_convolutions(const struct resolve_work *w)
-{
-    const json_t *layers = get(w->run, "network", "layers"), *layer;
-    size_t i;
-    json_array_foreach((json_t *)layers, i, layer)
-    {
-        const char *type = json_string_value(json_object_get(layer, "type"));
-        if (type != NULL && strcmp(type, resolve_layer_types[LAYER_CONV2D]) == 0)
-            return true;
-    }
-    return false;
 }
 
 /* How drives become changes: "off" is not written out, as with the wiring, but where "on" is the

@@ -339,6 +339,46 @@ static void test_changes(void **state)
                       "\"sweep\":{\"rule.name\":[\"sal\",\"fa\",\"kp\",\"bp\"]}}");
 }
 
+/* The laterals of convolutions begin as the identity, and slowly, unless told otherwise. */
+static void test_laterals_of_convolutions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *layers, *v, *rates;
+        const char *init;
+        double scale, lr, decay;
+    } cases[] = {
+        {"{\"units\":8}", "", "", "normal", 0.5, 0.5, 0.25},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "", "", "identity", 1.0, 0.5 / 32.0,
+         8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"plastic\":false", "", "identity",
+         1.0, 0.5 / 32.0, 8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"init\":\"normal\"", "\"lr\":0.125",
+         "normal", 0.5, 0.125, 8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"scale\":2", "\"decay\":0",
+         "identity", 2.0, 0.5 / 32.0, 0.0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[600];
+        snprintf(
+            text, sizeof text,
+            "{\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[%s]},\"rule\":{\"name\":"
+            "\"sal\",\"groups\":{\"V\":{%s}}},\"optimizer\":{\"lr\":0.5,\"decay\":0.25,"
+            "\"groups\":{\"V\":{%s}}}}",
+            cases[i].layers, cases[i].v, cases[i].rates);
+        struct definition *d = read_good(text);
+        const json_t *stored = d->runs[0].resolved;
+        assert_string_equal(json_string_value(member(stored, "rule.groups.V.init")), cases[i].init);
+        assert_true(json_number_value(member(stored, "rule.groups.V.scale")) == cases[i].scale);
+        assert_true(json_number_value(member(stored, "optimizer.groups.V.lr")) == cases[i].lr);
+        assert_true(json_number_value(member(stored, "optimizer.groups.V.decay")) ==
+                    cases[i].decay);
+        assert_true(json_number_value(member(stored, "optimizer.groups.B.lr")) == 0.5);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -352,10 +392,15 @@ static void test_rule_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
-        cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
-        cmocka_unit_test(test_wiring),   cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_idempotence),
+        cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_rule_names),
+        cmocka_unit_test(test_wiring),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_laterals_of_convolutions),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
