@@ -159,7 +159,7 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
 static bool has_momentum(const struct tet_net *net, enum tet_group g)
 {
     return net->plan.momentum > 0.0f && net->plan.group[g].plastic &&
-           !(g == TET_B && net->rule->info.mirrors);
+           !(g == TET_B && net->rule->info.mirrors) && !tet_net_homeostatic(net, g);
 }
 
 static void carve_weights(struct tet_net *net, struct carver *c)
@@ -250,6 +250,31 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
     net->corner = telemetry ? carve(c, TET_PANEL * TET_PANEL) : NULL;
 }
 
+/* What changes need besides the fused drives. */
+static void carve_changes(struct tet_net *net, struct carver *c)
+{
+    const struct tet_plan *plan = &net->plan;
+    size_t drive = 0, sums = net->capacity;
+    for (uint32_t l = 0; l <= net->L; l++) {
+        net->factor[l] = 1.0f;
+        sums = most(sums, most(net->d[l], net->e[l]));
+    }
+    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+        uint32_t first, last;
+        tet_net_range(net, g, &first, &last);
+        for (uint32_t l = first; l <= last; l++) {
+            const struct tet_packed *p = &net->p[g][l];
+            drive = most(drive, tet_packed_floats(p->rows, p->columns));
+            sums = most(sums, tet_panels(p->rows));
+        }
+    }
+    const bool explicitly = plan->clip > 0.0f || plan->homeostasis > 0.0f;
+    const bool weighed = plan->normalize == TET_NORMALIZE_STAGE;
+    net->drive = explicitly ? carve(c, drive) : NULL;
+    net->sums = explicitly || weighed ? carve(c, sums) : NULL;
+    net->power = weighed ? carve_state(net, c, "power", net->L) : NULL;
+}
+
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base)
 {
@@ -272,6 +297,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     carve_descent(net, &c);
     carve_feedback(net, &c);
     carve_scratch(net, &c);
+    carve_changes(net, &c);
     return c.used;
 }
 

@@ -15,6 +15,11 @@
 
 enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
+/* Of a new mini-batch in the running mean of powers, which begins with the first one's. */
+#define TET_POWER_SHARE 0.0625f
+#define TET_LEAST_POWER                                                                            \
+    1.0f // so that rates are never raised: a stage that sees little may be near silence
+
 struct tet_rule;
 
 /* Values besides the weights that a run needs to go on: an array of a checkpoint, "state/NAME". */
@@ -47,11 +52,12 @@ struct tet_net {
     uint32_t d[TET_LAYERS]; // d_0..d_L; channels of convolutional layers, and of the image below
     uint32_t e[TET_LAYERS]; // e_1..e_L; likewise
     struct tet_layer layer[TET_LAYERS];
-    size_t n;        // examples at hand
-    size_t capacity; // examples there is room for
-    float rate;      // factor on the learning rates in this epoch
-    uint64_t step;   // mini-batches before this one
-    bool learning;   // whether it is trained on: only then are its activities noisy
+    size_t n;                 // examples at hand
+    size_t capacity;          // examples there is room for
+    float rate;               // factor on the learning rates in this epoch
+    float factor[TET_LAYERS]; // and on those of stage l = 1..L in this mini-batch
+    uint64_t step;            // mini-batches before this one
+    bool learning; // whether it is trained on: only then are its activities noisy
 
     /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
      * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
@@ -76,6 +82,9 @@ struct tet_net {
      * from W_l; w NULL where it has none. */
     struct tet_packed feedback[TET_LAYERS];
 
+    float *power; // (L) running mean of what stage l sees, at l - 1: see tet_net_weigh; a state
+    /* Scratch of changes: a drive by itself, packed, and sums, one of each share. NULL: not needed. */
+    float *drive, *sums;
     float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
     float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one, or D_l
@@ -138,6 +147,9 @@ double tet_net_spread(const struct tet_net *net, uint32_t l);
  * weights whose sign is not their presynaptic neuron's; by all threads. */
 void tet_net_restrict(struct tet_net *net, enum tet_group g, uint32_t l);
 
+/* tet_net_cut: sets what group g's wiring leaves out to 0 in p, weights or a drive of that shape. */
+void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l, const struct tet_packed *p);
+
 /* ---- stages.c: what flows through a stage, by all threads of the team ---- */
 
 void tet_net_ascend(struct tet_net *net); // staged to x_1..x_L
@@ -166,12 +178,43 @@ void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, 
 void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
                   float *y); // y = phi'(z_l) * s, both as m_l
 
+/* ---- centre.c: what the drives of a mini-batch take the activities for ---- */
+
+/* tet_net_centre: with plan.center, x_l, a_l and u_l less their means over the mini-batch: of each
+ * neuron, in an image of each channel over examples and positions. To be called behind everything
+ * that needs the activities themselves, the last before the changes.
+ *
+ * The same x^ = x - <x> is in all four drives of a stage, so that the circuit still assembles: the
+ * drives of V_l and U_l are each other's transpose, <a^_l s_l^T>; B_{l+1} gathers U_l X with X =
+ * <x^_l s_{l+1}^T>, for u_l less its mean is U_l x^_l, where W_{l+1}^T gathers X V_{l+1}^T. Biases
+ * see no activity and change as ever. */
+void tet_net_centre(struct tet_net *net);
+
+/* tet_net_weigh: with TET_NORMALIZE_STAGE, takes the power of this mini-batch into the running
+ * means, and sets the factors from them. The power that stage l sees is
+ *
+ *     the mean over examples of |x_{l-1}|^2 * overlap / 256      centred or not
+ *
+ * overlap: how many taps of W_l's kernel look at a position of x_{l-1}, on average over them (out_rows
+ * out_columns K^2 / (rows columns)); 1 for dense stages. So a dense stage that sees 256 neurons of
+ * mean square 1 has power 1. The rates of W_l, b_l, V_l, U_{l-1} and B_l, decay included, are divided
+ * by the running mean or by TET_LEAST_POWER, whichever is larger. */
+void tet_net_weigh(struct tet_net *net);
+
+/* ---- changes.c: synapses ---- */
+
 /* tet_net_change: P of group g, layer l, by < a x^T > with the group's rate, decay and momentum;
  * nothing if it is frozen; then noise, and what wiring and signs allow. a and x: what P's rows and
  * columns stand for: W m_l, x_{l-1}; B u_{l-1} or x_{l-1}, s_l; V a_l, s_l; U s_l, a_l. D does not
  * change. */
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x);
+
+/* tet_net_homeostatic: whether the group changes by homeostatic scaling; not in mirror phases. */
+static inline bool tet_net_homeostatic(const struct tet_net *net, enum tet_group g)
+{
+    return net->plan.homeostasis > 0.0f && g != TET_W && !tet_rule_info(net->plan.rule)->mirrors;
+}
 
 /* tet_net_change_ascending: W_l and b_l for all l, from m_l and x_{l-1}: what all rules share. */
 void tet_net_change_ascending(struct tet_net *net);

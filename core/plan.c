@@ -147,6 +147,9 @@ static enum tet_err check_timing(const struct tet_plan *p, const struct tet_shap
                              p->delay.batches, TET_MAX_DELAY);
     if (p->delay.batches == 0)
         return TET_OK;
+    if (p->center && p->top_down)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "top down with centred activities: gates need those that are not");
     if (p->delay.eligibility && p->top_down)
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "top down with a delay of %u and eligibility: what waits was made "
@@ -208,6 +211,12 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
     if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",
                              p->momentum);
+    if ((unsigned)p->normalize > TET_NORMALIZE_STAGE || !in_range(p->homeostasis, 0.0f, 1.0f) ||
+        !in_range(p->clip, 0.0f, 1e30f))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "normalize %d, homeostasis %g, clip %g: allowed 0 or 1, 0 to 1, 0 to "
+                             "1e30",
+                             (int)p->normalize, p->homeostasis, p->clip);
     if (p->batch < 1 || p->batch > TET_MAX_BATCH || p->epochs < 1 || p->n_train < p->batch)
         return tet_error_set(
             error, TET_BAD_DEFINITION,

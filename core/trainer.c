@@ -362,16 +362,22 @@ static void learn_from_signal(struct tet_trainer *t, bool record)
     tet_noise_teaching(net);
     if (tet_delay_keeps_signal(net))
         tet_delay_exchange(net);
-    if (net->plan.top_down)
+    if (net->plan.top_down) {
+        if (change)
+            tet_net_weigh(net);
         tet_rule_learn_top_down(net, change);
-    else
+    } else {
         net->rule->descend(net);
+    }
     if (record)
         tet_telemetry(net, emit_telemetry, t);
     if (tet_delay_keeps_activity(net))
         tet_delay_exchange(net);
-    if (change && !net->plan.top_down)
-        net->rule->change(net);
+    if (!change || net->plan.top_down)
+        return;
+    tet_net_weigh(net);
+    tet_net_centre(net);
+    net->rule->change(net);
 }
 
 /* Runs examples first.. of a part, forward, or as a whole mini-batch; returns the sum of their

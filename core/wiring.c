@@ -54,9 +54,9 @@ static enum tet_stream_purpose wiring_stream(enum tet_group g)
 /* ---- which synapses may be there, and with which sign ---- */
 
 struct synapses {
-    const struct tet_net *net;
-    enum tet_group group;
-    uint32_t l;
+    const struct tet_packed *p;
+    const uint16_t *mask; // NULL: all may be
+    const float *sign;    // of the columns, NULL: any
 };
 
 /* By whole words, so that compilers make vectors of it. */
@@ -82,9 +82,7 @@ static void keep_sign(float sign, float *values) // likewise; NaN stays
 static void restrict_share(void *context, const struct tet_rank *share)
 {
     const struct synapses *s = context;
-    const struct tet_packed *p = &s->net->p[s->group][s->l];
-    const uint16_t *mask = s->net->mask[s->group][s->l];
-    const float *sign = s->net->sign[s->group][s->l];
+    const struct tet_packed *p = s->p;
     size_t first, last;
     tet_share(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
@@ -92,20 +90,28 @@ static void restrict_share(void *context, const struct tet_rank *share)
         const size_t begin = tet_packed_at(p->rows, p->columns, r, column);
         const size_t end = begin + tet_panel_width(p->rows, r);
         for (size_t at = begin; at < end; at += TET_LANES) {
-            if (mask != NULL)
-                cut(mask[at / TET_LANES], p->w + at);
-            if (mask != NULL && p->v != NULL)
-                cut(mask[at / TET_LANES], p->v + at);
-            if (sign != NULL)
-                keep_sign(sign[column], p->w + at);
+            if (s->mask != NULL)
+                cut(s->mask[at / TET_LANES], p->w + at);
+            if (s->mask != NULL && p->v != NULL)
+                cut(s->mask[at / TET_LANES], p->v + at);
+            if (s->sign != NULL)
+                keep_sign(s->sign[column], p->w + at);
         }
     }
 }
 
 void tet_net_restrict(struct tet_net *net, enum tet_group g, uint32_t l)
 {
-    if (net->mask[g][l] != NULL || net->sign[g][l] != NULL)
-        tet_team_run(net->team, restrict_share, &(struct synapses){net, g, l});
+    struct synapses s = {&net->p[g][l], net->mask[g][l], net->sign[g][l]};
+    if (s.mask != NULL || s.sign != NULL)
+        tet_team_run(net->team, restrict_share, &s);
+}
+
+void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l, const struct tet_packed *p)
+{
+    struct synapses s = {.p = p, .mask = net->mask[g][l]};
+    if (s.mask != NULL)
+        tet_team_run(net->team, restrict_share, &s);
 }
 
 /* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */

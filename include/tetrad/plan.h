@@ -48,6 +48,7 @@ enum tet_loss { TET_CROSS_ENTROPY, TET_MSE };
 enum tet_group { TET_W, TET_B, TET_V, TET_U, TET_D, TET_GROUPS };
 enum tet_init { TET_INIT_NORMAL, TET_INIT_UNIFORM, TET_INIT_IDENTITY, TET_INIT_LOG_NORMAL };
 enum tet_schedule_type { TET_SCHEDULE_CONSTANT, TET_SCHEDULE_STEP, TET_SCHEDULE_COSINE };
+enum tet_normalize { TET_NORMALIZE_NONE, TET_NORMALIZE_STAGE };
 enum tet_standardize { TET_STANDARDIZE_NONE, TET_STANDARDIZE_ALL, TET_STANDARDIZE_FEATURE };
 
 /* A hidden layer: the synapses that lead to it, its nonlinearity, and for a convolution perhaps a
@@ -126,6 +127,11 @@ struct tet_plan {
     struct tet_delay_plan delay;
     bool top_down; // stage l changes, l = L..1, before the signal descends from it; otherwise all
                    // activities come from the weights before the mini-batch. Not with eligibility
+    /* How drives become changes: core/changes.c and core/centre.c. All off where 0. */
+    enum tet_normalize normalize; // of the rates, by the power that a stage sees
+    bool center;                  // drives take ascending activities less their mean
+    float homeostasis; // share of P that its drive replaces, of learned B, V and U: they keep norms
+    float clip;        // largest norm of an array's drive
     float momentum;
     struct tet_schedule_plan schedule;
     uint32_t epochs;

@@ -191,6 +191,20 @@ static void read_mirror(struct reader *r, const json_t *root, struct tet_plan *p
     plan->group[TET_B].decay = read_real(r, root, "rule/mirror/decay");
 }
 
+/* What is not written is off: see resolve.c. */
+static void read_changes(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const normalize[] = {"none", "stage"};
+    if (find(root, "rule/normalize") != NULL)
+        plan->normalize = (enum tet_normalize)read_name(r, root, "rule/normalize", normalize, 2);
+    if (find(root, "rule/center") != NULL)
+        plan->center = read_bool(r, root, "rule/center");
+    if (find(root, "rule/homeostasis") != NULL)
+        plan->homeostasis = read_real(r, root, "rule/homeostasis/rate");
+    if (find(root, "optimizer/clip") != NULL)
+        plan->clip = read_real(r, root, "optimizer/clip");
+}
+
 static void read_schedule(struct reader *r, const json_t *root, struct tet_plan *plan)
 {
     static const char *const types[] = {"constant", "step", "cosine"};
@@ -271,6 +285,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     read_groups(&r, resolved, plan);
     read_timing(&r, resolved, plan);
     read_mirror(&r, resolved, plan);
+    read_changes(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
     return r.err;

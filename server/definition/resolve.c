@@ -48,7 +48,8 @@ enum need {
     NEED_RATES = NEED_GROUP + TET_GROUPS,
     NEED_PLASTIC = NEED_RATES + TET_GROUPS,
     NEED_GATE = NEED_PLASTIC + TET_GROUPS,
-    NEED_MIRROR
+    NEED_MIRROR,
+    NEED_HOMEOSTASIS
 };
 
 bool resolve_has_rates(const struct tet_rule_info *info, enum tet_group group)
@@ -56,8 +57,15 @@ bool resolve_has_rates(const struct tet_rule_info *info, enum tet_group group)
     return info->group[group] && group != TET_D && !(group == TET_B && info->mirrors);
 }
 
+bool resolve_is_homeostatic(const struct tet_rule_info *info)
+{
+    return info->group[TET_B] && !info->fixed[TET_B] && !info->mirrors;
+}
+
 static bool uses(const struct tet_rule_info *info, unsigned need)
 {
+    if (need == NEED_HOMEOSTASIS)
+        return resolve_is_homeostatic(info);
     if (need == NEED_MIRROR)
         return info->mirrors;
     if (need == NEED_GATE)
@@ -186,6 +194,23 @@ static void drop_gate(struct resolve_work *w)
     json_object_del(rule, "gate");
 }
 
+/* Homeostasis scales what is learned besides W. */
+static void drop_homeostasis(struct resolve_work *w)
+{
+    static const char *const places[] = {"/rule/homeostasis", "/rule/homeostasis/rate"};
+    json_t *rule = json_object_get(w->run, "rule");
+    const json_t *found = json_object_get(rule, "homeostasis");
+    if (found == NULL || uses(w->info, NEED_HOMEOSTASIS))
+        return;
+    struct text place = {0};
+    const bool swept = sweep_pointer(w->faults->point, places[1], &place);
+    text_free(&place);
+    if (!meant_for_another(w, places[swept], NEED_HOMEOSTASIS))
+        faults_add(w->faults, places[swept], swept ? json_object_get(found, "rate") : found, NULL,
+                   "no homeostasis: rule %s learns neither B nor V and U", w->info->name);
+    json_object_del(rule, "homeostasis");
+}
+
 static void drop_plastic(struct resolve_work *w)
 {
     for (unsigned g = 0; g < TET_GROUPS; g++) {
@@ -215,33 +240,68 @@ static json_t *make_group(struct resolve_work *w, const char *section, const cha
     return group;
 }
 
+static bool has_convolutions(const struct resolve_work *w)
+{
+    const json_t *layers = get(w->run, "network", "layers"), *layer;
+    size_t i;
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        const char *type = json_string_value(json_object_get(layer, "type"));
+        if (type != NULL && strcmp(type, resolve_layer_types[LAYER_CONV2D]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* In convolutional networks the drives of V and U are sums over positions and feed on each other:
+ * there they are slower by this, and decay faster, so that lr * decay is that of all groups. */
+static const double slower = 32.0;
+
+/* optimizer.groups: rates that are not given are the optimizer's own. */
+static void resolve_rates(struct resolve_work *w, unsigned g, bool slow)
+{
+    const json_t *optimizer = json_object_get(w->run, "optimizer");
+    json_t *rates = make_group(w, "optimizer", tet_group_name((enum tet_group)g));
+    static const char *const keys[] = {"lr", "decay"};
+    for (size_t k = 0; k < 2; k++) {
+        const json_t *own = json_object_get(optimizer, keys[k]);
+        if (rates == NULL || json_object_get(rates, keys[k]) != NULL || own == NULL)
+            continue;
+        const double value = json_number_value(own);
+        resolve_set(w, rates, keys[k],
+                    slow ? json_real(k == 0 ? value / slower : value * slower)
+                         : json_copy((json_t *)own));
+    }
+}
+
 /* Defaults that are the same for every rule come from the schema, which did not see groups that
  * were not there yet. */
 static void resolve_groups(struct resolve_work *w)
 {
-    const json_t *sections = json_object_get(schema_experiment(), "properties"),
-                 *optimizer = json_object_get(w->run, "optimizer");
+    const json_t *sections = json_object_get(schema_experiment(), "properties");
+    const bool images = has_convolutions(w);
     for (unsigned g = 0; g < TET_GROUPS; g++) {
         const char *name = tet_group_name((enum tet_group)g);
         if (!w->info->group[g])
             continue;
-        json_t *group = make_group(w, "rule", name), *rates = NULL;
-        if (resolve_has_rates(w->info, (enum tet_group)g))
-            rates = make_group(w, "optimizer", name);
+        json_t *group = make_group(w, "rule", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
             resolve_set(w, group, "plastic", json_boolean(!w->info->fixed[g]));
-        static const char *const keys[] = {"lr", "decay"};
-        for (size_t k = 0; k < 2; k++)
-            if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&
-                json_object_get(optimizer, keys[k]) != NULL)
-                resolve_set(w, rates, keys[k], json_copy(json_object_get(optimizer, keys[k])));
+        const bool slow = images && (g == TET_V || g == TET_U);
+        if (resolve_has_rates(w->info, (enum tet_group)g))
+            resolve_rates(w, g, slow);
     }
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,
                      NULL))
         w->faults->no_memory = true;
     for (unsigned g = TET_V; g <= TET_U; g++) {
-        json_t *group =
-            json_object_get(get(w->run, "rule", "groups"), tet_group_name((enum tet_group)g));
+        const char *name = tet_group_name((enum tet_group)g);
+        json_t *group = json_object_get(get(w->run, "rule", "groups"), name);
+        char pointer[RESOLVE_POINTER];
+        snprintf(pointer, sizeof pointer, "/rule/groups/%s/init", name);
+        if (group != NULL && json_object_get(group, "init") == NULL &&
+            !faults_known(w->faults, pointer))
+            resolve_set(w, group, "init", json_string(images ? "identity" : "normal"));
         const char *init = json_string_value(json_object_get(group, "init"));
         if (init != NULL && json_object_get(group, "scale") == NULL)
             resolve_set(w, group, "scale", json_real(strcmp(init, "identity") == 0 ? 1.0 : 0.5));
@@ -267,6 +327,31 @@ static void drop_full_wiring(struct resolve_work *w)
         if (json_number_value(json_object_get(group, "connection_probability")) == 1.0)
             json_object_del(group, "connection_probability");
     }
+}
+
+/* How drives become changes: "off" is not written out, as with the wiring, but where "on" is the
+ * default: in convolutional networks of a rule with laterals, which otherwise run away. */
+static void resolve_changes(struct resolve_work *w)
+{
+    json_t *rule = json_object_get(w->run, "rule"),
+           *optimizer = json_object_get(w->run, "optimizer");
+    const json_t *homeostasis = json_object_get(rule, "homeostasis");
+    const char *normalize = json_string_value(json_object_get(rule, "normalize"));
+    const bool laterals = w->info->group[TET_V] && has_convolutions(w);
+    if (laterals && json_object_get(rule, "normalize") == NULL && homeostasis == NULL &&
+        !faults_known(w->faults, "/rule/normalize") &&
+        !faults_known(w->faults, "/rule/homeostasis"))
+        resolve_set(w, rule, "normalize", json_string("stage"));
+    else if (!laterals && normalize != NULL && strcmp(normalize, "none") == 0)
+        json_object_del(rule, "normalize");
+    const json_t *rate = json_object_get(homeostasis, "rate");
+    if (!laterals && json_is_number(rate) && json_number_value(rate) == 0.0)
+        json_object_del(rule, "homeostasis");
+    if (json_is_false(json_object_get(rule, "center")))
+        json_object_del(rule, "center");
+    const json_t *clip = json_object_get(optimizer, "clip");
+    if (json_is_number(clip) && json_number_value(clip) == 0.0)
+        json_object_del(optimizer, "clip");
 }
 
 static void check_real(struct resolve_work *w, const json_t *object, const char *key,
@@ -327,6 +412,8 @@ static void check_reals(struct resolve_work *w)
     check_real(w, optimizer, "lr", "/optimizer");
     check_real(w, optimizer, "decay", "/optimizer");
     check_real(w, optimizer, "momentum", "/optimizer");
+    check_real(w, optimizer, "clip", "/optimizer");
+    check_real(w, get(w->run, "rule", "homeostasis"), "rate", "/rule/homeostasis");
     check_real(w, json_object_get(optimizer, "schedule"), "factor", "/optimizer/schedule");
     if ((float)json_number_value(momentum) >= 1.0f)
         faults_add(w->faults, "/optimizer/momentum", momentum, NULL,
@@ -447,6 +534,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         drop_gate(&w);
         drop_plastic(&w);
         make_mirror(&w);
+        drop_homeostasis(&w);
         if (w.info->takes_gate && json_object_get(rule, "gate") == NULL &&
             !faults_known(faults, "/rule/gate"))
             resolve_set(&w, rule, "gate", json_true());
@@ -454,6 +542,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         resolve_mirror(&w);
         drop_full_wiring(&w);
         resolve_timing(&w);
+        resolve_changes(&w);
     }
     resolve_network(&w);
     check_reals(&w);

@@ -76,6 +76,9 @@ void resolve_set(struct resolve_work *work, json_t *object, const char *key, jso
  * none; where the rule mirrors, those of B are the mirror's. */
 bool resolve_has_rates(const struct tet_rule_info *info, enum tet_group group);
 
+/* resolve_is_homeostatic: whether a mini-batch changes groups of the rule besides W. */
+bool resolve_is_homeostatic(const struct tet_rule_info *info);
+
 /* resolve_is_foreign: whether a setting at `pointer`, which only rules with the group have a use
  * for, is meant for another rule of the sweep: any, where all grids share the setting; one of this
  * grid's, where this grid sets it. */

@@ -133,6 +133,16 @@ static const json_t *section_of(const char *name)
     return json_object_get(section, "properties");
 }
 
+/* Whether the rule has a use for the field of `rule`, which others may. */
+static bool has_use_for(const struct tet_rule_info *info, const char *field)
+{
+    if (strcmp(field, "mirror") == 0)
+        return info->mirrors;
+    if (strcmp(field, "homeostasis") == 0)
+        return resolve_is_homeostatic(info);
+    return strcmp(field, "name") != 0;
+}
+
 /* Everything in rule but its name, and its groups' rates. */
 static bool add_parameters(json_t *list, const struct tet_rule_info *info)
 {
@@ -148,7 +158,7 @@ static bool add_parameters(json_t *list, const struct tet_rule_info *info)
             good = !info->takes_gate || add_field(list, path, member, json_true(), false);
         else if (strcmp(key, "groups") == 0)
             good = add_groups(list, info, "rule", member);
-        else if (strcmp(key, "name") != 0 && (strcmp(key, "mirror") != 0 || info->mirrors))
+        else if (has_use_for(info, key))
             good = add_fields(list, path, member);
         if (!good)
             return false;

@@ -45,6 +45,9 @@ static void check_order(struct resolve_work *w, const json_t *rule)
         faults_add(w->faults, "/rule/update_order", order, NULL,
                    "together, or rule.delay.eligibility false: with eligibility all activities of "
                    "a change come from one circuit");
+    if (json_is_true(json_object_get(rule, "center")) && is(order, "top_down"))
+        faults_add(w->faults, "/rule/update_order", order, NULL,
+                   "together, or rule.center false: gates need activities that are not centred");
 }
 
 void resolve_timing(struct resolve_work *w)

@@ -100,7 +100,7 @@ static void test_options(void **state)
     run_program(&server, &ended, ARGS("rules", "wm"));
     assert_int_equal(ended.status, 0);
     assert_non_null(strstr(ended.out, "rule.mirror.every: integer from 1 to 1048576; default 100"));
-    assert_null(strstr(ended.out, "optimizer.groups.B"));
+    assert_null(strstr(ended.out, "\noptimizer.groups.B"));
     check(STATUS_USAGE, 1, "did you mean dfa", ARGS("rules", "dfaa"));
     check(STATUS_USAGE, 1, "no rule \"x\"", ARGS("rules", "x"));
     run_program(&server, &ended, (const char *const[]){NULL});

@@ -148,6 +148,36 @@ static void test_weights(void **state)
     check_files(run);
 }
 
+/* A newcomer's first definition, nothing said of rates or laterals: it learns, and assembles. */
+static void test_defaults_learn(void **state)
+{
+    (void)state;
+    json_t *run = await_end(
+        &server,
+        submit(
+            &server,
+            "{\"dataset\":{\"name\":\"strokes\",\"train\":3000,\"test\":1000},"
+            "\"network\":{\"layers\":[" CONV
+            ",{\"type\":\"conv2d\",\"channels\":8,\"kernel\":3,\"stride\":2},{\"units\":16}]},"
+            "\"rule\":{\"name\":\"sal\"},\"training\":{\"epochs\":8},\"record\":{\"every\":50}}"),
+        "succeeded");
+    static const struct {
+        const char *series;
+        double least; // by chance: 0.1, 0, 0, 0
+    } finals[] = {{"test/accuracy", 0.5},
+                  {"alignment/modulation/1", 0.05},
+                  {"alignment/modulation/2", 0.2},
+                  {"alignment/modulation/3", 0.3}};
+    for (size_t i = 0; i < sizeof finals / sizeof *finals; i++) {
+        const double got =
+            json_number_value(json_object_get(json_object_get(run, "final"), finals[i].series));
+        if (!(got >= finals[i].least))
+            fail_msg("%s is %g, expected at least %g", finals[i].series, got, finals[i].least);
+        print_message("%s %g\n", finals[i].series, got);
+    }
+    json_decref(run);
+}
+
 /* SIGTERM in the middle of a run: it goes on from its checkpoint, kernels and velocities and all. */
 static void test_restart(void **state)
 {
@@ -279,9 +309,9 @@ static void test_cifar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults),          cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_initial_weights), cmocka_unit_test(test_cifar),
-        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_faults),         cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_defaults_learn), cmocka_unit_test(test_initial_weights),
+        cmocka_unit_test(test_cifar),          cmocka_unit_test(test_restart),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }

@@ -142,6 +142,21 @@ static inline void set_circuit(struct tet_plan *p, const struct circuit *c)
     }
 }
 
+/* The ways in which drives become changes, each by itself and together; 0: none. */
+enum { CHANGE_PLANS = 7 }; // 0: none
+
+static inline void set_changes(struct tet_plan *p, unsigned how)
+{
+    if (how == 1 || how >= 5)
+        p->normalize = TET_NORMALIZE_STAGE;
+    if (how == 2 || how >= 5)
+        p->center = true;
+    if (how == 3 || how == 6)
+        p->homeostasis = 0.02f;
+    if (how == 4 || how >= 5)
+        p->clip = 0.1f; // below some of the drives' norms and above others
+}
+
 /* No hidden layer yet; trains on all of n_train in the dataset's order. */
 static inline struct tet_plan make_plan(enum tet_rule_name rule, enum tet_loss loss,
                                         uint32_t n_train, uint32_t batch, float lr)

@@ -22,6 +22,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
 static inline void ascend(uint32_t n);                 // x_0 of n examples to z_L
 static inline void descend_to(uint32_t n,
                               uint32_t l); // s_{l+1} to s_l and m_l; all u_l where l = L
+static inline void weigh(uint32_t n, uint32_t l); // what stage l sees; and takes its mean out of it
 static inline void change_stage(uint32_t n, uint32_t l, double rate); // W_l, b_l, B_l, V_l, U_l
 static inline size_t check_telemetry(const struct log *log, uint64_t step,
                                      uint32_t n); // returns how many records a step's has
@@ -149,6 +150,8 @@ static inline uint32_t send(uint32_t n, double rate)
         for (uint32_t i = 0; i < n * WIDTH; i++)
             net.s[net.L][i] *= (double)n / then;
     }
+    for (uint32_t l = 1; l <= net.L && changes() && net.plan.top_down; l++)
+        weigh(n, l);
     for (uint32_t l = net.L; l >= 1; l--) {
         descend_to(n, l);
         if (net.plan.top_down && changes())
@@ -169,7 +172,11 @@ static inline void change(uint32_t n, double rate)
         exchange(net.z, waiting[slot].activities, COUNT(waiting->activities));
         waiting[slot].n = now;
     }
-    for (uint32_t l = 1; l <= net.L && changes() && !net.plan.top_down; l++)
+    if (!changes() || net.plan.top_down)
+        return;
+    for (uint32_t l = 1; l <= net.L; l++)
+        weigh(n, l);
+    for (uint32_t l = 1; l <= net.L; l++)
         change_stage(n, l, rate);
 }
 

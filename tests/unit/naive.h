@@ -8,6 +8,7 @@
 
 #include "naive_mirror.h"
 #include "naive_signs.h"
+#include "naive_step.h"
 #include "training.h"
 
 /* ---- the naive network ---- */
@@ -24,6 +25,7 @@ static struct network {
     matrix p[TET_GROUPS][LAYERS], v[TET_GROUPS][LAYERS], f[LAYERS];
     uint64_t step; // mini-batches that descended
     double b[LAYERS][WIDTH];
+    double power[LAYERS], factor[LAYERS]; // of what stage l sees, and on its rates
     activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
 } net;
 
@@ -162,7 +164,7 @@ static inline const double *feedback(uint32_t l)
 /* A batch of noise into every hidden layer. */
 static inline void mirror(uint64_t batch, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[TET_B];
+    static matrix drive;
     const uint32_t n = net.plan.batch;
     for (uint32_t l = 1; l < net.L; l++) {
         const uint32_t d = net.d[l], above = net.d[l + 1];
@@ -171,16 +173,13 @@ static inline void mirror(uint64_t batch, double rate)
             for (uint32_t u = 0; u < d; u++)
                 xi[i * WIDTH + u] = naive_noise(&net.plan, l, batch, i, d, u);
         times(n, net.p[TET_W][l + 1], above, d, false, xi, delta);
+        memset(drive, 0, sizeof drive);
         for (uint32_t r = 0; r < d; r++)
-            for (uint32_t c = 0; c < above; c++) {
-                double *b = &net.p[TET_B][l + 1][r * WIDTH + c], mean = 0.0;
+            for (uint32_t c = 0; c < above; c++)
                 for (uint32_t i = 0; i < n; i++)
-                    mean += xi[i * WIDTH + r] * delta[i * WIDTH + c] / n;
-                if (!naive_is_absent(&net.plan, TET_B, l + 1, r * above + c))
-                    *b = naive_settled(
-                        &net.plan, TET_B, l + 1, d, above, r, c, c,
-                        *b + (double)plan->lr * rate * (mean - (double)plan->decay * *b));
-            }
+                    drive[r * WIDTH + c] += xi[i * WIDTH + r] * delta[i * WIDTH + c] / n;
+        naive_change(&net.plan, &(struct naive_array){TET_B, l + 1, d, above, WIDTH, 1, 1}, rate,
+                     1.0, 0.0, drive, net.p[TET_B][l + 1], net.v[TET_B][l + 1]);
     }
 }
 
@@ -228,34 +227,75 @@ static inline void descend_to(uint32_t n, uint32_t l)
     }
 }
 
-/* P of group g by the batch mean of a x^T, by its decay and momentum. */
+/* The norm that homeostasis gives B: the root mean square of W's synapses. */
+static inline double norm_of_b(int g, uint32_t l)
+{
+    uint32_t r, c, rows, columns;
+    if (g != TET_B)
+        return 0.0;
+    size_of(TET_W, l, &rows, &columns);
+    size_of(TET_B, l, &r, &c);
+    return naive_norm(net.p[TET_W][l], COUNT(net.p[TET_W][l])) *
+           sqrt(r * c * naive_probability(&net.plan, TET_B) /
+                (rows * columns * naive_probability(&net.plan, TET_W)));
+}
+
+/* P of group g by the batch mean of a x^T. */
 static inline void change_one(int g, uint32_t l, uint32_t n, double rate, const double *a,
                               const double *x)
 {
-    const struct tet_group_plan *plan = &net.plan.group[g];
+    static matrix drive;
     uint32_t rows, columns;
     size_of(g, l, &rows, &columns);
-    for (uint32_t r = 0; r < rows && plan->plastic; r++)
+    memset(drive, 0, sizeof drive);
+    for (uint32_t r = 0; r < rows; r++)
         for (uint32_t c = 0; c < columns; c++) {
-            double sum = 0.0;
             for (uint32_t i = 0; i < n; i++)
-                sum += a[i * WIDTH + r] * x[i * WIDTH + c];
-            double *p = &net.p[g][l][r * WIDTH + c], *v = &net.v[g][l][r * WIDTH + c];
-            if (naive_is_absent(&net.plan, g, l, r * columns + c))
-                continue;
-            *v = (double)net.plan.momentum * *v + sum / n - (double)plan->decay * *p;
-            *p = naive_settled(&net.plan, g, l, rows, columns, r, c, c,
-                               *p + (double)plan->lr * rate * *v);
+                drive[r * WIDTH + c] += a[i * WIDTH + r] * x[i * WIDTH + c];
+            drive[r * WIDTH + c] /= n;
         }
+    if (net.plan.group[g].plastic)
+        naive_change(&net.plan, &(struct naive_array){g, l, rows, columns, WIDTH, 1, 1}, rate,
+                     net.factor[g == TET_U ? l + 1 : l], norm_of_b(g, l), drive, net.p[g][l],
+                     net.v[g][l]);
+}
+
+static inline void change_bias(uint32_t l, uint32_t n, double rate)
+{
+    static double none[WIDTH];
+    const struct naive_array at = {-1, l, 1, WIDTH, WIDTH, 1, 1};
+    double drive[WIDTH] = {0};
+    for (uint32_t r = 0; r < net.d[l]; r++)
+        for (uint32_t i = 0; i < n; i++)
+            drive[r] += net.m[l][i * WIDTH + r] / n;
+    if (net.plan.group[TET_W].plastic)
+        naive_change(&net.plan, &at, rate, net.factor[l], 0.0, drive, net.b[l], none);
+}
+
+static inline void centre(uint32_t n, double *x)
+{
+    for (uint32_t c = 0; c < WIDTH && net.plan.center; c++) {
+        double sum = 0.0;
+        for (uint32_t i = 0; i < n; i++)
+            sum += x[i * WIDTH + c];
+        for (uint32_t i = 0; i < n; i++)
+            x[i * WIDTH + c] -= sum / n;
+    }
+}
+
+static inline void weigh(uint32_t n, uint32_t l)
+{
+    const double size = naive_norm(net.x[l - 1], (size_t)n * WIDTH);
+    net.factor[l] = naive_weigh(&net.plan, &net.power[l], size * size / n / 256.0);
+    centre(n, net.x[l - 1]);
+    centre(n, net.u[l - 1]);
 }
 
 static inline void change_stage(uint32_t n, uint32_t l, double rate)
 {
     const enum tet_rule_name rule = net.plan.rule;
     change_one(TET_W, l, n, rate, net.m[l], net.x[l - 1]);
-    for (uint32_t r = 0; r < net.d[l] && net.plan.group[TET_W].plastic; r++)
-        for (uint32_t i = 0; i < n; i++)
-            net.b[l][r] += (double)net.plan.group[TET_W].lr * rate * net.m[l][i * WIDTH + r] / n;
+    change_bias(l, n, rate);
     if (rule == TET_RULE_KP && l >= 2)
         change_one(TET_B, l, n, rate, net.x[l - 1], net.m[l]);
     if (rule == TET_RULE_SAL && l >= 2)
@@ -396,6 +436,13 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         if (strncmp(tensor.name, "state/", 6) == 0)
             continue;
         tet_trainer_get(t, i, values);
+        if (strcmp(tensor.name, "state/power") == 0) {
+            assert_int_equal(tensor.n, net.L);
+            for (uint32_t k = 1; k <= net.L; k++)
+                close_to(tensor.name, step, k, (double)values[k - 1], net.power[k],
+                         1e-4 * net.power[k]);
+            continue;
+        }
         const char *name = tensor.name + (tensor.state ? strlen("velocity/") : 0);
         const uint32_t l = (uint32_t)atoi(name + 1);
         const int g = (int)(strchr("WBVUDb", name[0]) - strchr("WBVUDb", 'W'));

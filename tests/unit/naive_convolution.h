@@ -19,6 +19,7 @@
 
 #include "naive_mirror.h"
 #include "naive_signs.h"
+#include "naive_step.h"
 #include "training.h"
 
 enum { LAYERS = 6, WIDTH = 1200, BATCH = 35, WEIGHTS = 1 << 16, TAPS = 1 << 11 };
@@ -45,6 +46,7 @@ static struct network {
     double f[LAYERS][WEIGHTS]; // what carries s down: B, or made from W by the rule
     uint64_t step;             // mini-batches that descended
     double b[LAYERS][WIDTH];
+    double power[LAYERS], factor[LAYERS]; // of what stage l sees, and on its rates
     activity z[LAYERS], a[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS],
         bp[LAYERS];
 } net;
@@ -204,6 +206,9 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
         struct tet_tensor tensor;
         int g;
         uint32_t l;
+        tet_trainer_tensor(t, i, &tensor);
+        if (strcmp(tensor.name, "state/power") == 0)
+            continue;
         const float *values = array_of(t, i, &tensor, &g, &l);
         if (values == NULL)
             continue;
@@ -402,7 +407,6 @@ static inline void form_feedback(uint32_t l)
 /* A batch of noise into layer l: what stage l+1 makes of it, and how its B changes. */
 static inline void mirror(uint32_t l, uint64_t batch, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[TET_B];
     const struct taps *t = &net.stage[l + 1];
     const uint32_t low = net.x_positions[l], high = net.z_positions[l + 1], d = net.d[l],
                    above = net.d[l + 1];
@@ -425,16 +429,11 @@ static inline void mirror(uint32_t l, uint64_t batch, double rate)
                                 in * *answer / (net.plan.batch * (double)high);
                     }
     }
-    const uint32_t taps = net.flat[l + 1] ? 1 : net.stage[l + 1].kernel;
-    const uint32_t rows = d * (net.flat[l + 1] ? net.stage[l + 1].kernel : 1);
-    const uint32_t columns = (uint32_t)count(TET_B, l + 1) / rows;
-    for (size_t i = 0; i < count(TET_B, l + 1); i++) {
-        double *b = &net.p[TET_B][l + 1][i];
-        if (!naive_is_absent(&net.plan, TET_B, l + 1, i / taps))
-            *b = naive_settled(&net.plan, TET_B, l + 1, rows, columns, (uint32_t)i / columns,
-                               (uint32_t)i % columns, (uint32_t)i % columns / taps,
-                               *b + (double)plan->lr * rate * (mean[i] - (double)plan->decay * *b));
-    }
+    const uint32_t taps = net.flat[l + 1] ? 1 : t->kernel;
+    struct naive_array at = {.g = TET_B, .l = l + 1, .taps = taps, .of_neuron = taps};
+    at.rows = d * (net.flat[l + 1] ? t->kernel : 1);
+    at.columns = at.stride = (uint32_t)count(TET_B, l + 1) / at.rows;
+    naive_change(&net.plan, &at, rate, 1.0, 0.0, mean, net.p[TET_B][l + 1], net.v[TET_B][l + 1]);
 }
 
 static inline void mirror_phase(void)
@@ -486,24 +485,31 @@ static inline void descend_to(uint32_t n, uint32_t l)
 
 static double drives[WEIGHTS]; // of the group at hand, summed over the batch
 
+/* The norm that homeostasis gives B: the root mean square of W's synapses. */
+static inline double norm_of_b(int g, uint32_t l)
+{
+    if (g != TET_B)
+        return 0.0;
+    return naive_norm(net.p[TET_W][l], count(TET_W, l)) *
+           sqrt((double)count(TET_B, l) * naive_probability(&net.plan, TET_B) /
+                ((double)count(TET_W, l) * naive_probability(&net.plan, TET_W)));
+}
+
 static inline void move(int g, uint32_t l, uint32_t n, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[g];
-    const uint32_t kernel = net.stage[l].kernel, e = net.e[l];
-    const uint32_t rows = g == TET_W || g == TET_V ? net.d[l]
-                          : g == TET_U             ? e
-                                                   : net.e[l - 1] * (net.flat[l] ? kernel : 1);
-    const uint32_t columns = (uint32_t)count(g, l) / rows;
-    const uint32_t taps = (g == TET_W || g == TET_B) && !net.flat[l] ? kernel : 1;
-    const uint32_t of_neuron = g == TET_W ? kernel : taps; // columns
-    for (uint32_t i = 0; i < count(g, l) && plan->plastic; i++) {
-        double *p = &net.p[g][l][i], *v = &net.v[g][l][i];
-        if (naive_is_absent(&net.plan, g, l, i / taps))
-            continue;
-        *v = (double)net.plan.momentum * *v + drives[i] / n - (double)plan->decay * *p;
-        *p = naive_settled(&net.plan, g, l, rows, columns, i / columns, i % columns,
-                           i % columns / of_neuron, *p + (double)plan->lr * rate * *v);
-    }
+    const uint32_t kernel = net.stage[l].kernel;
+    struct naive_array at = {.g = g, .l = l};
+    at.rows = g == TET_W || g == TET_V ? net.d[l]
+              : g == TET_U             ? net.e[l]
+                                       : net.e[l - 1] * (net.flat[l] ? kernel : 1);
+    at.columns = at.stride = (uint32_t)count(g, l) / at.rows;
+    at.taps = (g == TET_W || g == TET_B) && !net.flat[l] ? kernel : 1;
+    at.of_neuron = g == TET_W ? kernel : at.taps;
+    for (size_t i = 0; i < count(g, l); i++)
+        drives[i] /= n;
+    if (net.plan.group[g].plastic)
+        naive_change(&net.plan, &at, rate, net.factor[g == TET_U ? l + 1 : l], norm_of_b(g, l),
+                     drives, net.p[g][l], net.v[g][l]);
 }
 
 /* W_l from coarse (d_l) and fine (d_{l-1}), or B_l from coarse (e_l) and fine (e_{l-1}). */
@@ -544,12 +550,44 @@ static inline void change_lateral(int g, uint32_t l, uint32_t n, double rate, do
 
 static inline void change_bias(uint32_t l, uint32_t n, double rate)
 {
-    const struct tet_group_plan *plan = &net.plan.group[TET_W];
-    for (uint32_t o = 0; o < net.d[l] && plan->plastic; o++)
+    static double none[WIDTH];
+    const struct naive_array at = {-1, l, 1, WIDTH, WIDTH, 1, 1};
+    double drive[WIDTH] = {0};
+    for (uint32_t o = 0; o < net.d[l]; o++)
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t p = 0; p < net.z_positions[l]; p++)
-                net.b[l][o] +=
-                    (double)plan->lr * rate * unit(net.m[l], i, o, net.z_positions[l])[p] / n;
+                drive[o] += unit(net.m[l], i, o, net.z_positions[l])[p] / n;
+    if (net.plan.group[TET_W].plastic)
+        naive_change(&net.plan, &at, rate, net.factor[l], 0.0, drive, net.b[l], none);
+}
+
+/* Less the mean of each unit, which has some of the positions of an example. */
+static inline void centre(uint32_t n, double *x, uint32_t positions)
+{
+    for (uint32_t c = 0; c < WIDTH / positions && net.plan.center; c++) {
+        double sum = 0.0;
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t p = 0; p < positions; p++)
+                sum += unit(x, i, c, positions)[p];
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t p = 0; p < positions; p++)
+                unit(x, i, c, positions)[p] -= sum / n / positions;
+    }
+}
+
+static inline void weigh(uint32_t n, uint32_t l)
+{
+    const uint32_t positions = net.x_positions[l - 1];
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < net.d[l - 1] * positions; k++)
+            sum += net.x[l - 1][i * WIDTH + k] * net.x[l - 1][i * WIDTH + k];
+    const double looks = (double)net.z_positions[l] * net.stage[l].kernel / positions;
+    net.factor[l] = naive_weigh(&net.plan, &net.power[l], sum * looks / n / 256.0);
+    centre(n, net.x[l - 1], net.flat[l] ? 1 : positions);
+    centre(n, net.u[l - 1], net.flat[l] ? 1 : positions);
+    if (l > 1)
+        centre(n, net.a[l - 1], net.z_positions[l - 1]);
 }
 
 static inline void change_stage(uint32_t n, uint32_t l, double rate)
@@ -747,6 +785,16 @@ static inline void check_weights(const char *what, const struct tet_trainer *t, 
         struct tet_tensor tensor;
         int g;
         uint32_t l;
+        tet_trainer_tensor(t, i, &tensor);
+        if (strcmp(tensor.name, "state/power") == 0) {
+            float power[LAYERS];
+            assert_int_equal(tensor.n, net.L);
+            tet_trainer_get(t, i, power);
+            for (uint32_t k = 1; k <= net.L; k++)
+                close_to(tensor.name, step, k, (double)power[k - 1], net.power[k],
+                         1e-4 * net.power[k]);
+            continue;
+        }
         const float *values = array_of(t, i, &tensor, &g, &l);
         if (values == NULL)
             continue;

@@ -175,8 +175,8 @@ static void test_examples(void **state)
                      "8999b3fc69dcccd6ebb51f2fbe7e745b6e601c258dfddbb191afe4d791b88f02",
                      "535fd50a245d7b83ed849d3a3593b5c24db5fa87816ca3686053d574a0968fb4"},
                     {"schema/examples/sal-convolution-strokes.json", 6,
-                     "2a0a8ad8d550fc672c51642b19dceb5dde2b530bed1008226a2ad607be35ee82",
-                     "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
+                     "fcbaba926a51105778f7b518a86980150746f97c681cacbd9b2830e093c07bd0",
+                     "a2d1427dca5d359a14be0ff8f6ba37340472a09ba8a77e1f8cb22ede8805c1a8"},
                     {"schema/examples/rules-strokes.json", 27,
                      "9435b9bf254e3a4b35802a4129e70aee8a69559aaafc011f25381a0aa99caefe",
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
@@ -409,6 +409,112 @@ static void test_direct(void **state)
     expect_idempotent("{" BASE ",\"rule\":{\"name\":\"dfa\",\"gate\":false}}");
 }
 
+/* What is off is not written, but where it is on by default; hashes tell the runs apart. */
+static void test_changes(void **state)
+{
+    (void)state;
+    static const char conv[] = "\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":"
+                               "[{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3},"
+                               "{\"type\":\"flatten\"},{\"units\":8}]}";
+    static const struct {
+        const char *base, *rule, *optimizer, *resolved;
+        enum tet_normalize normalize;
+        bool center;
+        float homeostasis, clip;
+        size_t same; // as which its hash is
+    } cases[] = {
+        {BASE, "\"name\":\"sal\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 0},
+        {BASE,
+         "\"name\":\"sal\",\"normalize\":\"none\",\"center\":false,\"homeostasis\":{\"rate\":0}",
+         "\"clip\":0", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 0},
+        {BASE,
+         "\"name\":\"sal\",\"normalize\":\"stage\",\"center\":true,"
+         "\"homeostasis\":{\"rate\":0.5}",
+         "\"clip\":2", "stage", TET_NORMALIZE_STAGE, true, 0.5f, 2.0f, 2},
+        {conv, "\"name\":\"sal\"", "", "stage", TET_NORMALIZE_STAGE, false, 0.0f, 0.0f, 3},
+        {conv, "\"name\":\"sal\",\"normalize\":\"stage\"", "", "stage", TET_NORMALIZE_STAGE, false,
+         0.0f, 0.0f, 3},
+        {conv, "\"name\":\"sal\",\"normalize\":\"none\"", "", "none", TET_NORMALIZE_NONE, false,
+         0.0f, 0.0f, 5},
+        {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0.25}", "", NULL, TET_NORMALIZE_NONE,
+         false, 0.25f, 0.0f, 6},
+        {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0}", "", NULL, TET_NORMALIZE_NONE, false,
+         0.0f, 0.0f, 7},
+        {conv, "\"name\":\"bp\",\"normalize\":\"none\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f,
+         0.0f, 8},
+        {conv, "\"name\":\"bp\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 8},
+    };
+    enum { CASES = sizeof cases / sizeof cases[0] };
+    char hash[CASES][80];
+    for (size_t i = 0; i < CASES; i++) {
+        char text[600];
+        struct tet_plan plan;
+        struct dataset_spec spec;
+        struct dataset_info info;
+        snprintf(text, sizeof text, "{%s,\"rule\":{%s},\"optimizer\":{%s}}", cases[i].base,
+                 cases[i].rule, cases[i].optimizer);
+        struct definition *d = read_good(text);
+        const json_t *stored = d->runs[0].resolved;
+        snprintf(hash[i], sizeof hash[i], "%s", d->runs[0].hash);
+        const char *normalize = json_string_value(member(stored, "rule.normalize"));
+        assert_int_equal(normalize != NULL, cases[i].resolved != NULL);
+        if (normalize != NULL)
+            assert_string_equal(normalize, cases[i].resolved);
+        assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
+        assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+        assert_int_equal(definition_plan(&plan, stored, &info, NULL), TET_OK);
+        assert_int_equal(plan.normalize, cases[i].normalize);
+        assert_int_equal(plan.center, cases[i].center);
+        assert_true(plan.homeostasis == cases[i].homeostasis && plan.clip == cases[i].clip);
+        for (size_t k = 0; k < i; k++)
+            assert_int_equal(strcmp(hash[i], hash[k]) == 0, cases[i].same == cases[k].same);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+    expect_idempotent("{" BASE ",\"rule\":{\"homeostasis\":{\"rate\":0.1}},"
+                      "\"sweep\":{\"rule.name\":[\"sal\",\"fa\",\"kp\",\"bp\"]}}");
+}
+
+/* The laterals of convolutions begin as the identity, and slowly, unless told otherwise. */
+static void test_laterals_of_convolutions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *layers, *v, *rates;
+        const char *init;
+        double scale, lr, decay;
+    } cases[] = {
+        {"{\"units\":8}", "", "", "normal", 0.5, 0.5, 0.25},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "", "", "identity", 1.0, 0.5 / 32.0,
+         8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"plastic\":false", "", "identity",
+         1.0, 0.5 / 32.0, 8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"init\":\"normal\"", "\"lr\":0.125",
+         "normal", 0.5, 0.125, 8.0},
+        {"{\"type\":\"conv2d\",\"channels\":3,\"kernel\":3}", "\"scale\":2", "\"decay\":0",
+         "identity", 2.0, 0.5 / 32.0, 0.0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[600];
+        snprintf(
+            text, sizeof text,
+            "{\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[%s]},\"rule\":{\"name\":"
+            "\"sal\",\"groups\":{\"V\":{%s}}},\"optimizer\":{\"lr\":0.5,\"decay\":0.25,"
+            "\"groups\":{\"V\":{%s}}}}",
+            cases[i].layers, cases[i].v, cases[i].rates);
+        struct definition *d = read_good(text);
+        const json_t *stored = d->runs[0].resolved;
+        assert_string_equal(json_string_value(member(stored, "rule.groups.V.init")), cases[i].init);
+        assert_true(json_number_value(member(stored, "rule.groups.V.scale")) == cases[i].scale);
+        assert_true(json_number_value(member(stored, "optimizer.groups.V.lr")) == cases[i].lr);
+        assert_true(json_number_value(member(stored, "optimizer.groups.V.decay")) ==
+                    cases[i].decay);
+        assert_true(json_number_value(member(stored, "optimizer.groups.B.lr")) == 0.5);
+        definition_free(d);
+        expect_idempotent(text);
+    }
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -426,7 +532,8 @@ int main(void)
         cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
         cmocka_unit_test(test_wiring),   cmocka_unit_test(test_off),
-        cmocka_unit_test(test_timing),
+        cmocka_unit_test(test_timing),   cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_laterals_of_convolutions),
         cmocka_unit_test(test_mirror),
         cmocka_unit_test(test_direct),   cmocka_unit_test(test_mirror_of_another),
     };

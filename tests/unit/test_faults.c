@@ -157,6 +157,28 @@ static const struct bad_case bad_cases[] = {
     {"{" BASE ",\"rule\":{\"name\":\"kp\",\"delay\":{\"batches\":1},"
      "\"update_order\":\"top_down\"}}",
      {{"/rule/update_order", "\"top_down\"", "eligibility false", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"kp\",\"center\":true,\"update_order\":\"top_down\"}}",
+     {{"/rule/update_order", "\"top_down\"", "rule.center false", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"wm\",\"homeostasis\":{\"rate\":0.1}}}",
+     {{"/rule/homeostasis", "{\"rate\": 0.1}", "no homeostasis: rule wm", NULL}}},
+    /* how drives become changes */
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"normalize\":\"layer\",\"center\":1,"
+     "\"homeostasis\":{\"rate\":1.5}},\"optimizer\":{\"clip\":-1}}",
+     {{"/rule/normalize", "\"layer\"", "=one of none, stage", NULL},
+      {"/rule/center", "1", "=true or false", NULL},
+      {"/rule/homeostasis/rate", "1.5", "=number from 0 to 1", NULL},
+      {"/optimizer/clip", "-1", "=number >= 0", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"homeostasis\":{\"rate\":1e-60}},"
+     "\"optimizer\":{\"clip\":1e60}}",
+     {{"/optimizer/clip", "1e60", "32 bits", NULL},
+      {"/rule/homeostasis/rate", "1e-60", "32 bits", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"sal\",\"homeostasis\":{}}}",
+     {{"/rule/homeostasis/rate", "null", "=required: number from 0 to 1", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"fa\",\"homeostasis\":{\"rate\":0.1}}}",
+     {{"/rule/homeostasis", "{\"rate\": 0.1}", "no homeostasis: rule fa", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"bp\"},"
+     "\"sweep\":{\"rule.homeostasis.rate\":[0.1]}}",
+     {{"/sweep/rule.homeostasis.rate/0", "0.1", "no homeostasis: rule bp", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},"
      "\"network\":{\"layers\":[{\"units\":8},{\"units\":8,\"descending_units\":4}]}}",
      {{"/network/layers/1/descending_units", "4", "8 (units), or rule.gate false", NULL}}},
@@ -230,7 +252,7 @@ static const struct bad_case bad_cases[] = {
      "\"record\":{\"every\":-1}}",
      {{"/name", "\"\"", "=string of 1 to 200 characters", NULL},
       {"/tags/1", "\"a\"", "items that differ", NULL},
-      {"/rule/gates", "false", "one of name, gate, groups", "gate"},
+      {"/rule/gates", "false", "one of name, gate, normalize, center, homeostasis, groups", "gate"},
       {"/optimizer/lr", "0", "=number > 0", NULL},
       {"/record/every", "-1", "=integer from 0 to 1000000000", NULL},
       {"/network/layers/0/descending_units", "4", "8 (units)", NULL},

@@ -68,7 +68,7 @@ def test_reference():
     """Every case is there, tells a result of its own, and does not depend on the number of threads."""
     lines = scalar()
     runs = {case for case in lines if case.endswith("/threads-1")}
-    assert len(runs) == 49 and len(lines) >= 230, sorted(lines)
+    assert len(runs) == 50 and len(lines) >= 233, sorted(lines)
     for case in runs:
         for threads in ("2", "4"):
             assert lines[case] == lines[case[:-1] + threads], f"{case}: another result with {threads} threads"

@@ -51,6 +51,7 @@ static const struct variant {
     enum tet_pool pool;     // of the first of two convolutions, or none and all layers are dense
     uint32_t descending[3]; // 0: as wide as ascending
     bool circuit;           // signs, sparse wiring, noise and delay; sal alone
+    bool changes;           // normalised, centred, scaled and clipped
 } variants[] = {
     {.name = "relu", .phi = {TET_RELU, TET_RELU, TET_RELU}, .momentum = 0.7f},
     {.name = "tanh",
@@ -95,6 +96,13 @@ static const struct variant {
      .strokes = true,
      .pool = TET_POOL_AVG,
      .circuit = true},
+    {.name = "changes", // likewise
+     .phi = {TET_RELU, TET_TANH, TET_RELU},
+     .momentum = 0.5f,
+     .strokes = true,
+     .pool = TET_POOL_AVG,
+     .descending = {7, 3, 70},
+     .changes = true},
 };
 
 /* Two convolutions in place of the two dense layers at the bottom. */
@@ -164,6 +172,12 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
         make_convolutional(&p, v->pool);
     if (v->circuit)
         set_circuit(&p, v->pool != TET_POOL_NONE);
+    if (v->changes) {
+        p.normalize = TET_NORMALIZE_STAGE;
+        p.center = true;
+        p.homeostasis = 0.01f;
+        p.clip = 0.1f;
+    }
     return p;
 }
 
