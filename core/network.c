@@ -7,6 +7,7 @@
 #include "philox.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
+#include "selection.h"
 
 /* ---- arrays ---- */
 
@@ -226,6 +227,16 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
     net->corner = telemetry ? carve(c, TET_PANEL * TET_PANEL) : NULL;
 }
 
+static void carve_selection(struct tet_net *net, struct carver *c)
+{
+    const struct tet_selection_plan *plan = &net->plan.selection;
+    net->selection = net->selected = NULL;
+    if (plan->metric != TET_METRIC_NONE)
+        net->selection = carve_state(net, c, "selection", TET_SELECTION);
+    if (plan->best)
+        net->selected = carve_state(net, c, "selected_weights", tet_selection_floats(net));
+}
+
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base)
 {
@@ -244,6 +255,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
         shape_layer(net, shape, l);
     struct carver c = {.base = base};
     carve_weights(net, &c);
+    carve_selection(net, &c);
     carve_activities(net, &c);
     carve_descent(net, &c);
     carve_feedback(net, &c);

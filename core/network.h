@@ -68,6 +68,7 @@ struct tet_net {
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
+    float *selection, *selected; // selection.h; states, NULL where the plan has no use for them
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
      * from W_l; w NULL for bp. */
     struct tet_packed feedback[TET_LAYERS];

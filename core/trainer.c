@@ -8,6 +8,9 @@
  *                                                     report; then epoch + 1, batch = 0
  *     all steps are done and cursor.batch = 0         finished
  *
+ * Where the validation part selects (selection.h) it may say that all steps are done earlier, and the
+ * last evaluation looks at the test part with the weights that it has chosen.
+ *
  * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
  * reports the same.
  */
@@ -23,6 +26,7 @@
 #include "network.h"
 #include "philox.h"
 #include "rules/rules.h"
+#include "selection.h"
 #include "team.h"
 #include "telemetry.h"
 
@@ -121,6 +125,9 @@ static enum tet_err find_parts(struct tet_trainer *t, const struct tet_dataset *
     if (p->loss == TET_CROSS_ENTROPY && data->train.labels == NULL)
         return tet_error_set(error, TET_BAD_DATASET,
                              "cross-entropy needs class labels; the dataset has real targets");
+    if (p->selection.metric == TET_METRIC_ACCURACY && data->train.labels == NULL)
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "an accuracy needs class labels; the dataset has real targets");
     t->part[TRAIN] = (struct part){&data->train, 0, p->n_train};
     t->part[VALIDATION] = (struct part){&data->train, p->n_train, p->n_validation};
     t->part[TEST] = own_test ? (struct part){&data->test, 0, p->n_test}
@@ -450,24 +457,31 @@ static bool classifies(const struct tet_trainer *t)
     return t->dataset->train.labels != NULL;
 }
 
-static void report_epoch(struct tet_trainer *t, uint32_t trained)
+static void report_part(struct tet_trainer *t, int part)
 {
+    const int series = part == VALIDATION ? TET_SERIES_VALIDATION_LOSS : TET_SERIES_TEST_LOSS;
+    const uint32_t n = t->part[part].n;
+    if (n > 0)
+        emit(t, (enum tet_series)series, 0, t->loss[part] / n);
+    if (n > 0 && classifies(t))
+        emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
+}
+
+/* Of the epoch's training, and of its validation. */
+static void report_learning(struct tet_trainer *t)
+{
+    const uint64_t seen = (uint64_t)t->cursor.batch * t->net.plan.batch;
+    const uint32_t trained = seen < t->net.plan.n_train ? (uint32_t)seen : t->net.plan.n_train;
     emit(t, TET_SERIES_TRAIN_LOSS, 0, t->cursor.loss_sum / trained);
     if (classifies(t))
         emit(t, TET_SERIES_TRAIN_ACCURACY, 0, (double)t->cursor.correct / trained);
-    for (int part = VALIDATION; part < PARTS; part++) {
-        const int series = part == VALIDATION ? TET_SERIES_VALIDATION_LOSS : TET_SERIES_TEST_LOSS;
-        const uint32_t n = t->part[part].n;
-        if (n > 0)
-            emit(t, (enum tet_series)series, 0, t->loss[part] / n);
-        if (n > 0 && classifies(t))
-            emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
-    }
+    report_part(t, VALIDATION);
 }
 
+/* Of an ending run the validation is over and reported. */
 static void begin_evaluation(struct tet_trainer *t)
 {
-    t->evaluated = VALIDATION;
+    t->evaluated = tet_selection_phase(&t->net) == TET_ENDING ? TEST : VALIDATION;
     t->position = 0;
     memset(t->loss, 0, sizeof t->loss);
     memset(t->correct, 0, sizeof t->correct);
@@ -475,32 +489,59 @@ static void begin_evaluation(struct tet_trainer *t)
 
 static bool all_steps_done(const struct tet_trainer *t)
 {
-    return t->cursor.step >= tet_plan_steps(&t->net.plan);
+    return t->cursor.step >= tet_plan_steps(&t->net.plan) ||
+           tet_selection_phase(&t->net) != TET_GOING_ON;
 }
 
-static enum tet_event evaluate(struct tet_trainer *t)
+static bool is_sound(const struct tet_trainer *t)
 {
-    if (t->evaluated == TRAIN)
-        begin_evaluation(t);
-    while (t->evaluated < PARTS && t->position >= t->part[t->evaluated].n) {
-        t->evaluated++;
-        t->position = 0;
-    }
-    if (t->evaluated < PARTS) {
-        const struct part *part = &t->part[t->evaluated];
-        const uint32_t rest = part->n - t->position;
-        const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
-        t->loss[t->evaluated] +=
-            run_batch(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
-        t->position += n;
-        return TET_STEPPED;
-    }
     char name[24];
-    if (first_not_finite(t, name) != NULL || !isfinite(t->loss[VALIDATION]) ||
-        !isfinite(t->loss[TEST]))
-        return diverge(t, t->cursor.step);
-    const uint64_t seen = (uint64_t)t->cursor.batch * t->net.plan.batch;
-    report_epoch(t, seen < t->net.plan.n_train ? (uint32_t)seen : t->net.plan.n_train);
+    return first_not_finite(t, name) == NULL && isfinite(t->loss[VALIDATION]) &&
+           isfinite(t->loss[TEST]);
+}
+
+/* Lets the validation decide. Where it ends the run, what is known of the last epoch is reported
+ * before the best one's weights take the place of its own. */
+static void select_epoch(struct tet_trainer *t)
+{
+    const struct tet_selection_plan *plan = &t->net.plan.selection;
+    const double n = t->part[VALIDATION].n;
+    const double metric = plan->metric == TET_METRIC_LOSS ? t->loss[VALIDATION] / n
+                                                          : (double)t->correct[VALIDATION] / n;
+    if (!tet_selection_judge(&t->net, t->cursor.epoch + 1, metric) && !all_steps_done(t))
+        return;
+    report_learning(t);
+    if (plan->best)
+        tet_selection_restore(&t->net);
+    tet_selection_set_phase(&t->net, TET_ENDING);
+}
+
+static bool tests_now(const struct tet_trainer *t)
+{
+    return t->part[TEST].n > 0 && (!t->net.plan.test_at_end || all_steps_done(t));
+}
+
+static void evaluate_chunk(struct tet_trainer *t)
+{
+    const struct part *part = &t->part[t->evaluated];
+    const uint32_t rest = part->n - t->position;
+    const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
+    t->loss[t->evaluated] +=
+        run_batch(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
+    t->position += n;
+}
+
+static enum tet_event end_epoch(struct tet_trainer *t)
+{
+    const bool ending = tet_selection_phase(&t->net) == TET_ENDING;
+    if (!ending)
+        report_learning(t);
+    if (tests_now(t))
+        report_part(t, TEST);
+    if (ending && t->net.plan.selection.best)
+        emit(t, TET_SERIES_SELECTED_EPOCH, 0, tet_selection_epoch(&t->net));
+    if (ending)
+        tet_selection_set_phase(&t->net, TET_ENDED);
     t->evaluated = TRAIN;
     t->ordered = false;
     t->cursor.epoch++;
@@ -508,6 +549,26 @@ static enum tet_event evaluate(struct tet_trainer *t)
     t->cursor.loss_sum = 0.0;
     t->cursor.correct = 0;
     return all_steps_done(t) ? TET_FINISHED : TET_EPOCH;
+}
+
+static enum tet_event evaluate(struct tet_trainer *t)
+{
+    const bool selects = t->net.plan.selection.metric != TET_METRIC_NONE;
+    if (t->evaluated == TRAIN)
+        begin_evaluation(t);
+    if (t->evaluated == VALIDATION && t->position >= t->part[VALIDATION].n) {
+        if (selects && !is_sound(t))
+            return diverge(t, t->cursor.step);
+        if (selects)
+            select_epoch(t);
+        t->evaluated = TEST;
+        t->position = 0;
+    }
+    if (t->position < t->part[t->evaluated].n && (t->evaluated == VALIDATION || tests_now(t))) {
+        evaluate_chunk(t);
+        return TET_STEPPED;
+    }
+    return is_sound(t) ? end_epoch(t) : diverge(t, t->cursor.step);
 }
 
 enum tet_event tet_trainer_step(struct tet_trainer *t)
@@ -657,6 +718,13 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
     t->diverged = false;
     t->evaluated = TRAIN;
     return TET_OK;
+}
+
+struct tet_selection tet_trainer_selection(const struct tet_trainer *t)
+{
+    return (struct tet_selection){.epoch = tet_selection_epoch(&t->net),
+                                  .early = tet_selection_phase(&t->net) == TET_ENDED &&
+                                           t->cursor.step < tet_plan_steps(&t->net.plan)};
 }
 
 double tet_trainer_loss(const struct tet_trainer *t)
