@@ -27,6 +27,7 @@ enum tet_stream_purpose {
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
     TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_SWEEP = 32,        // random sweeps, index: the axis; see draw.h
 };
 
 struct tet_stream {
@@ -58,6 +59,9 @@ static inline float tet_uniform(uint32_t r)
  * normal number, from -6.34 to 6.34, and rising r gives rising numbers. Wichura 1988, algorithm
  * AS 241, PPND16: relative error about 1e-16. */
 double tet_normal_from_u32(uint32_t r);
+
+/* tet_log: the natural logarithm of a normal x > 0, by + - * / alone. */
+double tet_log(double x);
 
 /* tet_below: a number 0 <= k < n from the first 64 bits of block i of the stream, by multiplying
  * and shifting; biased by less than n 2^-64. n at least 1. */

@@ -163,6 +163,22 @@ static void describe_divergence(const struct run *r, char reason[STORE_REASON])
                  (unsigned long long)d->step);
 }
 
+/* Only a run that ended before its last epoch has more to say than that it succeeded. */
+static void describe_stop(const struct run *r, char reason[STORE_REASON])
+{
+    const struct tet_selection selection = tet_trainer_selection(r->trainer);
+    const struct tet_selection_plan *plan = &r->plan.selection;
+    if (!selection.early)
+        return;
+    snprintf(reason, STORE_REASON,
+             "stopped early after epoch %u: no better validation/%s for %u epoch%s; the weights "
+             "are those of epoch %u",
+             tet_trainer_cursor(r->trainer).epoch,
+             plan->metric == TET_METRIC_LOSS ? "loss" : "accuracy", plan->patience,
+             plan->patience == 1 ? "" : "s",
+             plan->best ? selection.epoch : tet_trainer_cursor(r->trainer).epoch);
+}
+
 static void fail(struct session_result *result, const struct tet_error *error)
 {
     result->state = RUN_FAILED;
@@ -202,8 +218,10 @@ static void train(struct run *r, struct session_result *result)
         }
         result->captured = true;
     }
-    if (result->state == RUN_SUCCEEDED)
+    if (result->state == RUN_SUCCEEDED) {
+        describe_stop(r, result->reason);
         weights_digest(result->digest, &result->last);
+    }
 }
 
 void session_run(const struct session *session, struct session_result *result)

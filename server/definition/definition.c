@@ -180,8 +180,12 @@ static unsigned grid_rules(const struct sweep_grid *grid, const json_t *base)
         if (!whole && strcmp(grid->axes[i].path, "rule.name") != 0)
             continue;
         for (size_t k = 0; k < grid->axes[i].n; k++) {
-            const json_t *value = json_array_get(grid->axes[i].values, k);
-            rules |= rule_bit(whole ? json_object_get(value, "name") : value);
+            const json_t *value = sweep_value(&grid->axes[i], k);
+            if (value == NULL) // a listed point that leaves the rule as it is
+                value = json_object_get(json_object_get(base, "rule"), "name");
+            else if (whole)
+                value = json_object_get(value, "name");
+            rules |= rule_bit(value);
         }
         return rules;
     }

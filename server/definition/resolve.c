@@ -204,6 +204,18 @@ static void drop_full_wiring(struct resolve_work *w)
     }
 }
 
+/* The same of the training section. */
+static void drop_unselected(struct resolve_work *w)
+{
+    static const char *const unselected[][2] = {{"select", "last"}, {"test", "every_epoch"}};
+    json_t *training = json_object_get(w->run, "training");
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = json_string_value(json_object_get(training, unselected[i][0]));
+        if (name != NULL && strcmp(name, unselected[i][1]) == 0)
+            json_object_del(training, unselected[i][0]);
+    }
+}
+
 static void check_real(struct resolve_work *w, const json_t *object, const char *key,
                        const char *place)
 {
@@ -224,6 +236,8 @@ static void check_reals(struct resolve_work *w)
     check_real(w, optimizer, "lr", "/optimizer");
     check_real(w, optimizer, "decay", "/optimizer");
     check_real(w, optimizer, "momentum", "/optimizer");
+    check_real(w, get(w->run, "training", "early_stopping"), "min_delta",
+               "/training/early_stopping");
     check_real(w, json_object_get(optimizer, "schedule"), "factor", "/optimizer/schedule");
     if ((float)json_number_value(momentum) >= 1.0f)
         faults_add(w->faults, "/optimizer/momentum", momentum, NULL,
@@ -262,6 +276,31 @@ static void check_schedule(struct resolve_work *w)
 
 /* ---- against the dataset ---- */
 
+/* What goes by the validation part needs one, and an accuracy needs class labels. */
+static void check_selection(struct resolve_work *w, const struct inputs_dataset *entry)
+{
+    static const char *const keys[] = {"early_stopping", "select"};
+    const json_t *training = json_object_get(w->run, "training"),
+                 *metric = json_object_get(json_object_get(training, keys[0]), "metric"),
+                 *validation = get(w->run, "dataset", "validation");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *found = json_object_get(training, keys[i]);
+        char pointer[RESOLVE_POINTER];
+        snprintf(pointer, sizeof pointer, "/training/%s", keys[i]);
+        if (found != NULL && json_is_integer(validation) && json_integer_value(validation) == 0 &&
+            !faults_known(w->faults, "/dataset/validation"))
+            faults_add(w->faults, pointer, found, NULL,
+                       "%s only with a dataset.validation of 1 or more: it goes by the validation "
+                       "part, never by the test part",
+                       keys[i]);
+    }
+    if (entry != NULL && !entry->info.labels && metric != NULL &&
+        strcmp(json_string_value(metric), "validation/accuracy") == 0)
+        faults_add(w->faults, "/training/early_stopping/metric", metric, NULL,
+                   "validation/loss: dataset %s has real targets, not class labels",
+                   entry->info.name);
+}
+
 static void check_against_dataset(struct resolve_work *w, const struct inputs_dataset *entry)
 {
     const json_t *dataset = json_object_get(w->run, "dataset"),
@@ -277,6 +316,7 @@ static void check_against_dataset(struct resolve_work *w, const struct inputs_da
         strcmp(json_string_value(loss), "cross_entropy") == 0)
         faults_add(w->faults, "/network/loss", loss, NULL,
                    "mse: dataset %s has real targets, not class labels", entry->info.name);
+    check_selection(w, entry);
     if (entry != NULL)
         resolve_images(w, &entry->info);
 }
@@ -351,6 +391,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         resolve_groups(&w);
         drop_full_wiring(&w);
     }
+    drop_unselected(&w);
     resolve_network(&w);
     check_reals(&w);
     check_schedule(&w);
