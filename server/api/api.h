@@ -29,6 +29,7 @@ struct api {
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 
 http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
+http_handler_fn api_summary;                                                        // summary.c
 http_handler_fn api_run, api_cancel_run;                                            // runs.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c

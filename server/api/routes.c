@@ -9,6 +9,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/experiments", api_submit, true, JSON_BODY},
     {"GET", "/v1/experiments", api_experiments, true, NULL},
     {"GET", "/v1/experiments/{id}", api_experiment, true, NULL},
+    {"GET", "/v1/experiments/{id}/summary", api_summary, true, NULL},
     {"POST", "/v1/experiments/{id}/cancel", api_cancel_experiment, true, NULL},
     {"GET", "/v1/runs/{id}", api_run, true, NULL},
     {"POST", "/v1/runs/{id}/cancel", api_cancel_run, true, NULL},
