@@ -71,7 +71,8 @@ static void test_difference(void **state)
            "sal, lr 0.5 less bp, lr 0.5, seed by seed: +2.00 points, 95 % interval -0.48 to +4.48, "
            "n 3\n",
            "comparisons");
-    expect(made, 6, "92.67 +- 2.08 %", "nan");
+    /* t(0.975, 2) 2.0817 / sqrt(3) = 5.171 */
+    expect(made, 6, "92.67 +- 2.08 % [87.50, 97.84]", "nan");
     expect(made, 3, "92.67 +- 2.08 %", "seed by seed");
 }
 
@@ -99,7 +100,30 @@ static void test_several_points(void **state)
     };
     expect(made, 3, "  2 comparisons: each interval is for itself alone\n", "nan");
     expect(made, 3, "sal, lr 0.25 less bp, lr 0.5, seed by seed: -2.00 points", NULL);
-    expect(made, 4, "bp, lr 0.25", "seed by seed"); // two points of bp: none is the baseline
+    /* two points of bp: a point is compared with the one of its rate */
+    expect(made, 4, "sal, lr 0.25 less bp, lr 0.25, seed by seed: -3.50 points", NULL);
+    expect(made, 4, "sal, lr 0.5 less bp, lr 0.5, seed by seed: +1.00 points", "less bp, lr 0.125");
+    static const struct made apart[] = {
+        {"bp", 0.5, 1, 0.90}, {"bp", 0.25, 1, 0.91}, {"sal", 0.125, 1, 0.88}};
+    expect(apart, 3, "sal, lr 0.125", "seed by seed"); // none of its rate, and a choice
+}
+
+/* A run that stops early: its last epoch is the last that there was. Epochs of 5 steps, planned 4. */
+static void test_early_end(void **state)
+{
+    (void)state;
+    static const double cosines[] = {0.1, 0.2, 0.3, 0.5, 0.7};
+    json_t *definition = json_pack("{s:{s:s}, s:{s:i, s:i}}", "rule", "name", "sal", "training",
+                                   "epochs", 4, "seed", 1),
+           *parameters = json_object();
+    struct outcome o;
+    outcome_begin(&o, definition, parameters, 20);
+    for (uint64_t i = 0; i < 5; i++) // steps 1, 3, 5, 7, 9: the last two are of epoch 2
+        outcome_take(&o, TET_SERIES_ALIGNMENT_MODULATION, 1, 2 * i + 1, cosines[i]);
+    assert_true(o.n_last[0] == 2 && o.first[0] == 0.1);
+    assert_true(o.last[0] == 0.5 + 0.7);
+    json_decref(definition);
+    json_decref(parameters);
 }
 
 int main(void)
@@ -108,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_difference),
         cmocka_unit_test(test_unequal_seeds),
         cmocka_unit_test(test_several_points),
+        cmocka_unit_test(test_early_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
