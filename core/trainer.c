@@ -659,6 +659,11 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
     return TET_OK;
 }
 
+const struct tet_net *tet_trainer_net(const struct tet_trainer *t)
+{
+    return &t->net;
+}
+
 double tet_trainer_loss(const struct tet_trainer *t)
 {
     return t->cursor.last_loss;
