@@ -44,7 +44,7 @@ CORE := core/error.c core/network.c core/philox.c core/plan.c core/protocol.c co
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
         core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c
 
-SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
+SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/protocol.c server/run.c server/serve.c server/session.c \
           server/statistics.c server/submit.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 

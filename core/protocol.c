@@ -247,6 +247,12 @@ static void note_active(const struct tet_protocol *t, enum tet_group g, const fl
             t->active[g][i] |= x[n * tet_stride(width) + i] != 0.0f;
 }
 
+/* The weights of the same array in another block. */
+static const float *weights_in(const struct tet_protocol *t, const float *w, const char *block)
+{
+    return (const float *)(const void *)(block + ((const char *)w - t->block));
+}
+
 static void pair(struct tet_protocol *t)
 {
     struct tet_net *net = &t->net;
@@ -257,6 +263,8 @@ static void pair(struct tet_protocol *t)
     note_active(t, TET_V, net->s[1], net->e[1]);
     note_active(t, TET_U, net->x[1], net->d[1]);
     net->rule->change(net);
+    for (uint32_t i = 1; i <= 2; i++) // thresholds are no synapses that could be silent
+        memcpy(net->b[i], weights_in(t, net->b[i], t->start), net->d[i] * sizeof(float));
 }
 
 /* ---- what has changed: sums in double, row by row ---- */
@@ -293,12 +301,6 @@ static bool is_there(const struct tet_net *net, enum tet_group g, uint32_t i, si
 {
     const uint16_t *mask = net->mask[g][i];
     return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
-}
-
-/* The weights of the same array in another block. */
-static const float *weights_in(const struct tet_protocol *t, const float *w, const char *block)
-{
-    return (const float *)(const void *)(block + ((const char *)w - t->block));
 }
 
 static void read_row(struct tet_protocol *t, enum tet_group g)

@@ -9,7 +9,8 @@
  * afferent is to hold the neurons that it comes from at the patterns: x_{l-1} for W, s_{l+1} for B;
  * for U and V, which come from the motif's own neurons, x_l and s_l at what the patterns evoke in
  * them at the start. Of the other two sources x_{l-1} and s_{l+1} are silent; the motif's own
- * neurons do what their synapses make them.
+ * neurons do what their synapses and thresholds b_l make them. Thresholds are held as they are: a
+ * neuron that grew active without an afferent would be no control.
  *
  * Every condition starts from the same weights and presents all patterns as one mini-batch,
  * `pairings` times. The motif is a network of its own, stages l and l+1, and changes by the rule's
