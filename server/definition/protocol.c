@@ -11,6 +11,7 @@
 
 #include "definition/resolve.h"
 #include "definition/schema.h"
+#include "definition/sweep.h"
 
 static bool is_protocol(const json_t *run)
 {
@@ -61,9 +62,12 @@ void resolve_protocol(struct resolve_work *w)
     const json_t *type = json_object_get(w->run, "type"),
                  *found = json_object_get(w->run, "protocol");
     if (!is_protocol(w->run)) {
-        if (found != NULL && (type != NULL || !faults_known(w->faults, "/type")))
-            faults_add(w->faults, "/protocol", found, NULL, "no protocol, or type protocol");
-        json_object_del(w->run, "type"); // what it is where nothing is said: resolve.c, "came later"
+        const struct sweep_point *point = w->faults->point;
+        const bool swept = point != NULL && sweep_sets(point->sweep, "/type"); // other runs' then
+        if (found != NULL && !swept && (type != NULL || !faults_known(w->faults, "/type")))
+            faults_add(w->faults, "/protocol", found, NULL, "no protocol, unless type is protocol");
+        json_object_del(w->run, "protocol");
+        json_object_del(w->run, "type"); // what it is where nothing is said: as drop_full_wiring
         return;
     }
     if (faults_known(w->faults, "/protocol"))
