@@ -20,17 +20,7 @@
 #include "network.h"
 #include "philox.h"
 
-enum { SPANS = 8 * TET_LAYERS, UPDATES = 256, EXAMPLES = 5, NAME = 24 };
-
-const char *tet_verdict_text(enum tet_verdict verdict)
-{
-    static const char *const texts[] = {
-#define X(name, text) text,
-        TET_VERDICTS(X)
-#undef X
-    };
-    return texts[verdict];
-}
+enum { SPANS = 8 * TET_LAYERS, UPDATES = 256, EXAMPLES = 5 };
 
 /* An array of the network, by its letter; '-': scratch. */
 struct span {
@@ -130,119 +120,6 @@ static void bring_in(struct work *w, char kind, uint32_t l)
     }
 }
 
-/* ---- lists: "B_l: u_{l-1} s_l" ---- */
-
-static bool is_gated(const char *word)
-{
-    return strncmp(word, "gate(", 5) == 0;
-}
-
-/* The next word of a list, without sign() or gate(): its letter and its layer for an update of layer
- * l; '-' for a gate where there is none. */
-static bool next_item(const struct work *w, const char **list, uint32_t l, char *kind,
-                      uint32_t *layer)
-{
-    const char *at = *list + strspn(*list, " ");
-    const size_t n = strcspn(at, " ");
-    *list = at + n;
-    if (n == 0)
-        return false;
-    const bool gated = is_gated(at);
-    if (gated || strncmp(at, "sign(", 5) == 0)
-        at += 5;
-    *kind = gated && !w->net.plan.gate ? '-' : at[0];
-    *layer = strncmp(at + 1, "_{l+1}", 6) == 0   ? l + 1
-             : strncmp(at + 1, "_{l-1}", 6) == 0 ? l - 1
-             : strncmp(at + 1, "_L", 2) == 0     ? w->net.L
-                                                 : l;
-    return true;
-}
-
-/* The list of the update of arrays of that letter, past its name; NULL: there is none. */
-static const char *list_of(const struct tet_rule *rule, char kind)
-{
-    for (size_t i = 0; i < TET_READS && rule->reads[i] != NULL; i++)
-        if (rule->reads[i][0] == kind && strncmp(rule->reads[i] + 1, "_l: ", 4) == 0)
-            return rule->reads[i] + 5;
-    return NULL;
-}
-
-static bool has_word(const char *list, const char *word, size_t n)
-{
-    for (const char *at = list; (at = strstr(at, word)) != NULL && *word != '\0'; at += n)
-        if ((at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
-            return true;
-    return false;
-}
-
-/* What is at the place of an update: see audit.h. A lateral brings its own; without one, s_l reaches
- * the ascending neuron, and x_l the descending one, by pairing. */
-static const struct {
-    char kind;
-    enum tet_verdict verdict;
-    const char *items, *where;
-} places[] = {
-    {'F', TET_VERDICT_LOCAL, "B_l", NULL},
-    {'s', TET_VERDICT_LOCAL, "B_{l+1} F_{l+1} s_{l+1} D_l s_L", NULL},
-    {'s', TET_VERDICT_PAIRED, "g_l x_l", "descending"},
-    {'m', TET_VERDICT_LOCAL, "V_l g_l", NULL},
-    {'m', TET_VERDICT_PAIRED, "s_l", "ascending"},
-    {'u', TET_VERDICT_LOCAL, "U_l x_l", NULL},
-    {'W', TET_VERDICT_LOCAL, "m_l x_{l-1} x_l g_l", NULL},
-    {'W', TET_VERDICT_PAIRED, "s_l", "ascending"},
-    {'b', TET_VERDICT_LOCAL, "m_l x_l g_l", NULL},
-    {'V', TET_VERDICT_LOCAL, "x_l s_l m_l g_l", NULL},
-    {'B', TET_VERDICT_LOCAL, "u_{l-1} s_l s_{l-1}", NULL},
-    {'B', TET_VERDICT_PAIRED, "x_{l-1} m_l", "descending"},
-    {'U', TET_VERDICT_LOCAL, "s_l x_l u_l", NULL},
-};
-
-static enum tet_verdict place_of(char kind, const char *list, const char *word, size_t n,
-                                 const char **where)
-{
-    char item[NAME];
-    snprintf(item, sizeof item, "%.*s", (int)(n < NAME ? n : NAME - 1), word);
-    if (kind == 'm' && strcmp(item, "s_l") == 0 && has_word(list, "V_l", 3))
-        return TET_VERDICT_LOCAL;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (places[i].kind == kind && has_word(places[i].items, item, strlen(item))) {
-            *where = places[i].where;
-            return places[i].verdict;
-        }
-    return TET_VERDICT_NOT_LOCAL;
-}
-
-/* The verdict on a list is that on its worst items, which are named. */
-static void judge(struct tet_audit_row *row)
-{
-    const char *at = row->reads, *place = "";
-    bool gated = false;
-    char items[sizeof row->reads] = "";
-    for (size_t n; at += strspn(at, " "), (n = strcspn(at, " ")) > 0; at += n) {
-        const char *where = "";
-        const enum tet_verdict verdict = place_of(row->update[0], row->reads, at, n, &where);
-        gated = gated || is_gated(at);
-        if (is_gated(at) || verdict == TET_VERDICT_LOCAL || verdict < row->verdict)
-            continue;
-        if (verdict > row->verdict)
-            items[0] = '\0';
-        row->verdict = verdict;
-        place = where;
-        const size_t used = strlen(items);
-        const bool sign = strncmp(at, "sign(", 5) == 0;
-        snprintf(items + used, sizeof items - used, "%s%s%.*s", used > 0 ? ", " : "",
-                 sign ? "the sign of " : "", (int)(sign ? n - 6 : n), sign ? at + 5 : at);
-    }
-    if (row->verdict == TET_VERDICT_LOCAL && gated)
-        snprintf(row->why, sizeof row->why,
-                 "gated, or below max_pool, needs g_l at the descending neuron (paired one to one)");
-    if (row->verdict == TET_VERDICT_PAIRED)
-        snprintf(row->why, sizeof row->why, "needs %s at the %s neuron (paired one to one)", items,
-                 place);
-    if (row->verdict == TET_VERDICT_NOT_LOCAL)
-        snprintf(row->why, sizeof row->why, "reads %s", items);
-}
-
 /* ---- rows ---- */
 
 static struct tet_audit_row *find_row(struct tet_audit *audit, char kind)
@@ -262,9 +139,9 @@ static void begin_rows(struct tet_audit *audit, const struct tet_rule *rule)
     *audit = (struct tet_audit){0};
     for (size_t i = 0; i < TET_READS && rule->reads[i] != NULL; i++) {
         struct tet_audit_row *row = find_row(audit, rule->reads[i][0]);
-        const char *list = list_of(rule, rule->reads[i][0]);
+        const char *list = tet_reads_of(rule, rule->reads[i][0]);
         snprintf(row->reads, sizeof row->reads, "%s", list != NULL ? list : "");
-        judge(row);
+        tet_reads_judge(row);
     }
 }
 
@@ -305,11 +182,11 @@ static void keep_clean(struct work *w, const float *updated)
 
 static void prepare(struct work *w, const struct span *target)
 {
-    const char *list = list_of(w->net.rule, target->kind);
+    const char *list = tet_reads_of(w->net.rule, target->kind);
     char kind;
     uint32_t l;
     bring_in(w, target->kind, target->l);
-    while (list != NULL && next_item(w, &list, target->l, &kind, &l))
+    while (list != NULL && tet_reads_next(&w->net, &list, target->l, &kind, &l))
         bring_in(w, kind, l);
 }
 
@@ -320,7 +197,7 @@ static void compare(struct work *w, const struct span *target)
     struct tet_audit_row *row = find_row(w->audit, target->kind);
     char *clean = w->clean[w->at];
     row->checked++;
-    if (list_of(w->net.rule, target->kind) == NULL)
+    if (tet_reads_of(w->net.rule, target->kind) == NULL)
         blame(row, "the rule does not list this update");
     for (size_t i = 0; i < w->n_spans; i++) {
         const struct span *s = &w->span[i];
@@ -328,8 +205,9 @@ static void compare(struct work *w, const struct span *target)
         if (s->kind != target->kind || s->l != target->l)
             continue;
         if (memcmp(s->values, at_in(w, s, clean), size) != 0)
-            blame(row, "layer %u reads more than this: it comes out differently with all else "
-                       "poisoned",
+            blame(row,
+                  "layer %u reads more than this: it comes out differently with all else "
+                  "poisoned",
                   s->l);
         memcpy(at_in(w, s, w->truth), at_in(w, s, clean), size);
     }
@@ -372,10 +250,11 @@ static void check_end(struct work *w, char *clean)
         blame(find_row(w->audit, '?'), "the poisoned run made other updates");
     for (size_t i = 0; i < w->n_spans; i++) {
         const struct span *s = &w->span[i];
-        if (s->kind != '-' && memcmp(at_in(w, s, w->truth), at_in(w, s, clean),
-                                     s->n * sizeof(float)) != 0)
-            blame(find_row(w->audit, s->kind), "layer %u is written outside of the updates that "
-                                               "the audit looks at",
+        if (s->kind != '-' &&
+            memcmp(at_in(w, s, w->truth), at_in(w, s, clean), s->n * sizeof(float)) != 0)
+            blame(find_row(w->audit, s->kind),
+                  "layer %u is written outside of the updates that "
+                  "the audit looks at",
                   s->l);
     }
 }
@@ -462,11 +341,12 @@ static struct tet_plan make_plan(enum tet_rule_name rule, bool gate, bool images
                          .seed = 1,
                          .n_train = EXAMPLES};
     for (enum tet_group g = 0; g < TET_GROUPS; g++)
-        p.group[g] = (struct tet_group_plan){.lr = 0.1f,
-                                             .decay = 0.01f,
-                                             .scale = 1.0f,
-                                             .plastic = g != TET_B || !tet_rule_info(rule)->fixed_feedback,
-                                             .probability = 0.8f};
+        p.group[g] =
+            (struct tet_group_plan){.lr = 0.1f,
+                                    .decay = 0.01f,
+                                    .scale = 1.0f,
+                                    .plastic = g != TET_B || !tet_rule_info(rule)->fixed_feedback,
+                                    .probability = 0.8f};
     if (images) {
         p.hidden[p.n_hidden++] = (struct tet_layer_plan){.units = 3,
                                                          .descending_units = 3,
@@ -513,7 +393,8 @@ enum tet_err tet_audit_rule(struct tet_audit *audit, enum tet_rule_name name,
     for (int i = 0; i < 4 && err == TET_OK; i++) {
         const bool gate = i < 2, images = i % 2 == 1;
         const struct tet_plan plan = make_plan(name, gate, images);
-        struct tet_shape shape = {.inputs = 11, .outputs = 4, .channels = 1, .rows = 1, .columns = 11};
+        struct tet_shape shape = {
+            .inputs = 11, .outputs = 4, .channels = 1, .rows = 1, .columns = 11};
         if (images)
             shape = (struct tet_shape){
                 .inputs = 2 * 6 * 6, .outputs = 4, .channels = 2, .rows = 6, .columns = 6};

@@ -47,7 +47,7 @@ struct tet_watch {
 struct tet_net {
     const struct tet_kernels *kernels;
     struct tet_watch *watch; // NULL: nobody looks
-    struct tet_team *team; // NULL: one thread
+    struct tet_team *team;   // NULL: one thread
     const struct tet_rule *rule;
     struct tet_plan plan;
     uint32_t L;

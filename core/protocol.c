@@ -195,15 +195,14 @@ static void take_over(struct tet_protocol *t, const struct tet_net *whole)
 static void make_patterns(const struct tet_protocol *t, const float *given, uint32_t index,
                           size_t width, float factor, float *into)
 {
-    const struct tet_stream stream =
-        tet_stream_make(t->net.plan.seed, TET_STREAM_PROTOCOL, index);
+    const struct tet_stream stream = tet_stream_make(t->net.plan.seed, TET_STREAM_PROTOCOL, index);
     for (size_t n = 0; n < t->plan.n; n++)
         for (size_t i = 0; i < width; i++) {
             const size_t k = n * width + i;
-            const float value = given != NULL
-                                    ? given[k]
-                                    : (float)(t->plan.sd *
-                                              tet_normal_from_u32(tet_stream_u32(&stream, k)));
+            const float value =
+                given != NULL
+                    ? given[k]
+                    : (float)(t->plan.sd * tet_normal_from_u32(tet_stream_u32(&stream, k)));
             into[n * tet_stride(width) + i] = factor * value;
         }
 }
@@ -307,8 +306,7 @@ static void read_row(struct tet_protocol *t, enum tet_group g)
 {
     const uint32_t i = g == TET_B ? 2 : 1;
     const struct tet_packed *p = &t->net.p[g][i];
-    const float *before = weights_in(t, p->w, t->start),
-                *decayed = weights_in(t, p->w, t->decayed);
+    const float *before = weights_in(t, p->w, t->start), *decayed = weights_in(t, p->w, t->decayed);
     struct sums s = {0};
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
@@ -388,8 +386,7 @@ enum tet_event tet_protocol_step(struct tet_protocol *t)
 
 /* ---- making ---- */
 
-enum tet_err tet_protocol_create(struct tet_protocol **created,
-                                 const struct tet_protocol_plan *p,
+enum tet_err tet_protocol_create(struct tet_protocol **created, const struct tet_protocol_plan *p,
                                  const struct tet_trainer *trainer, struct tet_error *error)
 {
     const struct tet_net *whole = tet_trainer_net(trainer);

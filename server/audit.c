@@ -11,8 +11,8 @@
 
 static void print_row(const struct tet_audit_row *row)
 {
-    printf("  %-6s reads %-28s %-10s %s\n", row->update, row->reads,
-           tet_verdict_text(row->verdict), row->why);
+    printf("  %-6s reads %-28s %-10s %s\n", row->update, row->reads, tet_verdict_text(row->verdict),
+           row->why);
 }
 
 static enum tet_err audit(enum tet_rule_name rule, bool *local, struct tet_error *error)

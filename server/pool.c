@@ -100,8 +100,7 @@ static bool write_end(struct worker *w, struct session_result *result, const cha
                                   .train_seconds = result->train_seconds,
                                   .keep = w->keep};
     snprintf(ending.reason, sizeof ending.reason, "%s",
-             result->state == RUN_QUEUED ? "given back when the server stopped"
-                                         : result->reason);
+             result->state == RUN_QUEUED ? "given back when the server stopped" : result->reason);
     snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
     if (result->captured)
         ending.checkpoint = &result->last;

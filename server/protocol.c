@@ -32,9 +32,9 @@ static json_t *row_json(const struct tet_protocol_row *r)
     snprintf(synapses, sizeof synapses, "%s%u", tet_group_name(r->group), r->layer);
     json_t *row = json_pack("{s:s, s:s, s:I}", columns[0], tet_condition_text(r->condition),
                             columns[1], synapses, columns[2], (json_int_t)r->n);
-    const double values[] = {r->change_mean,     r->change_mean_abs, r->change_relative,
-                             r->driven_mean,     r->driven_mean_abs, r->driven_relative,
-                             r->potentiated,     r->depressed,       r->unchanged};
+    const double values[] = {r->change_mean, r->change_mean_abs, r->change_relative,
+                             r->driven_mean, r->driven_mean_abs, r->driven_relative,
+                             r->potentiated, r->depressed,       r->unchanged};
     int failed = row == NULL;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         failed |= json_object_set_new(row, columns[3 + i], json_real(values[i]));
@@ -116,8 +116,7 @@ void protocol_print(FILE *out, const json_t *rows)
         fprintf(out,
                 "  %-11s %-8s %8lld  %+11.3e  %+11.3e  %8.3f %%  %5.1f%% %5.1f%% %5.1f%%  %11.3e "
                 " %11.3e\n",
-                strcmp(condition, before) == 0 ? "" : condition,
-                synapses != NULL ? synapses : "?",
+                strcmp(condition, before) == 0 ? "" : condition, synapses != NULL ? synapses : "?",
                 (long long)json_integer_value(json_object_get(row, "n")),
                 number(row, "change_mean"), number(row, "driven_mean"),
                 100.0 * number(row, "driven_relative"), 100.0 * number(row, "potentiated"),
@@ -125,16 +124,16 @@ void protocol_print(FILE *out, const json_t *rows)
                 number(row, "stimulated_mean_abs"), number(row, "other_mean_abs"));
         before = condition;
     }
-    fprintf(out, "  beyond decay: less what \"neither\" does; relative: |its change| / |weights|; up, "
-                 "down, same: of the synapses;\n  stimulated, others: mean size beyond decay where "
-                 "the presynaptic neuron was active, and where not\n");
+    fprintf(out,
+            "  beyond decay: less what \"neither\" does; relative: |its change| / |weights|; up, "
+            "down, same: of the synapses;\n  stimulated, others: mean size beyond decay where "
+            "the presynaptic neuron was active, and where not\n");
 }
 
 uint32_t protocol_patterns(const json_t *definition)
 {
     const char *type = json_string_value(json_object_get(definition, "type"));
-    const json_t *patterns =
-        json_object_get(json_object_get(definition, "protocol"), "patterns");
+    const json_t *patterns = json_object_get(json_object_get(definition, "protocol"), "patterns");
     if (type == NULL || strcmp(type, "protocol") != 0)
         return 0;
     const json_t *given = json_object_get(patterns, "ascending");

@@ -100,8 +100,8 @@ static void show(struct training *t)
     const uint64_t step = atomic_load(&t->live.step);
     const json_t *training = json_object_get(t->session.definition, "training");
     const uint32_t patterns = protocol_patterns(t->session.definition);
-    const double batch = patterns > 0 ? patterns
-                                      : (double)json_integer_value(json_object_get(training, "batch"));
+    const double batch =
+        patterns > 0 ? patterns : (double)json_integer_value(json_object_get(training, "batch"));
     const float test = atomic_load(&t->live.test_accuracy),
                 trained = atomic_load(&t->live.train_accuracy);
     terminal_show(

@@ -26,7 +26,12 @@
 enum { TET_PROTOCOL_PATTERNS = 4096, TET_PROTOCOL_PAIRINGS = 1000000 };
 
 /* Afferents, to be put together. */
-enum tet_afferent { TET_AFFERENT_W = 1, TET_AFFERENT_B = 2, TET_AFFERENT_V = 4, TET_AFFERENT_U = 8 };
+enum tet_afferent {
+    TET_AFFERENT_W = 1,
+    TET_AFFERENT_B = 2,
+    TET_AFFERENT_V = 4,
+    TET_AFFERENT_U = 8
+};
 
 /* X(NAME, text, afferents that are stimulated) */
 #define TET_CONDITIONS(X)                                                                          \
@@ -66,12 +71,12 @@ struct tet_protocol_plan {
 struct tet_protocol_row {
     enum tet_condition condition;
     enum tet_group group;
-    uint32_t layer; // the array's own number: B_{l+1}
-    uint64_t n;     // synapses
+    uint32_t layer;                                       // the array's own number: B_{l+1}
+    uint64_t n;                                           // synapses
     double change_mean, change_mean_abs, change_relative; // relative: |dP| / |P|, Frobenius norms
     double driven_mean, driven_mean_abs, driven_relative;
-    double potentiated, depressed, unchanged; // shares: the driven change is above, below, bitwise 0
-    uint64_t stimulated; // synapses whose presynaptic neuron was ever active
+    double potentiated, depressed, unchanged;   // shares: driven change above, below, bitwise 0
+    uint64_t stimulated;                        // synapses whose presynaptic neuron was ever active
     double stimulated_mean_abs, other_mean_abs; // driven changes of those and of the others
 };
 enum { TET_PROTOCOL_ROWS = TET_CONDITIONS_COUNT * TET_GROUPS };
@@ -84,7 +89,7 @@ TET_MUST_CHECK enum tet_err tet_protocol_check(const struct tet_protocol_plan *p
                                                const struct tet_plan *plan,
                                                const struct tet_shape *shape,
                                                struct tet_error *error);
-uint64_t tet_protocol_steps(const struct tet_protocol_plan *protocol); // pairings, in all conditions
+uint64_t tet_protocol_steps(const struct tet_protocol_plan *protocol); // pairings in all
 /* tet_protocol_memory: bytes that tet_protocol_create will allocate; for what passed the check. */
 uint64_t tet_protocol_memory(const struct tet_protocol_plan *protocol, const struct tet_plan *plan,
                              const struct tet_shape *shape);
@@ -100,7 +105,7 @@ void tet_protocol_destroy(struct tet_protocol *protocol); // NULL is fine
 /* tet_protocol_step: one pairing. TET_STEPPED; TET_FINISHED: all conditions are done;
  * TET_DIVERGED: a weight is not finite. After either, further steps change nothing. */
 enum tet_event tet_protocol_step(struct tet_protocol *protocol);
-uint64_t tet_protocol_step_count(const struct tet_protocol *protocol); // pairings done
+uint64_t tet_protocol_step_count(const struct tet_protocol *protocol);          // pairings done
 enum tet_condition tet_protocol_condition(const struct tet_protocol *protocol); // the one at hand
 
 /* tet_protocol_rows: of the conditions done, in the order of enum tet_condition, then W, B, V, U as

@@ -51,8 +51,8 @@ static void order_conditions(struct resolve_work *w, json_t *protocol)
     json_t *list = json_array();
     for (int c = 0; c < TET_CONDITIONS_COUNT; c++)
         if ((set >> c & 1u) != 0 &&
-            json_array_append_new(list,
-                                  json_string(tet_condition_text((enum tet_condition)c))) != 0)
+            json_array_append_new(list, json_string(tet_condition_text((enum tet_condition)c))) !=
+                0)
             w->faults->no_memory = true;
     resolve_set(w, protocol, "afferents", list);
 }
@@ -75,7 +75,8 @@ void resolve_protocol(struct resolve_work *w)
     if (found == NULL)
         resolve_set(w, w->run, "protocol", json_object());
     json_t *protocol = json_object_get(w->run, "protocol");
-    const json_t *schema = json_object_get(json_object_get(schema_experiment(), "properties"), "protocol");
+    const json_t *schema =
+        json_object_get(json_object_get(schema_experiment(), "properties"), "protocol");
     if (!schema_fill(schema, protocol, NULL, NULL, NULL))
         w->faults->no_memory = true;
     order_conditions(w, protocol);

@@ -11,7 +11,7 @@
 #include "options.h"
 
 #define NETWORK                                                                                    \
-    "\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":10},\"network\":{\"layers\":["        \
+    "\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":10},\"network\":{\"layers\":["       \
     "{\"units\":6,\"activation\":\"tanh\"}]},\"rule\":{\"name\":\"sal\"}"
 
 static const char small[] =
@@ -43,7 +43,7 @@ static void test_run(void **state)
     json_array_foreach(rows, i, row)
     {
         static const char *const conditions[] = {"neither", "ascending", "both"},
-                                *const synapses[] = {"W1", "B2", "V1", "U1"};
+                                 *const synapses[] = {"W1", "B2", "V1", "U1"};
         assert_string_equal(text(row, "condition"), conditions[i / 4]);
         assert_string_equal(text(row, "synapses"), synapses[i % 4]);
         const double unchanged = json_number_value(json_object_get(row, "unchanged"));
@@ -112,9 +112,8 @@ static void test_sweep(void **state)
     assert_int_equal(integer(made, "run_count"), 8);
     for (size_t i = 0; i < 8; i++) {
         json_t *run = await_end(&server, integer(made, "first_run") + (json_int_t)i, "succeeded");
-        assert_int_equal(
-            json_array_size(json_object_get(json_object_get(run, "protocol"), "rows")),
-            11 * groups[i / 2]);
+        assert_int_equal(json_array_size(json_object_get(json_object_get(run, "protocol"), "rows")),
+                         11 * groups[i / 2]);
         snprintf(digests[i], sizeof digests[i], "%s", text(run, "digest"));
         for (size_t k = 0; k < i; k++)
             assert_string_not_equal(digests[k], digests[i]);
@@ -126,8 +125,7 @@ static void test_sweep(void **state)
 static void test_training_has_none(void **state)
 {
     (void)state;
-    const json_int_t id =
-        submit(&server, "{" NETWORK ",\"training\":{\"epochs\":1,\"batch\":50}}");
+    const json_int_t id = submit(&server, "{" NETWORK ",\"training\":{\"epochs\":1,\"batch\":50}}");
     json_t *run = await_end(&server, id, "succeeded");
     assert_null(json_object_get(run, "protocol"));
     json_decref(get(&server, 404, "/v1/runs/%lld/protocol", id));
@@ -152,8 +150,7 @@ static void test_cancel(void **state)
 static void test_kill(void **state)
 {
     (void)state;
-    static const char longer[] = "{\"type\":\"protocol\"," NETWORK
-                                 ",\"optimizer\":{\"lr\":0.001},"
+    static const char longer[] = "{\"type\":\"protocol\"," NETWORK ",\"optimizer\":{\"lr\":0.001},"
                                  "\"protocol\":{\"pairings\":150,\"patterns\":{\"n\":100}}}";
     json_t *first = await_end(&server, submit(&server, longer), "succeeded");
     const json_int_t id = submit(&server, longer);
@@ -205,6 +202,28 @@ static void test_commands(void **state)
     assert_non_null(strstr(ended.out, "  both        W1"));
 }
 
+/* On a trained circuit: its weights, not drawn ones; and its neurons' thresholds are not 0. */
+static void test_trained(void **state)
+{
+    (void)state;
+    struct ended ended;
+    char path[160], weights[160], body[600];
+    snprintf(path, sizeof path, "%s/train.json", server.folder);
+    snprintf(weights, sizeof weights, "%s/trained.npz", server.data);
+    static const char training[] = "{" NETWORK ",\"training\":{\"epochs\":2,\"batch\":10}}";
+    file_write(path, training, sizeof training - 1);
+    run_program(&server, &ended, ARGS("run", path, "--data", server.data, "--out", weights));
+    assert_int_equal(ended.status, STATUS_OK);
+    snprintf(body, sizeof body, "%.*s,\"initial_weights\":\"trained.npz\"}", (int)strlen(small) - 1,
+             small);
+    json_t *naive = await_end(&server, submit(&server, small), "succeeded"),
+           *trained = await_end(&server, submit(&server, body), "succeeded");
+    assert_string_not_equal(text(naive, "digest"), text(trained, "digest"));
+    assert_string_not_equal(text(naive, "hash"), text(trained, "hash"));
+    json_decref(naive);
+    json_decref(trained);
+}
+
 static void test_audit(void **state)
 {
     (void)state;
@@ -240,11 +259,11 @@ static void test_audit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),     cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_sweep),   cmocka_unit_test(test_training_has_none),
-        cmocka_unit_test(test_cancel),  cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_run),       cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_sweep),     cmocka_unit_test(test_training_has_none),
+        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_kill),
         cmocka_unit_test(test_diverging), cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_audit),
+        cmocka_unit_test(test_trained),   cmocka_unit_test(test_audit),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }

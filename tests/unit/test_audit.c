@@ -70,8 +70,9 @@ static void every_rule_keeps_its_list(void **state)
         for (size_t i = 0; i < audit.n; i++) {
             const struct tet_audit_row *row = &audit.rows[i];
             if (row->verdict == TET_VERDICT_WRONG_LIST || row->checked < 4)
-                fail_msg("%s, %s: %s, %s, checked %u", tet_rule_info((enum tet_rule_name)rule)->name,
-                         row->update, tet_verdict_text(row->verdict), row->why, row->checked);
+                fail_msg("%s, %s: %s, %s, checked %u",
+                         tet_rule_info((enum tet_rule_name)rule)->name, row->update,
+                         tet_verdict_text(row->verdict), row->why, row->checked);
         }
     }
 }

@@ -2,10 +2,11 @@
 /* Definitions of type protocol: defaults, what is left out, hashes, sweeps, plans and faults. */
 #include "definition_fixture.h"
 
-#define NET      "\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[{\"units\":3},{\"units\":2}]}"
+#define NET                                                                                        \
+    "\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[{\"units\":3},{\"units\":2}]}"
 #define PROTOCOL "\"type\":\"protocol\"," NET ",\"rule\":{\"name\":\"sal\"}"
 #define GIVEN(up, down)                                                                            \
-    "{" PROTOCOL ",\"protocol\":{\"layer\":2,\"patterns\":{\"type\":\"given\",\"ascending\":" up    \
+    "{" PROTOCOL ",\"protocol\":{\"layer\":2,\"patterns\":{\"type\":\"given\",\"ascending\":" up   \
     ",\"descending\":" down "}}}"
 #define ONES "[1,1,1,1,1,1,1,1,1,1]"
 
@@ -24,9 +25,11 @@ static void test_defaults(void **state)
     expect_idempotent("{" PROTOCOL "}");
 
     /* The conditions are a set, and neither is always among them. */
-    struct definition *one = read_good("{" PROTOCOL ",\"protocol\":{\"afferents\":[\"both\",\"V\"]}}"),
-                      *same = read_good("{" PROTOCOL
-                                        ",\"protocol\":{\"afferents\":[\"V\",\"neither\",\"both\"]}}");
+    struct definition *one =
+                          read_good("{" PROTOCOL ",\"protocol\":{\"afferents\":[\"both\",\"V\"]}}"),
+                      *same =
+                          read_good("{" PROTOCOL
+                                    ",\"protocol\":{\"afferents\":[\"V\",\"neither\",\"both\"]}}");
     expect_at(one->resolved, "protocol.afferents", "[\"neither\",\"both\",\"V\"]");
     assert_string_equal(one->runs[0].hash, same->runs[0].hash);
     assert_int_equal(one->runs[0].steps, 3 * 50);
@@ -51,7 +54,8 @@ static void test_training_is_left_out(void **state)
         definition_free(a);
         definition_free(b);
     }
-    struct definition *plain = read_good("{" SAL "}"), *protocol = read_good("{\"type\":\"protocol\"," SAL "}");
+    struct definition *plain = read_good("{" SAL "}"),
+                      *protocol = read_good("{\"type\":\"protocol\"," SAL "}");
     assert_string_not_equal(plain->runs[0].hash, protocol->runs[0].hash);
     definition_free(plain);
     definition_free(protocol);
@@ -60,13 +64,16 @@ static void test_training_is_left_out(void **state)
 static void test_sweeps(void **state)
 {
     (void)state;
-    struct definition *d = read_good("{" PROTOCOL ",\"sweep\":{\"rule.name\":[\"sal\",\"kp\",\"bp\"],"
-                                     "\"training.seed\":[1,2],\"protocol.layer\":[1,2]}}");
+    struct definition *d =
+        read_good("{" PROTOCOL ",\"sweep\":{\"rule.name\":[\"sal\",\"kp\",\"bp\"],"
+                  "\"training.seed\":[1,2],\"protocol.layer\":[1,2]}}");
     assert_int_equal(d->n_runs, 12);
-    expect_at(d->runs[0].parameters, "", "{\"protocol.layer\":1,\"rule.name\":\"sal\",\"training.seed\":1}");
+    expect_at(d->runs[0].parameters, "",
+              "{\"protocol.layer\":1,\"rule.name\":\"sal\",\"training.seed\":1}");
     definition_free(d);
     expect_idempotent("{" PROTOCOL ",\"sweep\":{\"protocol.layer\":[1,2]}}");
-    d = read_good("{" NET ",\"rule\":{\"name\":\"sal\"},\"protocol\":{\"layer\":2},\"sweep\":{\"type\":[\"training\",\"protocol\"]}}");
+    d = read_good("{" NET ",\"rule\":{\"name\":\"sal\"},\"protocol\":{\"layer\":2},\"sweep\":{"
+                  "\"type\":[\"training\",\"protocol\"]}}");
     assert_int_equal(d->n_runs, 2);
     assert_null(json_object_get(d->runs[0].resolved, "protocol"));
     assert_non_null(json_object_get(d->runs[1].resolved, "protocol"));
@@ -91,8 +98,7 @@ static void test_plan(void **state)
 
     /* From a store that another version wrote. */
     static const char *const damaged[] = {
-        "{}",
-        "{\"protocol\":{\"layer\":1,\"pairings\":0,\"patterns\":{\"n\":1,\"sd\":1}}}",
+        "{}", "{\"protocol\":{\"layer\":1,\"pairings\":0,\"patterns\":{\"n\":1,\"sd\":1}}}",
         "{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{}}}",
         "{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{\"ascending\":[[1],[1,2]],"
         "\"descending\":[[1],[1]]}}}",
@@ -109,8 +115,7 @@ static void test_faults(void **state)
 {
     (void)state;
     static const struct bad_case cases[] = {
-        {"{\"type\":\"protocoll\"," SAL "}",
-         {{"/type", "\"protocoll\"", "training", NULL}}},
+        {"{\"type\":\"protocoll\"," SAL "}", {{"/type", "\"protocoll\"", "training", NULL}}},
         {"{" SAL ",\"protocol\":{\"layer\":1}}",
          {{"/protocol", NULL, "unless type is protocol", NULL}}},
         {"{\"type\":\"training\"," SAL ",\"protocol\":{}}",
@@ -135,9 +140,11 @@ static void test_faults(void **state)
           {"/protocol/patterns/descending", "2", "1 patterns", NULL}}},
         {GIVEN("[[1,2,3]]", "[[1]]"),
          {{"/protocol/patterns/descending/0", "1", "10 numbers", NULL}}},
-        {"{\"type\":\"protocol\",\"dataset\":{\"name\":\"strokes\"},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+        {"{\"type\":\"protocol\",\"dataset\":{\"name\":\"strokes\"},\"network\":{},\"rule\":{"
+         "\"name\":\"bp\"}}",
          {{"/protocol/layer", "1", "has none", NULL}}},
-        {"{\"type\":\"protocol\",\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[{\"type\":"
+        {"{\"type\":\"protocol\",\"dataset\":{\"name\":\"strokes\"},\"network\":{\"layers\":[{"
+         "\"type\":"
          "\"conv2d\",\"channels\":2,\"kernel\":3},{\"units\":4}]},\"rule\":{\"name\":\"sal\"}}",
          {{"/protocol/layer", "1", "integer from 2 to 2", NULL}}},
     };
@@ -147,8 +154,8 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_training_is_left_out),
-        cmocka_unit_test(test_sweeps),      cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_training_is_left_out),
+        cmocka_unit_test(test_sweeps),   cmocka_unit_test(test_plan),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
