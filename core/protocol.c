@@ -27,7 +27,7 @@ struct tet_protocol {
     size_t bytes;
     float *ascending, *descending; // (N, width of x_{l-1}), (N, e_{l+1}), strided; the latter / N
     float *held_x, *held_s;        // (N, d_l), (N, e_l), strided
-    unsigned char *active[TET_GROUPS]; // whether a column's neuron has been active
+    unsigned char *active[TET_MOTIF]; // whether a column's neuron has been active
     uint64_t step;
     enum tet_condition condition;
     uint32_t pairing; // of the condition
@@ -142,8 +142,8 @@ static size_t layout(struct tet_protocol *t, const struct tet_protocol_plan *p,
         used += round_64(p->n * tet_stride(widths[i]) * sizeof(float));
     }
     /* Columns of W_1, B_2, V_1, U_1. */
-    const size_t columns[TET_GROUPS] = {net->d[0], net->e[2], net->e[1], net->d[1]};
-    for (unsigned g = 0; g < TET_GROUPS; g++) {
+    const size_t columns[TET_MOTIF] = {net->d[0], net->e[2], net->e[1], net->d[1]};
+    for (unsigned g = 0; g < TET_MOTIF; g++) {
         if (t != NULL)
             t->active[g] = (unsigned char *)base + used;
         used += round_64(columns[g]);
@@ -337,7 +337,7 @@ static void read_row(struct tet_protocol *t, enum tet_group g)
 
 static bool is_finite(const struct tet_net *net)
 {
-    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+    for (enum tet_group g = 0; g < TET_MOTIF; g++) {
         const uint32_t i = g == TET_B ? 2 : 1;
         const struct tet_packed *p = &net->p[g][i];
         if (net->rule->info.group[g] &&
@@ -352,12 +352,12 @@ static void end_condition(struct tet_protocol *t)
 {
     if (t->condition == TET_CONDITION_NEITHER)
         memcpy(t->decayed, t->block, t->bytes);
-    for (enum tet_group g = 0; g < TET_GROUPS; g++)
+    for (enum tet_group g = 0; g < TET_MOTIF; g++)
         if (t->net.rule->info.group[g])
             read_row(t, g);
     memcpy(t->block, t->start, t->bytes);
-    const size_t columns[TET_GROUPS] = {t->net.d[0], t->net.e[2], t->net.e[1], t->net.d[1]};
-    for (unsigned g = 0; g < TET_GROUPS; g++)
+    const size_t columns[TET_MOTIF] = {t->net.d[0], t->net.e[2], t->net.e[1], t->net.d[1]};
+    for (unsigned g = 0; g < TET_MOTIF; g++)
         memset(t->active[g], 0, columns[g]);
     t->pairing = 0;
     do

@@ -79,7 +79,7 @@ struct tet_protocol_row {
     uint64_t stimulated;                        // synapses whose presynaptic neuron was ever active
     double stimulated_mean_abs, other_mean_abs; // driven changes of those and of the others
 };
-enum { TET_PROTOCOL_ROWS = TET_CONDITIONS_COUNT * TET_GROUPS };
+enum { TET_MOTIF = TET_U + 1, TET_PROTOCOL_ROWS = TET_CONDITIONS_COUNT * TET_MOTIF }; // W, B, V, U
 
 struct tet_protocol;
 

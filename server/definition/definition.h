@@ -51,7 +51,7 @@ struct run_definition {
                                 // record.checkpoint_epochs, layers of type flatten, and the path
                                 // of initial_weights (its SHA-256 counts)
     uint64_t memory_bytes;      // trainer and dataset
-    uint64_t steps;             // mini-batches in all
+    uint64_t steps;             // mini-batches, or a protocol's pairings, in all
 };
 
 struct definition {

@@ -281,7 +281,7 @@ static void follow_plan(const char *name, const struct tet_plan *p, uint32_t l)
         if (c == TET_CONDITION_NEITHER)
             decayed = o;
         const uint32_t high[] = {o.d1, o.e1, o.d1, o.e1}, wide[] = {o.d0, o.e2, o.e1, o.d1};
-        for (int g = 0; g < TET_GROUPS; g++) {
+        for (int g = 0; g < TET_MOTIF; g++) {
             if (!tet_rule_info(p->rule)->group[g])
                 continue;
             char what[100];
@@ -350,7 +350,7 @@ static const struct tet_protocol_row *row_of(const struct tet_protocol_row *rows
 static void one_afferent_alone_changes_nothing(void **state)
 {
     (void)state;
-    static const bool moved[TET_CONDITIONS_COUNT][TET_GROUPS] = {
+    static const bool moved[TET_CONDITIONS_COUNT][TET_MOTIF] = {
         [TET_CONDITION_BOTH] = {true, true, true, true},
         [TET_CONDITION_WV] = {[TET_W] = true, [TET_V] = true, [TET_U] = true},
         [TET_CONDITION_BU] = {[TET_B] = true, [TET_V] = true, [TET_U] = true},
@@ -367,9 +367,9 @@ static void one_afferent_alone_changes_nothing(void **state)
                                            .sd = 1.0f};
     size_t n;
     const struct tet_protocol_row *rows = run_protocol(t, &plan, &protocol, &n);
-    assert_int_equal(n, TET_CONDITIONS_COUNT * TET_GROUPS);
+    assert_int_equal(n, TET_CONDITIONS_COUNT * TET_MOTIF);
     for (enum tet_condition c = 0; c < TET_CONDITIONS_COUNT; c++)
-        for (enum tet_group g = 0; g < TET_GROUPS; g++) {
+        for (enum tet_group g = 0; g < TET_MOTIF; g++) {
             const struct tet_protocol_row *row = row_of(rows, n, c, g);
             const double left = pow(1.0 - (double)(p.group[g].lr * p.group[g].decay), 30.0);
             if (moved[c][g] != (row->unchanged < 0.01) || moved[c][g] != (row->driven_mean_abs > 0))
@@ -463,7 +463,7 @@ static void kernels_agree(void **state)
     (void)state;
     static struct tet_protocol_row first[TET_PROTOCOL_ROWS];
     make_data(&data, 55, 20, 0, 12, 4, true);
-    for (int rule = 0; rule < TET_RULES; rule++) {
+    for (int rule = TET_RULE_BP; rule <= TET_RULE_BRSF; rule++) {
         struct tet_plan p = protocol_plan((enum tet_rule_name)rule, TET_TANH, true);
         p.momentum = 0.5f;
         const struct tet_protocol_plan plan = {.layer = 1,
