@@ -337,7 +337,7 @@ static void read_row(struct tet_protocol *t, enum tet_group g)
 
 static bool is_finite(const struct tet_net *net)
 {
-    for (enum tet_group g = 0; g < TET_MOTIF; g++) {
+    for (enum tet_group g = 0; g <= TET_U; g++) {
         const uint32_t i = g == TET_B ? 2 : 1;
         const struct tet_packed *p = &net->p[g][i];
         if (net->rule->info.group[g] &&
@@ -352,7 +352,7 @@ static void end_condition(struct tet_protocol *t)
 {
     if (t->condition == TET_CONDITION_NEITHER)
         memcpy(t->decayed, t->block, t->bytes);
-    for (enum tet_group g = 0; g < TET_MOTIF; g++)
+    for (enum tet_group g = 0; g <= TET_U; g++)
         if (t->net.rule->info.group[g])
             read_row(t, g);
     memcpy(t->block, t->start, t->bytes);

@@ -369,7 +369,7 @@ static void one_afferent_alone_changes_nothing(void **state)
     const struct tet_protocol_row *rows = run_protocol(t, &plan, &protocol, &n);
     assert_int_equal(n, TET_CONDITIONS_COUNT * TET_MOTIF);
     for (enum tet_condition c = 0; c < TET_CONDITIONS_COUNT; c++)
-        for (enum tet_group g = 0; g < TET_MOTIF; g++) {
+        for (enum tet_group g = 0; g <= TET_U; g++) {
             const struct tet_protocol_row *row = row_of(rows, n, c, g);
             const double left = pow(1.0 - (double)(p.group[g].lr * p.group[g].decay), 30.0);
             if (moved[c][g] != (row->unchanged < 0.01) || moved[c][g] != (row->driven_mean_abs > 0))
