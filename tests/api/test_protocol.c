@@ -146,24 +146,28 @@ static void test_cancel(void **state)
     json_decref(await_end(&server, id, "cancelled"));
 }
 
-/* Killed in the middle, it begins again, and comes to the same table. */
+/* Killed or stopped in the middle, it begins again, and comes to the same table. */
 static void test_kill(void **state)
 {
     (void)state;
     static const char longer[] = "{\"type\":\"protocol\"," NETWORK ",\"optimizer\":{\"lr\":0.001},"
                                  "\"protocol\":{\"pairings\":150,\"patterns\":{\"n\":100}}}";
     json_t *first = await_end(&server, submit(&server, longer), "succeeded");
-    const json_int_t id = submit(&server, longer);
-    json_decref(daemon_wait(&server, id, is_training));
-    kill(server.pid, SIGKILL);
-    reap(server.pid, START_MS);
-    server.pid = 0;
-    daemon_start(&server, "1", NULL);
-    json_t *run = await_end(&server, id, "succeeded");
-    assert_int_equal(integer(run, "attempts"), 2);
-    assert_string_equal(text(run, "digest"), text(first, "digest"));
-    assert_true(json_equal(json_object_get(run, "protocol"), json_object_get(first, "protocol")));
-    json_decref(run);
+    static const int signals[] = {SIGKILL, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        const json_int_t id = submit(&server, longer);
+        json_decref(daemon_wait(&server, id, is_training));
+        kill(server.pid, signals[i]);
+        reap(server.pid, START_MS);
+        server.pid = 0;
+        daemon_start(&server, "1", NULL);
+        json_t *run = await_end(&server, id, "succeeded");
+        assert_int_equal(integer(run, "attempts"), 2);
+        assert_string_equal(text(run, "digest"), text(first, "digest"));
+        assert_true(
+            json_equal(json_object_get(run, "protocol"), json_object_get(first, "protocol")));
+        json_decref(run);
+    }
     json_decref(first);
 }
 
