@@ -38,13 +38,13 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/draw.c core/error.c core/network.c core/philox.c core/plan.c core/selection.c core/series.c core/stages.c core/team.c core/telemetry.c core/trainer.c \
+CORE := core/audit.c core/audit_reads.c core/draw.c core/error.c core/network.c core/philox.c core/plan.c core/protocol.c core/selection.c core/series.c core/stages.c core/team.c core/telemetry.c core/trainer.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
         core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c
 
-SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/run.c server/serve.c server/session.c \
+SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/protocol.c server/run.c server/serve.c server/session.c \
           server/statistics.c server/submit.c server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 

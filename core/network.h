@@ -38,9 +38,16 @@ struct tet_layer {
     struct tet_volume x_d, x_e;      // x_l and u_l, with the padding that layer l+1 looks at
 };
 
+/* Looks on while a rule works: called around every update of an array that the rule makes, with the
+ * array. See audit.c. */
+struct tet_watch {
+    void (*look)(struct tet_watch *watch, const float *updated, bool before);
+};
+
 struct tet_net {
     const struct tet_kernels *kernels;
-    struct tet_team *team; // NULL: one thread
+    struct tet_watch *watch; // NULL: nobody looks
+    struct tet_team *team;   // NULL: one thread
     const struct tet_rule *rule;
     struct tet_plan plan;
     uint32_t L;
@@ -77,6 +84,7 @@ struct tet_net {
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
     float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one
     float *below; // pooled, or about to be flattened
+    size_t n_flat, n_below; // floats
     /* Scratch of the backward product (bp, and telemetry): signals with the batch along the row. */
     float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
     float *half_normal;   // (TET_QUANTILES): rules/signs.h; brsf
@@ -98,6 +106,17 @@ static inline uint32_t tet_net_taps(const struct tet_net *net, uint32_t l)
     const uint32_t k = net->layer[l].window.kernel;
     return net->layer[l].image ? k * k : 1;
 }
+
+/* tet_net_look: says that the rule is about to update an array, or has done so. Whoever writes an array
+ * for a rule by other means than stages.c says so too. */
+static inline void tet_net_look(const struct tet_net *net, const float *updated, bool before)
+{
+    if (net->watch != NULL)
+        net->watch->look(net->watch, updated, before);
+}
+
+/* tet_net_seen: floats of x_l, or with e of u_l, as layer l+1 sees it; rows or a volume. */
+size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e);
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
  * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */

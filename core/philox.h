@@ -27,6 +27,7 @@ enum tet_stream_purpose {
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
     TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_PROTOCOL = 29,     // patterns of a protocol, index: 0 ascending, 1 descending
     TET_STREAM_SWEEP = 32,        // random sweeps, index: the axis; see draw.h
 };
 

@@ -20,6 +20,8 @@ static enum tet_activation activation(const struct tet_net *net, uint32_t l)
     return l < net->L ? net->plan.hidden[l - 1].activation : TET_IDENTITY;
 }
 
+static void gate(struct tet_net *net, uint32_t l, const float *s, float *y);
+
 /* ---- jobs of the team: a kernel's share of what it is told to do ---- */
 
 struct job {
@@ -194,7 +196,7 @@ static void reach(struct tet_net *net, uint32_t l, uint32_t channels, const floa
         tet_team_run(net->team, share_of_unpool, &(struct job){net, &p});
     }
     if (gated)
-        tet_net_gate(net, l, y, y);
+        gate(net, l, y, y);
 }
 
 /* `way` of P from s of convolutional layer l+1 to y on the grid of z_l, `channels` of them. */
@@ -221,7 +223,7 @@ static void descend_between_images(struct tet_net *net, uint32_t l, enum tet_way
         reach(net, l, c.vy.channels, net->below, y, gated);
 }
 
-void tet_net_descend(struct tet_net *net, uint32_t l)
+static void descend(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     const struct tet_packed *b = &net->feedback[l + 1];
@@ -241,7 +243,14 @@ void tet_net_descend(struct tet_net *net, uint32_t l)
     reach(net, l, net->e[l], below, net->s[l], gated);
 }
 
-void tet_net_modulate(struct tet_net *net, uint32_t l)
+void tet_net_descend(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->s[l], true);
+    descend(net, l);
+    tet_net_look(net, net->s[l], false);
+}
+
+static void modulate(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     const enum tet_finish gate = gates[activation(net, l)];
@@ -260,7 +269,14 @@ void tet_net_modulate(struct tet_net *net, uint32_t l)
         multiply(net, &net->p[TET_V][l], net->s[l], NULL, gate, net->x[l], net->m[l]);
 }
 
-void tet_net_instruct(struct tet_net *net, uint32_t l)
+void tet_net_modulate(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->m[l], true);
+    modulate(net, l);
+    tet_net_look(net, net->m[l], false);
+}
+
+static void instruct(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     if (!layer->image) {
@@ -277,6 +293,13 @@ void tet_net_instruct(struct tet_net *net, uint32_t l)
                                            .vy = layer->x_e});
     if (!seen)
         flatten(net, &layer->x_e, net->below, net->u[l]);
+}
+
+void tet_net_instruct(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->u[l], true);
+    instruct(net, l);
+    tet_net_look(net, net->u[l], false);
 }
 
 /* Rows to columns, and back behind the gate, in stretches of sixteen: each share turns its own. */
@@ -317,7 +340,7 @@ static void backward_share(void *context, const struct tet_rank *share)
 }
 
 /* By way of the signals with the batch along the row. */
-void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+static void backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
 {
     const struct tet_layer *layer = &net->layer[l];
     float *const *t = net->transposed;
@@ -339,6 +362,13 @@ void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, 
     w.y = layer->pool != TET_POOL_NONE ? net->below : y;
     tet_team_run(net->team, lay_out_share, &w);
     reach(net, l, net->d[l], w.y, y, true);
+}
+
+void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+{
+    tet_net_look(net, y, true);
+    backpropagate(net, l, above, y);
+    tet_net_look(net, y, false);
 }
 
 /* Row by row of each channel's image. */
@@ -369,10 +399,17 @@ static void gate_share(void *context, const struct tet_rank *share)
                        net->x[w->l] + first * ld, w->y + first * ld);
 }
 
-void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+static void gate(struct tet_net *net, uint32_t l, const float *s, float *y)
 {
     tet_team_run(net->team, net->layer[l].image ? gate_image_share : gate_share,
                  &(struct way){.net = net, .l = l, .x = s, .y = y});
+}
+
+void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+{
+    tet_net_look(net, y, true);
+    gate(net, l, s, y);
+    tet_net_look(net, y, false);
 }
 
 /* ---- changes ---- */
@@ -473,16 +510,25 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
 {
     if (!net->plan.group[g].plastic)
         return;
+    tet_net_look(net, net->p[g][l].w, true);
     tet_team_run(net->team, change_share,
                  &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
     tet_net_cut(net, g, l);
+    tet_net_look(net, net->p[g][l].w, false);
 }
+
+/* Of layers first..last. */
+struct biases {
+    const struct tet_net *net;
+    uint32_t first, last;
+};
 
 static void change_biases_share(void *context, const struct tet_rank *share)
 {
-    const struct tet_net *net = context;
+    const struct biases *biases = context;
+    const struct tet_net *net = biases->net;
     const float lr = net->plan.group[TET_W].lr * net->rate;
-    for (uint32_t l = 1; l <= net->L; l++) {
+    for (uint32_t l = biases->first; l <= biases->last; l++) {
         size_t first, last;
         tet_share(share, net->d[l], TET_LANES, &first, &last);
         if (net->layer[l].image)
@@ -494,10 +540,24 @@ static void change_biases_share(void *context, const struct tet_rank *share)
     }
 }
 
+/* All layers' in one piece of work; one by one where somebody looks. */
+static void change_biases(struct tet_net *net)
+{
+    if (net->watch == NULL) {
+        tet_team_run(net->team, change_biases_share, &(struct biases){net, 1, net->L});
+        return;
+    }
+    for (uint32_t l = 1; l <= net->L; l++) {
+        tet_net_look(net, net->b[l], true);
+        tet_team_run(net->team, change_biases_share, &(struct biases){net, l, l});
+        tet_net_look(net, net->b[l], false);
+    }
+}
+
 void tet_net_change_ascending(struct tet_net *net)
 {
     for (uint32_t l = 1; l <= net->L; l++)
         tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
     if (net->plan.group[TET_W].plastic)
-        tet_team_run(net->team, change_biases_share, net);
+        change_biases(net);
 }

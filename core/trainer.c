@@ -720,6 +720,11 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
     return TET_OK;
 }
 
+const struct tet_net *tet_trainer_net(const struct tet_trainer *t)
+{
+    return &t->net;
+}
+
 struct tet_selection tet_trainer_selection(const struct tet_trainer *t)
 {
     return (struct tet_selection){.epoch = tet_selection_epoch(&t->net),

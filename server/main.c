@@ -6,6 +6,7 @@
 
 #include <tetrad/trainer.h>
 
+#include "audit.h"
 #include "options.h"
 #include "run.h"
 #include "serve.h"
@@ -22,6 +23,8 @@ static const struct {
      COMMAND_RUN, run_command},
     {"submit", "tetrad submit FILE.json [options]", "send an experiment to a server",
      COMMAND_SUBMIT, submit_command},
+    {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
+     COMMAND_AUDIT, audit_command},
 };
 
 static void print_help(FILE *out)

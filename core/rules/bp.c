@@ -18,4 +18,5 @@ const struct tet_rule tet_rule_bp = {
          .group = {[TET_W] = true}},
     .descend = descend,
     .change = tet_net_change_ascending,
+    .reads = {"s_l: W_{l+1} s_{l+1} g_l", "W_l: m_l x_{l-1}", "b_l: m_l"},
 };

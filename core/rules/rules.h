@@ -8,6 +8,8 @@
 
 #include "network.h"
 
+enum { TET_READS = 12 }; // with the end
+
 struct tet_rule {
     struct tet_rule_info info;
     /* From x_0..x_L and s_L: the descending activities and the modulations, s_l and m_l, l =
@@ -19,6 +21,11 @@ struct tet_rule {
     /* From the activities: every change of a synapse. The activities were all computed with the old
      * weights. */
     void (*change)(struct tet_net *net);
+    /* What each update may read besides the array itself, in the symbols of circuit.md: "B_l: u_{l-1}
+     * s_l". Indices l, {l-1}, {l+1} and L; g_l is the gate phi'(z_l), F_l the feedback that a rule
+     * forms; sign(W_l) is W_l; gate(g_l) is read where rule.gate is
+     * on, or max_pool asks who won. NULL ends the list. audit.c holds the rule to it. */
+    const char *reads[TET_READS];
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name);

@@ -39,8 +39,11 @@ static void form_share(void *context, const struct tet_rank *share)
 
 void tet_rule_descend_by_signs(struct tet_net *net)
 {
-    for (uint32_t l = 2; l <= net->L; l++)
+    for (uint32_t l = 2; l <= net->L; l++) {
+        tet_net_look(net, net->feedback[l].w, true);
         tet_team_run(net->team, form_share, &(struct forming){net, l});
+        tet_net_look(net, net->feedback[l].w, false);
+    }
     tet_rule_descend_by_feedback(net);
 }
 

@@ -14,6 +14,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/runs/{id}", api_run, true, NULL},
     {"POST", "/v1/runs/{id}/cancel", api_cancel_run, true, NULL},
     {"GET", "/v1/runs/{id}/metrics", api_metrics, true, NULL},
+    {"GET", "/v1/runs/{id}/protocol", api_protocol, true, NULL},
     {"GET", "/v1/runs/{id}/weights", api_weights, true, NULL},
     {"GET", "/v1/runs/{id}/weights.npz", api_weights_npz, true, NULL},
     {"GET", "/v1/runs/{id}/weights/{name}.npy", api_weights_npy, true, NULL},

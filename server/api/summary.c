@@ -15,13 +15,14 @@ struct question {
     json_t *baseline; // NULL: the default
 };
 
-static const char note[] = "Only runs that succeeded and have the metric count. Intervals are of "
-                           "95 %, by Student's t, each "
-                           "for itself alone. Differences are of pairs with one seed; wilcoxon.p "
-                           "is two-sided, of the signed "
-                           "ranks, p_min the least that so many pairs can give, and p_holm is p "
-                           "adjusted for all comparisons "
-                           "of this summary.";
+static const char note[] =
+    "Only runs that succeeded and have the metric count. Intervals are of 95 %, by Student's t, "
+    "each for itself alone. Differences are of pairs with one seed; wilcoxon.p is two-sided, of "
+    "the signed ranks, p_min the least that so many pairs can give, and p_holm is p adjusted for "
+    "all comparisons of this summary.";
+static const char no_values[] =
+    "No run that succeeded has this metric there. A protocol run has none at all: what it ended "
+    "with is at /v1/runs/{id}/protocol.";
 
 static bool is_series(const char *name)
 {
@@ -200,11 +201,12 @@ void api_summary(void *context, const struct http_request *request, struct http_
         http_reply_error(reply, &error, NULL);
     } else {
         const char *at = http_query(request, "at");
+        const bool empty = summary_values(summary) == 0;
         json_t *value = summary_json(summary, q.steps);
         json_object_set_new(value, "experiment", json_integer(q.store.experiment));
         json_object_set_new(value, "metric", json_string(q.store.series));
         json_object_set_new(value, "at", json_string(at != NULL ? at : "final"));
-        json_object_set_new(value, "note", json_string(note));
+        json_object_set_new(value, "note", json_string(empty ? no_values : note));
         http_reply_json(reply, 200, value);
     }
     summary_free(summary);

@@ -239,6 +239,7 @@ static void check_reals(struct resolve_work *w)
     check_real(w, get(w->run, "training", "early_stopping"), "min_delta",
                "/training/early_stopping");
     check_real(w, json_object_get(optimizer, "schedule"), "factor", "/optimizer/schedule");
+    check_real(w, get(w->run, "protocol", "patterns"), "sd", "/protocol/patterns");
     if ((float)json_number_value(momentum) >= 1.0f)
         faults_add(w->faults, "/optimizer/momentum", momentum, NULL,
                    "number >= 0 and < 1, also when rounded to 32 bits");
@@ -359,6 +360,8 @@ static void check_memory(struct resolve_work *w, const struct inputs_dataset *en
     }
     bytes = tet_plan_memory(&plan, &info->shape);
     *steps = tet_plan_steps(&plan);
+    if (!resolve_protocol_plan(w, &plan, &info->shape, &bytes, steps))
+        return;
     bool overflow = __builtin_add_overflow(bytes, info->bytes, memory_bytes);
     if (!overflow && *memory_bytes <= (uint64_t)INT64_MAX && *memory_bytes <= limit)
         return;
@@ -392,6 +395,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         drop_full_wiring(&w);
     }
     drop_unselected(&w);
+    resolve_protocol(&w);
     resolve_network(&w);
     check_reals(&w);
     check_schedule(&w);

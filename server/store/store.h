@@ -166,7 +166,8 @@ struct store_ending {
     uint64_t step;
     double train_seconds;                // of this attempt
     struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
-    uint32_t keep; // with checkpoint: all but the newest so many are removed; 0: none is
+    uint32_t keep;        // with checkpoint: all but the newest so many are removed; 0: none is
+    const char *protocol; // rows of a protocol run, canonical JSON; NULL: none
 };
 
 /* store_end: state, reason, digest and checkpoint in one transaction; waits for the commit
@@ -297,6 +298,11 @@ TET_MUST_CHECK enum tet_err store_values_read(struct store *store,
                                               const struct store_question *question,
                                               store_value_fn *visit, void *context,
                                               struct tet_error *error);
+
+/* store_protocol_read: the rows that a protocol run ended with, canonical JSON, a new string that the
+ * caller frees. TET_NOT_FOUND where it has none. */
+TET_MUST_CHECK enum tet_err store_protocol_read(struct store *store, int64_t run, char **rows,
+                                                struct tet_error *error);
 
 /* store_health: TET_OK, or why the writer cannot write (message of the last failure). Never waits
  * for a disk. */

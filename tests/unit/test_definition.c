@@ -179,7 +179,10 @@ static void test_examples(void **state)
                      "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
                     {"schema/examples/rules-strokes.json", 21,
                      "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
-                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"}};
+                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
+                    {"schema/examples/protocol-motif.json", 1,
+                     "644ede0e7433e44e474cd6981dbd30cdf858b67c63a42268f8d488c84e925c0b",
+                     "e7560ffb7359a44d09c2f38df68360df9aa48a3487c40f80632d903b440cb7ac"}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);
