@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 import sections  # noqa: E402
 import tables  # noqa: E402
@@ -111,6 +112,8 @@ def depth(result):
                    label=f"{layers} {'layer' if layers == 1 else 'layers'}", linewidth=1.2, markersize=4)
     right.set(xlabel="hidden layer, from the input", ylabel="cosine of sal at the end", ylim=(min(0, right.get_ylim()[0]), 1))
     right.legend()
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -125,7 +128,7 @@ def lesion(result):
             label = f"{100 * lesions[0]['fraction']:g} % of V1" if lesions else "no lesion"
             style = {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i % len(DASHES)]}
             course(axis, runs, f"alignment/modulation/{layer}", style, label)
-        step = sections.lesion_step(experiment, sections.succeeded(experiment["runs"]))
+        step = sections.lesion_step(experiment)
         axis.axvline(step / 1000, color="#444444", linewidth=0.8, linestyle=":")
         axis.set(xlabel="mini-batches, thousands", title=f"hidden layer {layer}")
     axes[0][0].set_ylabel("cosine with the gradient")

@@ -85,21 +85,23 @@ def choose(runs):
 
 
 def binned(steps, values, width):
-    """A series averaged over bins of `width` steps, each at its last step; null where it is not defined (the cosine
-    of a modulation that is 0)."""
+    """A series averaged over bins of `width` steps, each at the last step it holds; null where it is not defined (the
+    cosine of a modulation that is 0)."""
     bins = {}
     for step, value in zip(steps, values):
-        bins.setdefault(-(-step // width) * width, []).append(value)
-    return {"steps": list(bins), "values": [report.rounded(sections.mean(v), 4) for v in bins.values()]}
+        bins.setdefault((step - 1) // width, []).append((step, value))
+    return {"steps": [b[-1][0] for b in bins.values()],
+            "values": [report.rounded(sections.mean([value for _, value in b]), 4) for b in bins.values()]}
 
 
 def kept(server, run, spec):
     """What the results keep of a run."""
     whole = server.get(f"/v1/runs/{run['id']}")
+    final = {k: report.rounded(v, 6) for k, v in run["final"].items() if not (spec.tuning and k.startswith("test/"))}
     one = {"parameters": run["parameters"], "state": run["state"], "reason": run["reason"], "hash": whole["hash"],
-           "digest": run["digest"], "final": {k: report.rounded(v, 6) for k, v in run["final"].items()}}
+           "digest": run["digest"], "final": final, "steps": whole["progress"]["steps"]}
     if spec.series:
-        per_epoch = whole["progress"]["steps"] // whole["definition"]["training"]["epochs"]
+        per_epoch = one["steps"] // whole["definition"]["training"]["epochs"]
         width = max(1, per_epoch // spec.bins)
         one["series"] = {name: binned(*s, width) for name, s in sorted(server.series(run["id"], spec.series).items())}
     return one, whole["train_seconds"]
@@ -155,8 +157,8 @@ def make_table(server, table, quick, key):
         definition, baseline = spec.definition(quick), spec.baseline
         if spec.rates:
             definition = tables.with_rates(definition, chosen[spec.rates])
-            rates = chosen[spec.rates][baseline["rule.name"]]
-            baseline = {**baseline, **{path: rates[path] for path in tables.RATES}}
+        if baseline:
+            baseline = tables.with_own_rates(baseline, definition)
         made = train(server, spec, definition, baseline, progress)
         if spec.tuning:
             made["chosen"] = chosen[spec.name] = choose(made["runs"])
@@ -233,7 +235,9 @@ def read_arguments():
     arguments = parser.parse_args()
     arguments.state = arguments.state or os.path.join(tables.ROOT, "build", "science", *["quick"] * arguments.quick)
     arguments.out = arguments.out or (arguments.state if arguments.quick else tables.DEFINITIONS)
-    arguments.data = arguments.data or os.path.join(arguments.state, "data")
+    if arguments.quick or not arguments.data:
+        arguments.data = os.path.join(arguments.state, "data")
+        os.makedirs(arguments.data, exist_ok=True)
     return arguments
 
 
@@ -241,7 +245,6 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the server is stopped
     arguments = read_arguments()
     with alone(arguments.state):
-        os.makedirs(arguments.data, exist_ok=True)
         if not arguments.report:
             make(arguments, [arguments.table] if arguments.table else sorted(tables.TABLES))
         write(os.path.join(arguments.out, "README.md"), report.page(arguments.out, say))

@@ -229,11 +229,15 @@ def depth(result, _):
                            "cosine by layer"], rows)]
 
 
-def lesion_step(experiment, runs):
+def lesion_step(experiment):
     """Mini-batches done when the lesion happens."""
-    epoch = tables.get_path(experiment["definition"], "interventions.0.epoch")
-    accuracy = runs[0]["series"]["test/accuracy"]["steps"]
-    return accuracy[-1] // experiment["definition"]["training"]["epochs"] * epoch
+    epochs = experiment["definition"]["training"]["epochs"]
+    return experiment["runs"][0]["steps"] // epochs * lesion_of(experiment)["epoch"]
+
+
+def lesion_of(experiment):
+    """One of the lesions, which differ in their share alone."""
+    return next(one for run in experiment["runs"] for one in tables.setting(experiment, run, "interventions", []))
 
 
 def around(run, name, step):
@@ -244,20 +248,25 @@ def around(run, name, step):
     return before[-1], after[0], after[-1]
 
 
+def around_all(runs, name, step):
+    """Of all runs: three tuples."""
+    return list(zip(*(around(run, name, step) for run in runs))) or [(), (), ()]
+
+
 def lesion(result, _):
     experiment = result["experiments"][0]
     rows = []
     for parameters, runs in groups(experiment):
         lesions = tables.setting(experiment, {"parameters": parameters}, "interventions", [])
         good = succeeded(runs)
-        step = lesion_step(experiment, good)
+        step = lesion_step(experiment)
         row = [f"{lesions[0]['fraction']:g}" if lesions else "none", count(runs)]
         for name in [f"alignment/modulation/{layer}" for layer in layers_of(good)]:
-            row += [short(mean(values)) for values in zip(*(around(run, name, step) for run in good))]
-        accuracies = list(zip(*(around(run, "test/accuracy", step) for run in good)))
+            row += [short(mean(values)) for values in around_all(good, name, step)]
+        accuracies = around_all(good, "test/accuracy", step)
         rows.append([*row, *(percent(mean(values)) for values in accuracies[:2]),
                      with_interval(point_of(experiment, parameters))])
-    what = tables.get_path(experiment["definition"], "interventions.0")
+    what = lesion_of(experiment)
     head = ["share of V1 silenced", "n"]
     for layer in layers_of(experiment["runs"]):
         head += [f"cosine {layer} before", "after", "end"]

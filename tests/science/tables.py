@@ -18,7 +18,7 @@ class Experiment(NamedTuple):
     tuning: bool = False            # made to choose rates by validation/accuracy
     rates: Optional[str] = None     # the tuning experiment whose choice it takes
     metrics: tuple = ()             # summarised over seeds by the server
-    baseline: Optional[dict] = None  # the point that others are compared with, seed by seed; rates are added
+    baseline: Optional[dict] = None  # the point that others are compared with, seed by seed, with its rates added
     series: tuple = ()              # kept of every run, averaged over bins of steps
     bins: int = 1                   # bins an epoch
     quick: dict = {}
@@ -89,18 +89,24 @@ def with_rates(definition, chosen):
     return {**definition, "sweep": made}
 
 
+def with_own_rates(baseline, definition):
+    """The baseline's parameters with the rates that its rule alone has, so that pairs need not agree in them."""
+    grid = next(g for g in grids(definition) if baseline["rule.name"] in g["rule.name"])
+    return {**baseline, **{path: grid[path][0] for path in RATES if len(grid.get(path, [])) == 1}}
+
+
 RATES = ("optimizer.lr", "optimizer.decay")
 COSINES = ("alignment/modulation/*",)
-SMALL = [{"units": 24}, {"units": 16}]
-STROKES = {"dataset": {"name": "strokes", "train": 1200, "test": 300}, "network.layers": SMALL, "training.epochs": 2,
-           "training.batch": 32, "record.every": 5}
-VALIDATED = {**STROKES, "dataset": {"name": "strokes", "train": 1200, "validation": 200, "test": 1}}
+SMALL = [{"units": 32}, {"units": 24}]
+STROKES = {"dataset": {"name": "strokes", "train": 1600, "test": 300}, "network.layers": SMALL, "training.epochs": 4,
+           "training.batch": 32, "record.every": 5, "optimizer.lr": 0.03}
+VALIDATED = {**STROKES, "dataset": {"name": "strokes", "train": 1600, "validation": 200, "test": 1}}
 QUICK_RULES = ["bp", "dfa", "wm", "sal"]
 
 
 def arm(width, scale, probability):
     lateral = {"scale": scale, "connection_probability": probability}
-    return {"network.layers": [[{"units": 24, "descending_units": width}, {"units": 24, "descending_units": width}]],
+    return {"network.layers": [[{"units": 32, "descending_units": width}, {"units": 32, "descending_units": width}]],
             "rule.groups": [{"V": lateral, "U": lateral, "B": {"connection_probability": probability}}],
             "optimizer.decay": [0.003], "training.seed": [1, 2]}
 
@@ -108,7 +114,7 @@ def arm(width, scale, probability):
 def nine_rules(name):
     """A tuning and a final experiment on MNIST."""
     tuning = {**VALIDATED, "record.every": 0,
-              "sweep": {"rule.name": QUICK_RULES, "optimizer.lr": [0.05, 0.1], "optimizer.decay": [0.0001, 0.001]}}
+              "sweep": {"rule.name": QUICK_RULES, "optimizer.lr": [0.02, 0.05], "optimizer.decay": [0.0001, 0.001]}}
     return (Experiment(f"{name}-tuning", tuning=True, quick=tuning),
             Experiment(name, rates=f"{name}-tuning", metrics=("test/accuracy",), baseline={"rule.name": "bp"},
                        series=COSINES,
@@ -122,13 +128,13 @@ TABLES = {table.key: table for table in (
     Table("b", "Self-assembly of SAL", "mnist", (
         Experiment("b-self-assembly", metrics=("test/accuracy",), series=COSINES, bins=4, quick={
             **STROKES,
-            "sweep": [{"rule.gate": [True], **arm(24, 0.5, 1)}, {"rule.gate": [False], **arm(24, 0.5, 1)},
-                      {"rule.gate": [False], **arm(12, 0.5, 1)}, {"rule.gate": [False], **arm(12, 1, 0.5)}]}),)),
+            "sweep": [{"rule.gate": [True], **arm(32, 0.5, 1)}, {"rule.gate": [False], **arm(32, 0.5, 1)},
+                      {"rule.gate": [False], **arm(16, 0.5, 1)}, {"rule.gate": [False], **arm(16, 1, 0.5)}]}),)),
     Table("c", "Depth", "mnist", (
         Experiment("c-depth", metrics=("test/accuracy",), series=COSINES,
-                   baseline={"rule.name": "bp", "optimizer.lr": 0.1, "optimizer.decay": 0.0001}, quick={
+                   baseline={"rule.name": "bp"}, quick={
                        **STROKES,
-                       "sweep": [{"rule.name": [rule], "optimizer.decay": [decay], "optimizer.lr": [0.1],
+                       "sweep": [{"rule.name": [rule], "optimizer.decay": [decay], "optimizer.lr": [0.03],
                                   "network.layers": [[{"units": 16}] * depth for depth in (1, 3)],
                                   "training.seed": [1, 2]} for rule, decay in (("bp", 0.0001), ("sal", 0.001))]}),)),
     Table("d", "Convolutions on CIFAR-10", "cifar10", (
@@ -141,7 +147,8 @@ TABLES = {table.key: table for table in (
                        "sweep": {"rule.name": ["bp", "kp"], "training.seed": [1, 2]}}))),
     Table("e", "Lesion of the laterals and recovery", "mnist", (
         Experiment("e-lesion", metrics=("test/accuracy",), series=COSINES + ("test/accuracy",), bins=7, quick={
-            **STROKES, "training.epochs": 4, "interventions.0.epoch": 2, "optimizer.schedule": {"type": "constant"},
-            "sweep": [{"interventions": [[]], "training.seed": [1, 2]},
-                      {"interventions.0.fraction": [0.5, 1], "training.seed": [1, 2]}]}),)),
+            **STROKES, "optimizer.schedule": {"type": "constant"},
+            "sweep": [{"training.seed": [1, 2]},
+                      {"interventions": [[{"epoch": 2, "type": "lesion", "group": "V", "layer": 1, "fraction": fraction}]
+                                         for fraction in (0.5, 1)], "training.seed": [1, 2]}]}),)),
 )}
