@@ -21,6 +21,7 @@ import report  # noqa: E402
 import science  # noqa: E402
 import sections  # noqa: E402
 import tables  # noqa: E402
+from server import Server  # noqa: E402
 
 RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "science.py")
 FOLDER = tempfile.mkdtemp(prefix="tetrad-science-")
@@ -251,6 +252,20 @@ def test_definitions_keep_the_schema():
             for name, definition in table.definitions(quick).items():
                 faults = [e.message for e in validator.iter_errors(definition)]
                 assert not faults, f"{name}: {faults}"
+
+
+def test_the_server_takes_the_full_definitions():
+    state = os.path.join(FOLDER, "dry")
+    os.makedirs(os.path.join(state, "data"))
+    with Server(tap.TETRAD, state, os.path.join(state, "data"), 1) as server:
+        for table in tables.TABLES.values():
+            for name, definition in table.definitions(False).items():
+                dataset = {"name": "strokes"}
+                if "validation" in definition["dataset"]:
+                    dataset["validation"] = 5000
+                answer = server.ask("POST", "/v1/experiments?dry_run=1", {**definition, "dataset": dataset})
+                expected = sum(product(grid) for grid in tables.grids(definition))
+                assert answer["run_count"] == expected, f"{name}: {answer['run_count']} runs of {expected}"
 
 
 if __name__ == "__main__":
