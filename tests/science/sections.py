@@ -34,8 +34,7 @@ def difference(point):
     text = f"{100 * found['mean']:+.2f}"
     if interval:
         text += f" [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
-    p = found.get("p_holm") if found.get("p_holm") is not None else found.get("p")
-    return [text, "-" if p is None else f"{p:.3g}"]
+    return [text, "-" if found["p_holm"] is None else f"{found['p_holm']:.3g}"]
 
 
 def mean(values):

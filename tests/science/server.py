@@ -18,7 +18,7 @@ class Refused(Exception):
     """The server's answer was an error; status and what it said."""
 
     def __init__(self, what, status, body):
-        super().__init__(f"{what}: {status} {json.dumps(body) if isinstance(body, dict) else body!r}")
+        super().__init__(f"{what}: {status} {json.dumps(body)}")
         self.status = status
 
 
@@ -33,21 +33,28 @@ class Server:
 
     def __init__(self, program, state, data, workers):
         self.log = os.path.join(state, "tetrad.log")
+        command = [program, "serve", "--db", os.path.join(state, "tetrad.db"), "--data", data, "--listen", "127.0.0.1:0",
+                   "--workers", str(workers)]
+        deadline = time.monotonic() + START_S
+        while (port := self.start(command)) is None:
+            with open(self.log, "rb") as log:
+                in_use = log.read().rstrip().endswith(b"the database is in use by another server")
+            if not in_use or time.monotonic() > deadline:
+                raise SystemExit(f"science: {program} serve did not start; see {self.log}")
+            time.sleep(0.1)  # the server of a runner that was killed is still ending
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def start(self, command):
+        """The port, or None: the program has ended without one."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TETRAD_")}
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [program, "serve", "--db", os.path.join(state, "tetrad.db"), "--data", data, "--listen", "127.0.0.1:0",
-                 "--workers", str(workers)], stdout=subprocess.PIPE, stderr=log, env=clean, preexec_fn=die_with_parent)
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=120)
-
-    def port(self):
-        line = b""
-        if select.select([self.process.stdout], [], [], START_S)[0]:
-            line = self.process.stdout.readline()
-        if b"http://" not in line:
-            self.stop()
-            raise SystemExit(f"science: {self.process.args[0]} serve did not start; see {self.log}")
-        return int(line.split(b"http://", 1)[1].split()[0].rsplit(b":", 1)[1])
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=clean,
+                                            preexec_fn=die_with_parent)
+        line = self.process.stdout.readline() if select.select([self.process.stdout], [], [], START_S)[0] else b""
+        if b"http://" in line:
+            return int(line.split(b"http://", 1)[1].split()[0].rsplit(b":", 1)[1])
+        self.stop(0.5)
+        return None
 
     def ask(self, method, path, body=None, **headers):
         if body is not None:
@@ -81,8 +88,11 @@ class Server:
             after, more = page["next"], page["more"]
         return found
 
-    def stop(self):
-        if self.process.poll() is None:
+    def stop(self, grace_s=0):
+        """Waits for its end, after grace_s by SIGTERM, at last by SIGKILL."""
+        try:
+            self.process.wait(grace_s)
+        except subprocess.TimeoutExpired:
             self.process.terminate()
             try:
                 self.process.wait(STOP_S)
