@@ -101,8 +101,8 @@ def depth(result):
         points = [(n, p) for n, p in sorted(points, key=lambda x: x[0]) if p and p.get("mean") is not None]
         x, y = [n for n, _ in points], [100 * p["mean"] for _, p in points]
         if points and all(p.get("interval") for _, p in points):
-            left.fill_between(x, [100 * p["interval"][0] for _, p in points], [100 * p["interval"][1] for _, p in points],
-                              color=COLORS[i], alpha=0.2, linewidth=0)
+            low, high = ([100 * p["interval"][end] for _, p in points] for end in (0, 1))
+            left.fill_between(x, low, high, color=COLORS[i], alpha=0.2, linewidth=0)
         left.plot(x, y, color=COLORS[i], marker=MARKERS[i], linestyle=DASHES[i % 4], label=rule, markersize=4)
     left.set(xlabel="hidden layers", ylabel="test accuracy, %")
     left.legend()
@@ -110,7 +110,8 @@ def depth(result):
         by_layer = [(n, c) for n in range(1, layers + 1) if (c := sections.cosine(runs, n)) is not None]
         right.plot([n for n, _ in by_layer], [c for _, c in by_layer], color=COLORS[i], marker=MARKERS[i],
                    label=f"{layers} {'layer' if layers == 1 else 'layers'}", linewidth=1.2, markersize=4)
-    right.set(xlabel="hidden layer, from the input", ylabel="cosine of sal at the end", ylim=(min(0, right.get_ylim()[0]), 1))
+    right.set(xlabel="hidden layer, from the input", ylabel="cosine of sal at the end",
+              ylim=(min(0, right.get_ylim()[0]), 1))
     right.legend()
     for axis in (left, right):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

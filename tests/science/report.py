@@ -77,9 +77,9 @@ Written by `make science` (tests/science) from [results](results); do not edit. 
 folder with a server of its own, chooses rates on a validation part, and repeats the runs over seeds. Runs with
 the same seed share their initial ascending synapses and every mini-batch, so that differences are paired. Accuracies
 are those of the last epoch on the test part, which no choice of rates has seen. Intervals are 95 % t intervals
-over seeds, p is Wilcoxon's signed-rank test (with n pairs it is never below 2^(1-n)), adjusted by Holm for the
-comparisons of its table. The cosine is that of the modulation that reaches a layer with the backpropagated signal on the same
-mini-batch, layer 1 next to the input.
+over seeds; p is Wilcoxon's signed-rank test, which with n pairs is never below 2^(1-n), adjusted by Holm for the
+comparisons of its experiment. A run that diverged has no accuracy: n says how many have. The cosine is that of the
+modulation that reaches a layer with the backpropagated signal on the same mini-batch, layer 1 next to the input.
 
 A run's result is the same to the last bit on every processor and with any number of threads; its digest, in
 [results](results), proves it: `tetrad run` on a run's definition must give it again."""
@@ -98,7 +98,8 @@ def provenance(result):
         ended = [r["state"] for r in runs]
         rows.append([f"`{experiment['name']}`", f"`{experiment['hash'][7:19]}`", len(runs), ended.count("diverged"),
                      f"`{runs[0]['digest'][7:19]}`" if runs[0]["digest"] else "-", clock(experiment["core_seconds"])])
-    return sections.markdown(["definition", "hash", "runs", "diverged", "digest of the first run", "core time, min"], rows)
+    return sections.markdown(["definition", "hash", "runs", "diverged", "digest of the first run", "core time, min"],
+                             rows)
 
 
 def page(out, say):

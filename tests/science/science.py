@@ -119,7 +119,8 @@ def train(server, spec, definition, baseline, progress):
     made = server.ask("POST", "/v1/experiments", definition, Idempotency_Key="science-" + progress.key[:16] +
                       hash_of(definition)[:32])
     found = wait(server, made["id"], progress)
-    bad = [f"run {r['id']}: {r['state']}: {r['reason']}" for r in found["runs"] if r["state"] in ("failed", "cancelled")]
+    bad = [f"run {r['id']}: {r['state']}: {r['reason']}" for r in found["runs"]
+           if r["state"] not in ("succeeded", "diverged")]
     if bad:
         raise SystemExit(f"science: {spec.name}: " + "; ".join(bad[:5]))
     runs, seconds = zip(*(kept(server, run, spec) for run in found["runs"]))

@@ -161,8 +161,10 @@ def tuned(result, published):
     experiments = result["experiments"]
     for tuning, final in zip(experiments[::2], experiments[1::2]):
         epochs = final["definition"]["training"]["epochs"]
+        unit = "epoch" if epochs == 1 else "epochs"
+        train = final["definition"]["dataset"].get("train", "all")
         lines += [f"### Hidden layers: {network_text(final)}", "",
-                  f"{grid_text(tuning)} Then {epochs} {'epoch' if epochs == 1 else 'epochs'} on all training examples.", "",
+                  f"{grid_text(tuning)} Then {epochs} {unit} on {train} training examples.", "",
                   *rules_table(tuning, final),
                   *published_table(final, [p for p in published if p["experiment"] == final["name"]])]
     return lines
@@ -204,11 +206,11 @@ def self_assembly(result, _):
                      *(times(runs, layer) for layer in layers), cosines(runs),
                      with_interval(point_of(experiment, parameters))])
     lr = tables.get_path(experiment["definition"], "optimizer.lr")
-    return [f"`sal` on hidden layers {network_text(experiment)}, lr {lr}. Varied: the width of the descending stream (half "
-            "as wide it cannot be gated; the full one is shown with the gate and without), decay, the connection "
+    return [f"`sal` on hidden layers {network_text(experiment)}, lr {lr}. Varied: the width of the descending stream "
+            "(half as wide it cannot be gated; the full one is shown with the gate and without), decay, the connection "
             "probability of V, U and B, and the scale of the initial laterals. The time to cosine 0.5 is in "
-            "mini-batches, the first quarter of an epoch whose mean reaches it, least and greatest over seeds; the cosine by layer that of the "
-            "last quarter.", "",
+            "mini-batches: the first quarter of an epoch whose mean reaches it, least and greatest over seeds. The "
+            "cosine by layer is that of the last quarter.", "",
             *markdown(["descending stream", "decay", "connection probability", "lateral scale", "n",
                        *(f"to 0.5, layer {layer}" for layer in layers), "cosine by layer", "test accuracy, %"], rows)]
 
@@ -223,9 +225,11 @@ def depth(result, _):
         rows.append([f"`{parameters['rule.name']}`", len(tables.setting(experiment, run, "network.layers")), f"{lr:g}",
                      f"{decay:g}", count(runs), with_interval(point), *difference(point), cosines(runs)])
     units = experiment["runs"][0]["parameters"]["network.layers"][0]["units"]
-    return [f"1 to 8 hidden layers of {units} neurons. Each rule has one pair of rates at every depth, not tuned by depth.",
-            "", *markdown(["rule", "hidden layers", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
-                           "cosine by layer"], rows)]
+    depths = [row[1] for row in rows]
+    return [f"{min(depths)} to {max(depths)} hidden layers of {units} neurons. Each rule has one pair of rates at every "
+            "depth, not tuned by depth.", "",
+            *markdown(["rule", "hidden layers", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
+                       "cosine by layer"], rows)]
 
 
 def lesion_step(experiment):
@@ -269,10 +273,10 @@ def lesion(result, _):
     head = ["share of V1 silenced", "n"]
     for layer in layers_of(experiment["runs"]):
         head += [f"cosine {layer} before", "after", "end"]
-    return [f"`sal` on hidden layers {network_text(experiment)}. After epoch {what['epoch']} a share of the lateral synapses "
-            f"{what['group']}{what['layer']} is silenced for good; the others, and the other groups, go on learning. The "
-            "cosine is the mean of a seventh of an epoch before and after; the accuracy that after the epoch before, after "
-            "the epoch after, and at the end.", "",
+    return [f"`sal` on hidden layers {network_text(experiment)}. After epoch {what['epoch']} a share of the lateral "
+            f"synapses {what['group']}{what['layer']} is silenced for good; the others, and the other groups, go on "
+            "learning. The cosine is the mean of a seventh of an epoch before and after; the accuracy that after the "
+            "epoch before, after the epoch after, and at the end.", "",
             *markdown([*head, "accuracy before, %", "an epoch after, %", "end, %"], rows)]
 
 

@@ -33,8 +33,8 @@ class Server:
 
     def __init__(self, program, state, data, workers):
         self.log = os.path.join(state, "tetrad.log")
-        command = [program, "serve", "--db", os.path.join(state, "tetrad.db"), "--data", data, "--listen", "127.0.0.1:0",
-                   "--workers", str(workers)]
+        command = [program, "serve", "--db", os.path.join(state, "tetrad.db"), "--data", data,
+                   "--listen", "127.0.0.1:0", "--workers", str(workers)]
         deadline = time.monotonic() + START_S
         while (port := self.start(command)) is None:
             with open(self.log, "rb") as log:

@@ -149,6 +149,6 @@ TABLES = {table.key: table for table in (
         Experiment("e-lesion", metrics=("test/accuracy",), series=COSINES + ("test/accuracy",), bins=7, quick={
             **STROKES, "optimizer.schedule": {"type": "constant"},
             "sweep": [{"training.seed": [1, 2]},
-                      {"interventions": [[{"epoch": 2, "type": "lesion", "group": "V", "layer": 1, "fraction": fraction}]
-                                         for fraction in (0.5, 1)], "training.seed": [1, 2]}]}),)),
+                      {"interventions": [[{"epoch": 2, "type": "lesion", "group": "V", "layer": 1, "fraction": share}]
+                                         for share in (0.5, 1)], "training.seed": [1, 2]}]}),)),
 )}
