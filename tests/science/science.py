@@ -205,10 +205,12 @@ def alone(state):
 
 
 def make(arguments, names):
+    """Makes what is not finished, as far as its data are there; returns how many tables that were."""
     todo = unfinished(arguments, names)
+    made_tables = 0
     if not todo:
         say("nothing to do: every table is finished")
-        return
+        return 0
     with Server(arguments.tetrad, arguments.state, arguments.data, arguments.workers) as server:
         there = server.datasets()
         for name, key in todo.items():
@@ -221,6 +223,8 @@ def make(arguments, names):
             write(os.path.join(arguments.out, "results", f"{name}.json"), report.dump(made))
             runs = sum(len(e["runs"]) for e in made["experiments"])
             say(f"table {name}: {table.title}: {runs} runs, {report.clock(time.monotonic() - begun)}")
+            made_tables += 1
+    return made_tables
 
 
 def read_arguments():
@@ -246,9 +250,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the server is stopped
     arguments = read_arguments()
     with alone(arguments.state):
-        if not arguments.report:
-            make(arguments, [arguments.table] if arguments.table else sorted(tables.TABLES))
-        write(os.path.join(arguments.out, "README.md"), report.page(arguments.out, say))
+        names = [arguments.table] if arguments.table else sorted(tables.TABLES)
+        path = os.path.join(arguments.out, "README.md")
+        if arguments.report or make(arguments, names) or not os.path.exists(path):
+            write(path, report.page(arguments.out, say))
 
 
 if __name__ == "__main__":

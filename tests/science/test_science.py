@@ -204,6 +204,17 @@ def test_killed_and_stopped_it_goes_on():
     assert timeless(results(state)) == timeless(results(undisturbed()))
 
 
+def test_tables_without_data_are_skipped():
+    state = os.path.join(FOLDER, "empty")
+    os.makedirs(os.path.join(state, "data"))
+    runner = subprocess.run([sys.executable, RUNNER, "--tetrad", tap.TETRAD, "--state", state, "--out", state, "--data",
+                             os.path.join(state, "data")], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert runner.returncode == 0, runner.stderr
+    for table in tables.TABLES.values():
+        assert f"table {table.key} skipped: no dataset {table.dataset}" in runner.stdout, runner.stdout
+    assert results(state) == {}
+
+
 def test_two_runners_are_refused():
     state = os.path.join(FOLDER, "two")
     with science.alone(state):
