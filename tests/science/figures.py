@@ -94,8 +94,9 @@ def depth(result):
     lines, sal = {}, {}
     for parameters, runs in sections.groups(experiment):
         layers = len(tables.setting(experiment, {"parameters": parameters}, "network.layers"))
-        lines.setdefault(parameters["rule.name"], []).append((layers, sections.point_of(experiment, parameters)))
-        if parameters["rule.name"] == "sal":
+        rule = sections.rule_text(experiment, parameters)
+        lines.setdefault(rule, []).append((layers, sections.point_of(experiment, parameters)))
+        if rule == "sal":
             sal[layers] = runs
     for i, (rule, points) in enumerate(lines.items()):
         points = [(n, p) for n, p in sorted(points, key=lambda x: x[0]) if p and p.get("mean") is not None]

@@ -215,6 +215,12 @@ def self_assembly(result, _):
                        *(f"to 0.5, layer {layer}" for layer in layers), "cosine by layer", "test accuracy, %"], rows)]
 
 
+def rule_text(experiment, parameters):
+    """A rule's name, with what sets it apart from another of that name."""
+    start = tables.setting(experiment, {"parameters": parameters}, "rule.groups.V.init")
+    return parameters["rule.name"] + (f", {start}" if start else "")
+
+
 def depth(result, _):
     experiment = result["experiments"][0]
     rows = []
@@ -222,12 +228,12 @@ def depth(result, _):
         run = {"parameters": parameters}
         point = point_of(experiment, parameters)
         lr, decay = (tables.setting(experiment, run, path) for path in tables.RATES)
-        rows.append([f"`{parameters['rule.name']}`", len(tables.setting(experiment, run, "network.layers")), f"{lr:g}",
+        rows.append([f"`{rule_text(experiment, parameters)}`", len(tables.setting(experiment, run, "network.layers")), f"{lr:g}",
                      f"{decay:g}", count(runs), with_interval(point), *difference(point), cosines(runs)])
     units = experiment["runs"][0]["parameters"]["network.layers"][0]["units"]
     depths = [row[1] for row in rows]
     return [f"{min(depths)} to {max(depths)} hidden layers of {units} neurons. Each rule has one pair of rates at every "
-            "depth, not tuned by depth.", "",
+            "depth, not tuned by depth; `sal, identity` is SAL whose laterals start as the identity and learn.", "",
             *markdown(["rule", "hidden layers", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
                        "cosine by layer"], rows)]
 
