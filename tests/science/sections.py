@@ -228,12 +228,13 @@ def depth(result, _):
         run = {"parameters": parameters}
         point = point_of(experiment, parameters)
         lr, decay = (tables.setting(experiment, run, path) for path in tables.RATES)
-        rows.append([f"`{rule_text(experiment, parameters)}`", len(tables.setting(experiment, run, "network.layers")), f"{lr:g}",
-                     f"{decay:g}", count(runs), with_interval(point), *difference(point), cosines(runs)])
+        layers = len(tables.setting(experiment, run, "network.layers"))
+        rows.append([f"`{rule_text(experiment, parameters)}`", layers, f"{lr:g}", f"{decay:g}", count(runs),
+                     with_interval(point), *difference(point), cosines(runs)])
     units = experiment["runs"][0]["parameters"]["network.layers"][0]["units"]
     depths = [row[1] for row in rows]
-    return [f"{min(depths)} to {max(depths)} hidden layers of {units} neurons. Each rule has one pair of rates at every "
-            "depth, not tuned by depth; `sal, identity` is SAL whose laterals start as the identity and learn.", "",
+    return [f"{min(depths)} to {max(depths)} hidden layers of {units} neurons. Each rule has one pair of rates at "
+            "every depth, not tuned by depth; `sal, identity` is SAL whose laterals start as the identity and learn.", "",
             *markdown(["rule", "hidden layers", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
                        "cosine by layer"], rows)]
 
