@@ -69,7 +69,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science
+.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science science-quick
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -82,7 +82,8 @@ help:
 #: make check      install what the tests need, build, run every test
 #: make bench      measure the core against the limit of the machine, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick  the same coarsely, in under two minutes
-#: make science    the MNIST table of README (needs the dataset: TETRAD_DATA)
+#: make science    the tables of schema/examples/science, or TABLE=a of them (over an hour; needs datasets: TETRAD_DATA)
+#: make science-quick  small forms of them, on built-in data
 #: make install    into DESTDIR and PREFIX (default /usr/local)
 #: make clean      remove build/
 
@@ -185,10 +186,11 @@ uninstall:
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)
-# The dataset is not part of the repository.
-science: all
-	$(Q)[ -d "$(TETRAD_DATA)/mnist" ] || { echo 'make science: set TETRAD_DATA to a folder that holds mnist/' >&2; exit 2; }
-	$(Q)deploy/demo $(PROGRAM) schema/examples/sal-bp-mnist.json "$(TETRAD_DATA)"
+# Datasets are not part of the repository: TETRAD_DATA is a folder with mnist/ and cifar10/.
+science science-quick: all
+	$(Q)deploy/deps science || echo 'make $@: goes on without pictures' >&2
+	$(Q)/usr/bin/python3 tests/science/science.py --tetrad $(PROGRAM) $(if $(TABLE),--table $(TABLE)) \
+		$(if $(filter science-quick,$@),--quick)
 demo-stop:
 	$(Q)deploy/demo $(PROGRAM) stop
 
