@@ -104,7 +104,7 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
 
 struct group {
     struct moments accuracy;
-    size_t n;
+    size_t n, succeeded;
     int accuracy_of;
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     size_t n_cosine[TET_MAX_HIDDEN];
@@ -137,6 +137,7 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
         if (!same_point(o, point))
             continue;
         g->n++;
+        g->succeeded += o->state == RUN_SUCCEEDED; // a protocol has no accuracy
         if (!has_accuracy(o))
             continue;
         g->accuracy_of = o->accuracy_of;
@@ -159,7 +160,7 @@ static void print_group(FILE *out, int width, int room, const char *label, const
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";
     const size_t n = g->accuracy.n;
-    snprintf(runs, sizeof runs, n == g->n ? "%zu" : "%zu/%zu", n, g->n);
+    snprintf(runs, sizeof runs, g->succeeded == g->n ? "%zu" : "%zu/%zu", g->succeeded, g->n);
     const double mean = moments_mean(&g->accuracy), half = moments_half_width(&g->accuracy);
     if (n > 1) {
         snprintf(sd, sizeof sd, " +- %.2f", 100.0 * moments_sd(&g->accuracy));

@@ -11,7 +11,7 @@
 
 #include "table.h"
 
-/* One run; accuracy 0: it diverged. */
+/* One run; accuracy 0: it diverged; below: it succeeded and has none, as a protocol. */
 struct made {
     const char *rule;
     double lr;
@@ -26,7 +26,7 @@ static void make_outcome(struct outcome *o, const struct made *made)
     json_t *parameters = json_pack("{s:s, s:f, s:i}", "rule.name", made->rule, "optimizer.lr",
                                    made->lr, "training.seed", made->seed);
     outcome_begin(o, definition, parameters, 10);
-    o->state = made->accuracy > 0.0 ? RUN_SUCCEEDED : RUN_DIVERGED;
+    o->state = made->accuracy != 0.0 ? RUN_SUCCEEDED : RUN_DIVERGED;
     if (made->accuracy > 0.0)
         outcome_take(o, TET_SERIES_TEST_ACCURACY, 0, 10, made->accuracy);
     strcpy(o->digest, "sha256:0123456789abcdef");
@@ -89,6 +89,16 @@ static void test_unequal_seeds(void **state)
     expect(made + 1, 5, "  1/2  ", "seed by seed"); // no seed in common
 }
 
+/* Runs count where they succeeded, differences where there are accuracies. */
+static void test_without_accuracy(void **state)
+{
+    (void)state;
+    static const struct made made[] = {
+        {"bp", 0.1, 1, -1}, {"sal", 0.1, 1, -1}, {"bp", 0.1, 2, 0.5}, {"sal", 0.1, 2, 0}};
+    expect(made, 4, "sal, lr 0.1    1/2  -  ", "less bp");
+    expect(made, 2, "sal, lr 0.1      1  -  ", "less bp");
+}
+
 static void test_several_points(void **state)
 {
     (void)state;
@@ -129,9 +139,8 @@ static void test_early_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_difference),
-        cmocka_unit_test(test_unequal_seeds),
-        cmocka_unit_test(test_several_points),
+        cmocka_unit_test(test_difference),       cmocka_unit_test(test_unequal_seeds),
+        cmocka_unit_test(test_without_accuracy), cmocka_unit_test(test_several_points),
         cmocka_unit_test(test_early_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
