@@ -38,15 +38,17 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/centre.c core/changes.c core/delay.c core/error.c core/network.c core/noise.c core/philox.c core/plan.c core/series.c \
-        core/stages.c core/team.c core/telemetry.c core/trainer.c core/wiring.c \
+CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.c core/delay.c core/draw.c core/error.c \
+        core/network.c core/noise.c core/philox.c core/plan.c core/protocol.c core/selection.c core/series.c core/stages.c \
+        core/state.c core/team.c core/telemetry.c core/trainer.c core/wiring.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
         core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c core/rules/dfa.c core/rules/wm.c
 
-SERVER := server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/rules.c server/run.c server/serve.c server/session.c \
-          server/statistics.c server/submit.c server/table.c server/terminal.c server/text.c server/weights.c \
+SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/protocol.c \
+          server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/submit.c server/summary.c \
+          server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -70,7 +72,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science
+.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science science-quick
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -83,7 +85,8 @@ help:
 #: make check      install what the tests need, build, run every test
 #: make bench      measure the core against the limit of the machine, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick  the same coarsely, in under two minutes
-#: make science    the MNIST table of README (needs the dataset: TETRAD_DATA)
+#: make science    the tables of schema/examples/science, or TABLE=a of them (over an hour; needs datasets: TETRAD_DATA)
+#: make science-quick  small forms of them, on built-in data
 #: make install    into DESTDIR and PREFIX (default /usr/local)
 #: make clean      remove build/
 
@@ -188,10 +191,11 @@ uninstall:
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)
-# The dataset is not part of the repository.
-science: all
-	$(Q)[ -d "$(TETRAD_DATA)/mnist" ] || { echo 'make science: set TETRAD_DATA to a folder that holds mnist/' >&2; exit 2; }
-	$(Q)deploy/demo $(PROGRAM) schema/examples/sal-bp-mnist.json "$(TETRAD_DATA)"
+# Datasets are not part of the repository: TETRAD_DATA is a folder with mnist/ and cifar10/.
+science science-quick: all
+	$(Q)deploy/deps science || echo 'make $@: goes on without pictures' >&2
+	$(Q)/usr/bin/python3 tests/science/science.py --tetrad $(PROGRAM) $(if $(TABLE),--table $(TABLE)) \
+		$(if $(filter science-quick,$@),--quick)
 demo-stop:
 	$(Q)deploy/demo $(PROGRAM) stop
 

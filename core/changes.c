@@ -231,12 +231,14 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
                        .lr = rate_of(net, g, l),
                        .decay = plan->decay,
                        .momentum = net->plan.momentum};
+    tet_net_look(net, c.p->w, true);
     if (tet_net_homeostatic(net, g) || net->plan.clip > 0.0f)
         change_by_drive(net, &c);
     else
         tet_team_run(net->team, change_share, &c);
     tet_noise_synapses(net, g, l);
     tet_net_restrict(net, g, l);
+    tet_net_look(net, c.p->w, false);
 }
 
 /* ---- biases ---- */
@@ -262,7 +264,7 @@ static void change_bias_share(void *context, const struct tet_rank *share)
                            c->b + first);
 }
 
-static void change_bias(struct tet_net *net, uint32_t l)
+static void sum_bias(struct tet_net *net, uint32_t l)
 {
     struct biases c = {net, l, rate_of(net, TET_W, l), net->b[l]};
     if (net->plan.clip == 0.0f) {
@@ -279,6 +281,13 @@ static void change_bias(struct tet_net *net, uint32_t l)
     const float factor = clipped(net, size);
     for (size_t i = 0; i < d; i++)
         net->b[l][i] = net->b[l][i] + lr * (factor * c.b[i]);
+}
+
+static void change_bias(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->b[l], true);
+    sum_bias(net, l);
+    tet_net_look(net, net->b[l], false);
 }
 
 void tet_net_change_ascending(struct tet_net *net)

@@ -5,6 +5,7 @@
 #include "noise.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
+#include "selection.h"
 
 /* ---- arrays ---- */
 
@@ -80,8 +81,7 @@ static void shape_layer(struct tet_net *net, const struct tet_shape *shape, uint
     layer->a = plan->pool != TET_POOL_NONE ? layer->z_d : layer->x_d;
 }
 
-/* Floats of x_l, or with e of u_l, as layer l+1 sees it; rows or a volume. */
-static size_t seen_floats(const struct tet_net *net, uint32_t l, bool e)
+size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e)
 {
     const struct tet_layer *layer = &net->layer[l];
     if (l < net->L && net->layer[l + 1].image)
@@ -119,7 +119,7 @@ static void carve_activities(struct tet_net *net, struct carver *c)
     const bool laterals = net->rule->info.group[TET_V];
     const size_t n = net->capacity, begin = c->used;
     for (uint32_t l = 0; l <= net->L; l++) {
-        net->x[l] = net->a[l] = carve(c, seen_floats(net, l, false));
+        net->x[l] = net->a[l] = carve(c, tet_net_seen(net, l, false));
         if (net->layer[l].image)
             carve_image(net, c, l);
     }
@@ -133,7 +133,7 @@ static void carve_activities(struct tet_net *net, struct carver *c)
         if (hidden && (laterals || !net->plan.gate))
             net->m[l] =
                 carve(c, layer->image ? tet_volume_floats(&layer->z_d) : n * tet_stride(net->d[l]));
-        net->u[l] = hidden && laterals ? carve(c, seen_floats(net, l, true)) : NULL;
+        net->u[l] = hidden && laterals ? carve(c, tet_net_seen(net, l, true)) : NULL;
     }
     if (net->plan.delay.batches > 0)
         carve_delay(net, c, begin);
@@ -220,6 +220,8 @@ static void carve_descent(struct tet_net *net, struct carver *c)
     }
     net->flat = flat > 0 ? carve(c, flat) : NULL;
     net->below = below > 0 ? carve(c, below) : NULL;
+    net->n_flat = flat;
+    net->n_below = below;
 }
 
 static void carve_scratch(struct tet_net *net, struct carver *c)
@@ -275,6 +277,16 @@ static void carve_changes(struct tet_net *net, struct carver *c)
     net->power = weighed ? carve_state(net, c, "power", net->L) : NULL;
 }
 
+static void carve_selection(struct tet_net *net, struct carver *c)
+{
+    const struct tet_selection_plan *plan = &net->plan.selection;
+    net->selection = net->selected = NULL;
+    if (plan->metric != TET_METRIC_NONE)
+        net->selection = carve_state(net, c, "selection", TET_SELECTION);
+    if (plan->best)
+        net->selected = carve_state(net, c, "selected_weights", tet_selection_floats(net));
+}
+
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base)
 {
@@ -293,6 +305,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
         shape_layer(net, shape, l);
     struct carver c = {.base = base};
     carve_weights(net, &c);
+    carve_selection(net, &c);
     carve_activities(net, &c);
     carve_descent(net, &c);
     carve_feedback(net, &c);

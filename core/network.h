@@ -43,9 +43,16 @@ struct tet_layer {
     struct tet_volume x_d, x_e;      // x_l and u_l, with the padding that layer l+1 looks at
 };
 
+/* Looks on while a rule works: called around every update of an array that the rule makes, with the
+ * array. See audit.c. */
+struct tet_watch {
+    void (*look)(struct tet_watch *watch, const float *updated, bool before);
+};
+
 struct tet_net {
     const struct tet_kernels *kernels;
-    struct tet_team *team; // NULL: one thread
+    struct tet_watch *watch; // NULL: nobody looks
+    struct tet_team *team;   // NULL: one thread
     const struct tet_rule *rule;
     struct tet_plan plan;
     uint32_t L;
@@ -78,6 +85,7 @@ struct tet_net {
     float *sign[TET_GROUPS][TET_LAYERS];
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
+    float *selection, *selected; // selection.h; states, NULL where the plan has no use for them
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
      * from W_l; w NULL where it has none. */
     struct tet_packed feedback[TET_LAYERS];
@@ -89,7 +97,9 @@ struct tet_net {
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
     float *flat;  // (N, e_l * positions), where a dense layer is above a convolutional one, or D_l
     float *below; // pooled, or about to be flattened
-    /* Scratch of the backward product (rules that need it, and telemetry): signals with the batch along the row. */
+    size_t n_flat, n_below; // floats
+    /* Scratch of the backward product (rules that need it, and telemetry): signals with the batch
+     * along the row. */
     float *transposed[2]; // (max d_{l+1}, N), (max d_l, N) of dense layers l+1
     float *half_normal;   // (TET_QUANTILES): rules/signs.h; where the rule needs it
     float *normal;        // (TET_NORMALS): noise.h; NULL without noise
@@ -121,6 +131,17 @@ static inline bool tet_group_is_sparse(const struct tet_group_plan *plan)
 {
     return plan->probability > 0.0f && plan->probability < 1.0f;
 }
+
+/* tet_net_look: says that the rule is about to update an array, or has done so. Whoever writes an array
+ * for a rule by other means than stages.c says so too. */
+static inline void tet_net_look(const struct tet_net *net, const float *updated, bool before)
+{
+    if (net->watch != NULL)
+        net->watch->look(net->watch, updated, before);
+}
+
+/* tet_net_seen: floats of x_l, or with e of u_l, as layer l+1 sees it; rows or a volume. */
+size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e);
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
  * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */

@@ -66,7 +66,7 @@ uint32_t tet_stream_u32(const struct tet_stream *stream, uint64_t i)
  * [sqrt(1/2), sqrt(2)) by its series (the ratio is at most 0.1716, the first term left out below
  * 1e-18 of the result), plus the exponent's share in two parts. libm's log differs between
  * machines. */
-static double log_exact_order(double x)
+double tet_log(double x)
 {
     static const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
     uint64_t bits;
@@ -154,7 +154,7 @@ double tet_normal_from_u32(uint32_t r)
         double x = 0.180625 - q * q;
         return q * polynomial(a, x) / polynomial(b, x);
     }
-    double tail = sqrt(-log_exact_order(q < 0.0 ? p : 1.0 - p));
+    double tail = sqrt(-tet_log(q < 0.0 ? p : 1.0 - p));
     double z = tail <= 5.0 ? polynomial(c, tail - 1.6) / polynomial(d, tail - 1.6)
                            : polynomial(e, tail - 5.0) / polynomial(f, tail - 5.0);
     return q < 0.0 ? -z : z;

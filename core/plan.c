@@ -145,11 +145,11 @@ static enum tet_err check_timing(const struct tet_plan *p, const struct tet_shap
     if (p->delay.batches > TET_MAX_DELAY)
         return tet_error_set(error, TET_BAD_DEFINITION, "delay %u: allowed at most %d",
                              p->delay.batches, TET_MAX_DELAY);
-    if (p->delay.batches == 0)
-        return TET_OK;
     if (p->center && p->top_down)
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "top down with centred activities: gates need those that are not");
+    if (p->delay.batches == 0)
+        return TET_OK;
     if (p->delay.eligibility && p->top_down)
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "top down with a delay of %u and eligibility: what waits was made "
@@ -161,6 +161,25 @@ static enum tet_err check_timing(const struct tet_plan *p, const struct tet_shap
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "delay %u: %zu activities of a mini-batch, allowed at most %u",
                              p->delay.batches, net.n_delayed, UINT32_MAX);
+    return TET_OK;
+}
+
+static enum tet_err check_selection(const struct tet_plan *p, struct tet_error *error)
+{
+    const struct tet_selection_plan *s = &p->selection;
+    if ((unsigned)s->metric > TET_METRIC_ACCURACY)
+        return tet_error_set(error, TET_BAD_DEFINITION, "selection metric %d is unknown",
+                             (int)s->metric);
+    if (s->metric == TET_METRIC_NONE && (s->patience > 0 || s->best))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "early stopping and the best epoch need a metric");
+    if (s->metric == TET_METRIC_NONE)
+        return TET_OK;
+    if (p->n_validation == 0 || p->epochs > TET_MAX_JUDGED || !in_range(s->min_delta, 0.0f, 1e30f))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "selection with %u validation examples, %u epochs, min_delta %g: "
+                             "allowed at least one, at most %d, 0 to 1e30",
+                             p->n_validation, p->epochs, s->min_delta, TET_MAX_JUDGED);
     return TET_OK;
 }
 
@@ -230,7 +249,8 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
                              p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
-    return check_timing(p, shape, error);
+    err = check_selection(p, error);
+    return err == TET_OK ? check_timing(p, shape, error) : err;
 }
 
 uint64_t tet_plan_steps_per_epoch(const struct tet_plan *p)

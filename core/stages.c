@@ -28,6 +28,8 @@ static enum tet_finish activated(const struct tet_net *net, uint32_t l)
     return tet_noise_is_in(net, l) ? TET_FINISH_NONE : activate[activation(net, l)];
 }
 
+static void gate(struct tet_net *net, uint32_t l, const float *s, float *y);
+
 /* ---- jobs of the team: a kernel's share of what it is told to do ---- */
 
 struct job {
@@ -205,7 +207,7 @@ static void reach(struct tet_net *net, uint32_t l, uint32_t channels, const floa
         tet_team_run(net->team, share_of_unpool, &(struct job){net, &p});
     }
     if (gated)
-        tet_net_gate(net, l, y, y);
+        gate(net, l, y, y);
 }
 
 /* `way` of P from s of convolutional layer l+1 to y on the grid of z_l, `channels` of them. */
@@ -253,15 +255,19 @@ static void descend_from_rows(struct tet_net *net, uint32_t l, const struct tet_
 
 void tet_net_descend(struct tet_net *net, uint32_t l)
 {
+    tet_net_look(net, net->s[l], true);
     if (net->layer[l + 1].image)
         descend_between_images(net, l, TET_TRANSPOSED, net->s[l + 1], net->s[l], net->plan.gate);
     else
         descend_from_rows(net, l, &net->feedback[l + 1], net->s[l + 1]);
+    tet_net_look(net, net->s[l], false);
 }
 
 void tet_net_descend_directly(struct tet_net *net, uint32_t l)
 {
+    tet_net_look(net, net->s[l], true);
     descend_from_rows(net, l, &net->p[TET_D][l], net->s[net->L]);
+    tet_net_look(net, net->s[l], false);
 }
 
 void tet_net_respond(struct tet_net *net, uint32_t l)
@@ -279,7 +285,7 @@ void tet_net_respond(struct tet_net *net, uint32_t l)
         multiply(net, &net->p[TET_W][l + 1], net->x[l], NULL, TET_FINISH_NONE, NULL, net->s[l + 1]);
 }
 
-void tet_net_modulate(struct tet_net *net, uint32_t l)
+static void modulate(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     const enum tet_finish gate = gates[activation(net, l)];
@@ -298,7 +304,14 @@ void tet_net_modulate(struct tet_net *net, uint32_t l)
         multiply(net, &net->p[TET_V][l], net->s[l], NULL, gate, net->x[l], net->m[l]);
 }
 
-void tet_net_instruct(struct tet_net *net, uint32_t l)
+void tet_net_modulate(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->m[l], true);
+    modulate(net, l);
+    tet_net_look(net, net->m[l], false);
+}
+
+static void instruct(struct tet_net *net, uint32_t l)
 {
     const struct tet_layer *layer = &net->layer[l];
     if (!layer->image) {
@@ -315,6 +328,13 @@ void tet_net_instruct(struct tet_net *net, uint32_t l)
                                            .vy = layer->x_e});
     if (!seen)
         flatten(net, &layer->x_e, net->below, net->u[l]);
+}
+
+void tet_net_instruct(struct tet_net *net, uint32_t l)
+{
+    tet_net_look(net, net->u[l], true);
+    instruct(net, l);
+    tet_net_look(net, net->u[l], false);
 }
 
 /* Rows to columns, and back behind the gate, in stretches of sixteen: each share turns its own. */
@@ -355,7 +375,7 @@ static void backward_share(void *context, const struct tet_rank *share)
 }
 
 /* By way of the signals with the batch along the row. */
-void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+static void backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
 {
     const struct tet_layer *layer = &net->layer[l];
     float *const *t = net->transposed;
@@ -377,6 +397,13 @@ void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, 
     w.y = layer->pool != TET_POOL_NONE ? net->below : y;
     tet_team_run(net->team, lay_out_share, &w);
     reach(net, l, net->d[l], w.y, y, true);
+}
+
+void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, float *y)
+{
+    tet_net_look(net, y, true);
+    backpropagate(net, l, above, y);
+    tet_net_look(net, y, false);
 }
 
 /* Row by row of each channel's image. */
@@ -407,8 +434,15 @@ static void gate_share(void *context, const struct tet_rank *share)
                        net->x[w->l] + first * ld, w->y + first * ld);
 }
 
-void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+static void gate(struct tet_net *net, uint32_t l, const float *s, float *y)
 {
     tet_team_run(net->team, net->layer[l].image ? gate_image_share : gate_share,
                  &(struct way){.net = net, .l = l, .x = s, .y = y});
+}
+
+void tet_net_gate(struct tet_net *net, uint32_t l, const float *s, float *y)
+{
+    tet_net_look(net, y, true);
+    gate(net, l, s, y);
+    tet_net_look(net, y, false);
 }

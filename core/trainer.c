@@ -8,67 +8,25 @@
  *                                                     report; then epoch + 1, batch = 0
  *     all steps are done and cursor.batch = 0         finished
  *
+ * Where the validation part selects (selection.h) it may say that all steps are done earlier, and the
+ * last evaluation looks at the test part with the weights that it has chosen.
+ *
  * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
  * reports the same.
+ *
+ * What a mini-batch is: batch.c. What a checkpoint holds: state.c.
  */
-#include "trainer.h"
+#include "trainer_private.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "delay.h"
-#include "network.h"
-#include "noise.h"
 #include "philox.h"
-#include "rules/rules.h"
+#include "selection.h"
 #include "team.h"
-#include "telemetry.h"
-
-/* A contiguous stretch of examples of a dataset. */
-struct part {
-    const struct tet_examples *examples;
-    uint32_t first, n;
-};
-
-enum { TRAIN, VALIDATION, TEST, PARTS };
-
-/* The examples at hand. */
-struct batch {
-    const struct part *part;
-    const uint32_t *order; // NULL: as they lie
-    uint32_t first;
-    bool learn;
-    _Atomic size_t correct; // classified right, in all shares
-};
-
-struct tet_trainer {
-    struct tet_net net;
-    struct batch batch;
-    const struct tet_dataset *dataset;
-    struct part part[PARTS];
-    tet_report_fn *report;
-    void *context;
-    struct tet_cursor cursor;
-    struct tet_divergence divergence;
-    bool diverged;
-    bool ordered; // `order` holds this epoch's
-
-    /* The evaluation at hand. */
-    int evaluated;     // the part
-    uint32_t position; // examples of it done
-    double loss[PARTS];
-    uint64_t correct[PARTS];
-
-    uint32_t *order;      // (n_train) of the epoch, with shuffle
-    float *scale, *shift; // (d_0) of standardising
-    int32_t *labels;      // (N)
-    float *targets;       // (N, d_L), mse
-    float *losses;        // (N)
-};
 
 /* ---- making ---- */
 
@@ -123,6 +81,9 @@ static enum tet_err find_parts(struct tet_trainer *t, const struct tet_dataset *
     if (p->loss == TET_CROSS_ENTROPY && data->train.labels == NULL)
         return tet_error_set(error, TET_BAD_DATASET,
                              "cross-entropy needs class labels; the dataset has real targets");
+    if (p->selection.metric == TET_METRIC_ACCURACY && data->train.labels == NULL)
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "an accuracy needs class labels; the dataset has real targets");
     t->part[TRAIN] = (struct part){&data->train, 0, p->n_train};
     t->part[VALIDATION] = (struct part){&data->train, p->n_train, p->n_validation};
     t->part[TEST] = own_test ? (struct part){&data->test, 0, p->n_test}
@@ -240,168 +201,7 @@ static void emit(void *context, enum tet_series series, uint32_t layer, double v
         t->report(t->context, &(struct tet_record){t->cursor.step, series, layer, value});
 }
 
-static void emit_telemetry(void *context, enum tet_series series, uint32_t layer, double value)
-{
-    struct tet_trainer *t = context;
-    t->cursor.records++;
-    if (t->report != NULL) // of the mini-batch that is being trained
-        t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
-}
-
-/* ---- mini-batches: shares are of the examples ---- */
-
-static void take_target(struct tet_trainer *t, size_t example, size_t row)
-{
-    const struct tet_examples *from = t->batch.part->examples;
-    const uint32_t outputs = t->net.d[t->net.L];
-    if (from->labels != NULL)
-        t->labels[row] = from->labels[example];
-    if (t->net.plan.loss != TET_MSE)
-        return;
-    float *target = t->targets + row * tet_stride(outputs);
-    if (from->targets != NULL)
-        memcpy(target, from->targets + example * outputs, outputs * sizeof *target);
-    else {
-        memset(target, 0, outputs * sizeof *target);
-        target[from->labels[example]] = 1.0f;
-    }
-}
-
-static size_t example_of(const struct batch *b, size_t row)
-{
-    return b->part->first + (b->order != NULL ? b->order[b->first + row] : b->first + row);
-}
-
-static void prefetch(const void *from, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch((const char *)from + at);
-}
-
-/* The batch's examples, standardised, for x_0, and their targets. They come in any order: while one
- * is written, the next is fetched. */
-static void stage_share(void *context, const struct tet_rank *share)
-{
-    struct tet_trainer *t = context;
-    const struct tet_kernels *k = t->net.kernels;
-    const struct batch *b = &t->batch;
-    const struct tet_examples *from = b->part->examples;
-    const uint32_t d = t->dataset->shape.inputs;
-    size_t begin, end;
-    tet_share(share, t->net.n, 1, &begin, &end);
-    for (size_t row = begin; row < end; row++) {
-        const size_t example = example_of(b, row);
-        const size_t next = row + 1 < end ? example_of(b, row + 1) : example;
-        float *x = t->net.staged + row * tet_stride(d);
-        if (from->bytes != NULL)
-            prefetch(from->bytes + next * d, d);
-        else
-            prefetch(from->floats + next * d, d * sizeof *x);
-        if (from->bytes != NULL)
-            k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
-        else
-            k->standardize_floats(d, from->floats + example * d, t->scale, t->shift, x);
-        take_target(t, example, row);
-    }
-}
-
-static size_t count_correct(const struct tet_trainer *t, size_t begin, size_t end)
-{
-    const uint32_t d = t->net.d[t->net.L];
-    size_t correct = 0;
-    for (size_t n = begin; n < end; n++) {
-        const float *z = t->net.x[t->net.L] + n * tet_stride(d);
-        uint32_t best = 0;
-        for (uint32_t c = 1; c < d; c++)
-            if (z[c] > z[best])
-                best = c;
-        correct += best == (uint32_t)t->labels[n];
-    }
-    return correct;
-}
-
-/* The losses of the batch; s_L, divided by the batch's size, where it is learned from. */
-static void judge_share(void *context, const struct tet_rank *share)
-{
-    struct tet_trainer *t = context;
-    struct tet_net *net = &t->net;
-    const uint32_t d = net->d[net->L];
-    const size_t ld = tet_stride(d);
-    const float part = 1.0f / (float)net->n; // of an example in the mean over the batch
-    size_t begin, end, correct = 0;
-    tet_share(share, net->n, 1, &begin, &end);
-    float *z = net->x[net->L] + begin * ld,
-          *s = t->batch.learn ? net->s[net->L] + begin * ld : NULL;
-    if (net->plan.loss == TET_CROSS_ENTROPY)
-        correct = net->kernels->cross_entropy(end - begin, d, ld, z, t->labels + begin, part, s,
-                                              t->losses + begin);
-    else {
-        net->kernels->mse(end - begin, d, ld, z, t->targets + begin * ld, part, s,
-                          t->losses + begin);
-        if (t->dataset->train.labels != NULL)
-            correct = count_correct(t, begin, end);
-    }
-    atomic_fetch_add_explicit(&t->batch.correct, correct, memory_order_relaxed);
-}
-
-/* Summed in double in the order of the examples. */
-static double batch_loss(const struct tet_trainer *t)
-{
-    double sum = 0.0;
-    for (size_t n = 0; n < t->net.n; n++)
-        sum += t->losses[n];
-    return sum;
-}
-
-/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes before
- * the changes, or where stages change on the way behind them. */
-static void learn_from_signal(struct tet_trainer *t, bool record)
-{
-    struct tet_net *net = &t->net;
-    const bool change = tet_delay_is_over(net);
-    tet_noise_teaching(net);
-    if (tet_delay_keeps_signal(net))
-        tet_delay_exchange(net);
-    if (net->plan.top_down) {
-        if (change)
-            tet_net_weigh(net);
-        tet_rule_learn_top_down(net, change);
-    } else {
-        net->rule->descend(net);
-    }
-    if (record)
-        tet_telemetry(net, emit_telemetry, t);
-    if (tet_delay_keeps_activity(net))
-        tet_delay_exchange(net);
-    if (!change || net->plan.top_down)
-        return;
-    tet_net_weigh(net);
-    tet_net_centre(net);
-    net->rule->change(net);
-}
-
-/* Runs examples first.. of a part, forward, or as a whole mini-batch; returns the sum of their
- * losses and adds to *correct. */
-static double run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,
-                        uint32_t first, uint32_t n, bool learn, bool record, uint64_t *correct)
-{
-    struct tet_net *net = &t->net;
-    net->n = n;
-    net->step = t->cursor.step;
-    net->learning = learn;
-    t->batch = (struct batch){.part = part, .order = order, .first = first, .learn = learn};
-    if (learn && net->rule->prepare != NULL)
-        net->rule->prepare(net);
-    tet_team_run(net->team, stage_share, t);
-    tet_net_ascend(net);
-    tet_team_run(net->team, judge_share, t);
-    *correct += t->batch.correct;
-    const double loss = batch_loss(t);
-    if (!learn || !isfinite(loss))
-        return loss;
-    learn_from_signal(t, record);
-    return loss;
-}
+/* ---- training ---- */
 
 static const char *first_not_finite(const struct tet_trainer *t, char name[24])
 {
@@ -460,8 +260,8 @@ static enum tet_event train(struct tet_trainer *t)
     const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
     const uint64_t step = t->cursor.step + 1;
     const bool record = p->record_every > 0 && (step == 1 || step % p->record_every == 0);
-    const double loss = run_batch(t, &t->part[TRAIN], p->shuffle ? t->order : NULL, first, n, true,
-                                  record, &t->cursor.correct);
+    const double loss = tet_trainer_run_batch(t, &t->part[TRAIN], p->shuffle ? t->order : NULL,
+                                              first, n, true, record, &t->cursor.correct);
     if (!isfinite(loss))
         return diverge(t, step);
     t->cursor.loss_sum += loss;
@@ -479,24 +279,31 @@ static bool classifies(const struct tet_trainer *t)
     return t->dataset->train.labels != NULL;
 }
 
-static void report_epoch(struct tet_trainer *t, uint32_t trained)
+static void report_part(struct tet_trainer *t, int part)
 {
+    const int series = part == VALIDATION ? TET_SERIES_VALIDATION_LOSS : TET_SERIES_TEST_LOSS;
+    const uint32_t n = t->part[part].n;
+    if (n > 0)
+        emit(t, (enum tet_series)series, 0, t->loss[part] / n);
+    if (n > 0 && classifies(t))
+        emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
+}
+
+/* Of the epoch's training, and of its validation. */
+static void report_learning(struct tet_trainer *t)
+{
+    const uint64_t seen = (uint64_t)t->cursor.batch * t->net.plan.batch;
+    const uint32_t trained = seen < t->net.plan.n_train ? (uint32_t)seen : t->net.plan.n_train;
     emit(t, TET_SERIES_TRAIN_LOSS, 0, t->cursor.loss_sum / trained);
     if (classifies(t))
         emit(t, TET_SERIES_TRAIN_ACCURACY, 0, (double)t->cursor.correct / trained);
-    for (int part = VALIDATION; part < PARTS; part++) {
-        const int series = part == VALIDATION ? TET_SERIES_VALIDATION_LOSS : TET_SERIES_TEST_LOSS;
-        const uint32_t n = t->part[part].n;
-        if (n > 0)
-            emit(t, (enum tet_series)series, 0, t->loss[part] / n);
-        if (n > 0 && classifies(t))
-            emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
-    }
+    report_part(t, VALIDATION);
 }
 
+/* Of an ending run the validation is over and reported. */
 static void begin_evaluation(struct tet_trainer *t)
 {
-    t->evaluated = VALIDATION;
+    t->evaluated = tet_selection_phase(&t->net) == TET_ENDING ? TEST : VALIDATION;
     t->position = 0;
     memset(t->loss, 0, sizeof t->loss);
     memset(t->correct, 0, sizeof t->correct);
@@ -504,32 +311,59 @@ static void begin_evaluation(struct tet_trainer *t)
 
 static bool all_steps_done(const struct tet_trainer *t)
 {
-    return t->cursor.step >= tet_plan_steps(&t->net.plan);
+    return t->cursor.step >= tet_plan_steps(&t->net.plan) ||
+           tet_selection_phase(&t->net) != TET_GOING_ON;
 }
 
-static enum tet_event evaluate(struct tet_trainer *t)
+static bool is_sound(const struct tet_trainer *t)
 {
-    if (t->evaluated == TRAIN)
-        begin_evaluation(t);
-    while (t->evaluated < PARTS && t->position >= t->part[t->evaluated].n) {
-        t->evaluated++;
-        t->position = 0;
-    }
-    if (t->evaluated < PARTS) {
-        const struct part *part = &t->part[t->evaluated];
-        const uint32_t rest = part->n - t->position;
-        const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
-        t->loss[t->evaluated] +=
-            run_batch(t, part, NULL, t->position, n, false, false, &t->correct[t->evaluated]);
-        t->position += n;
-        return TET_STEPPED;
-    }
     char name[24];
-    if (first_not_finite(t, name) != NULL || !isfinite(t->loss[VALIDATION]) ||
-        !isfinite(t->loss[TEST]))
-        return diverge(t, t->cursor.step);
-    const uint64_t seen = (uint64_t)t->cursor.batch * t->net.plan.batch;
-    report_epoch(t, seen < t->net.plan.n_train ? (uint32_t)seen : t->net.plan.n_train);
+    return first_not_finite(t, name) == NULL && isfinite(t->loss[VALIDATION]) &&
+           isfinite(t->loss[TEST]);
+}
+
+/* Lets the validation decide. Where it ends the run, what is known of the last epoch is reported
+ * before the best one's weights take the place of its own. */
+static void select_epoch(struct tet_trainer *t)
+{
+    const struct tet_selection_plan *plan = &t->net.plan.selection;
+    const double n = t->part[VALIDATION].n;
+    const double metric = plan->metric == TET_METRIC_LOSS ? t->loss[VALIDATION] / n
+                                                          : (double)t->correct[VALIDATION] / n;
+    if (!tet_selection_judge(&t->net, t->cursor.epoch + 1, metric) && !all_steps_done(t))
+        return;
+    report_learning(t);
+    if (plan->best)
+        tet_selection_restore(&t->net);
+    tet_selection_set_phase(&t->net, TET_ENDING);
+}
+
+static bool tests_now(const struct tet_trainer *t)
+{
+    return t->part[TEST].n > 0 && (!t->net.plan.test_at_end || all_steps_done(t));
+}
+
+static void evaluate_chunk(struct tet_trainer *t)
+{
+    const struct part *part = &t->part[t->evaluated];
+    const uint32_t rest = part->n - t->position;
+    const uint32_t n = rest < t->net.capacity ? rest : (uint32_t)t->net.capacity;
+    t->loss[t->evaluated] += tet_trainer_run_batch(t, part, NULL, t->position, n, false, false,
+                                                   &t->correct[t->evaluated]);
+    t->position += n;
+}
+
+static enum tet_event end_epoch(struct tet_trainer *t)
+{
+    const bool ending = tet_selection_phase(&t->net) == TET_ENDING;
+    if (!ending)
+        report_learning(t);
+    if (tests_now(t))
+        report_part(t, TEST);
+    if (ending && t->net.plan.selection.best)
+        emit(t, TET_SERIES_SELECTED_EPOCH, 0, tet_selection_epoch(&t->net));
+    if (ending)
+        tet_selection_set_phase(&t->net, TET_ENDED);
     t->evaluated = TRAIN;
     t->ordered = false;
     t->cursor.epoch++;
@@ -537,6 +371,26 @@ static enum tet_event evaluate(struct tet_trainer *t)
     t->cursor.loss_sum = 0.0;
     t->cursor.correct = 0;
     return all_steps_done(t) ? TET_FINISHED : TET_EPOCH;
+}
+
+static enum tet_event evaluate(struct tet_trainer *t)
+{
+    const bool selects = t->net.plan.selection.metric != TET_METRIC_NONE;
+    if (t->evaluated == TRAIN)
+        begin_evaluation(t);
+    if (t->evaluated == VALIDATION && t->position >= t->part[VALIDATION].n) {
+        if (selects && !is_sound(t))
+            return diverge(t, t->cursor.step);
+        if (selects)
+            select_epoch(t);
+        t->evaluated = TEST;
+        t->position = 0;
+    }
+    if (t->position < t->part[t->evaluated].n && (t->evaluated == VALIDATION || tests_now(t))) {
+        evaluate_chunk(t);
+        return TET_STEPPED;
+    }
+    return is_sound(t) ? end_epoch(t) : diverge(t, t->cursor.step);
 }
 
 enum tet_event tet_trainer_step(struct tet_trainer *t)
@@ -548,144 +402,16 @@ enum tet_event tet_trainer_step(struct tet_trainer *t)
     return t->cursor.batch < tet_plan_steps_per_epoch(&t->net.plan) ? train(t) : evaluate(t);
 }
 
-/* ---- state ---- */
-
-/* An array: packed (a group's weights or velocities), or as it is (a bias, a state). */
-struct place {
-    enum tet_group group; // TET_GROUPS: not packed
-    uint32_t layer;       // of a bias; 0: a state
-    const struct tet_packed *packed;
-    float *values; // packed, or n of them
-    uint64_t n;    // not packed
-    const char *name;
-};
-
-/* The place of group g's matrix of layer l, or with velocity of how it changes. */
-static struct place packed_place(const struct tet_net *net, enum tet_group g, uint32_t l,
-                                 bool velocity)
+const struct tet_net *tet_trainer_net(const struct tet_trainer *t)
 {
-    const struct tet_packed *p = &net->p[g][l];
-    return (struct place){.group = g, .layer = l, .packed = p, .values = velocity ? p->v : p->w};
+    return &t->net;
 }
 
-/* The i-th array: weights, biases behind W's, then velocities, then states; false past the end. */
-static bool locate(const struct tet_trainer *t, uint32_t i, struct place *place)
+struct tet_selection tet_trainer_selection(const struct tet_trainer *t)
 {
-    const struct tet_net *net = &t->net;
-    for (int velocity = 0; velocity < 2; velocity++)
-        for (enum tet_group g = 0; g < TET_GROUPS; g++) {
-            uint32_t first, last;
-            tet_net_range(net, g, &first, &last);
-            for (uint32_t l = first; l <= last; l++) {
-                *place = packed_place(net, g, l, velocity == 1);
-                if (place->values != NULL && i-- == 0)
-                    return true;
-            }
-            for (uint32_t l = 1; l <= net->L && g == TET_W && velocity == 0; l++) {
-                *place = (struct place){
-                    .group = TET_GROUPS, .layer = l, .values = net->b[l], .n = net->d[l]};
-                if (i-- == 0)
-                    return true;
-            }
-        }
-    if (i >= net->n_states)
-        return false;
-    const struct tet_state *state = &net->state[i];
-    *place = (struct place){
-        .group = TET_GROUPS, .values = state->values, .n = state->n, .name = state->name};
-    return true;
-}
-
-uint32_t tet_trainer_tensors(const struct tet_trainer *t)
-{
-    struct place place;
-    uint32_t n = 0;
-    while (locate(t, n, &place))
-        n++;
-    return n;
-}
-
-void tet_trainer_tensor(const struct tet_trainer *t, uint32_t i, struct tet_tensor *tensor)
-{
-    struct place place;
-    memset(tensor, 0, sizeof *tensor);
-    if (!locate(t, i, &place))
-        return;
-    const enum tet_group g = place.group;
-    const uint32_t l = place.layer;
-    if (g == TET_GROUPS) {
-        if (l > 0)
-            snprintf(tensor->name, sizeof tensor->name, "b%u", l);
-        else
-            snprintf(tensor->name, sizeof tensor->name, "state/%s", place.name);
-        tensor->state = l == 0;
-        tensor->rank = 1;
-        tensor->n = place.n;
-        tensor->shape[0] = (uint32_t)place.n;
-        return;
-    }
-    const struct tet_packed *p = place.packed;
-    const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(&t->net, l) : 1;
-    tensor->state = place.values == p->v;
-    snprintf(tensor->name, sizeof tensor->name, "%s%s%u", tensor->state ? "velocity/" : "",
-             tet_group_name(g), l);
-    tensor->rank = 2;
-    tensor->shape[0] = p->rows;
-    tensor->shape[1] = p->columns / taps;
-    if ((g == TET_W || g == TET_B) && t->net.layer[l].image) {
-        tensor->rank = 4;
-        tensor->shape[2] = tensor->shape[3] = t->net.layer[l].window.kernel;
-    }
-    tensor->n = (uint64_t)p->rows * p->columns;
-}
-
-void tet_trainer_get(const struct tet_trainer *t, uint32_t i, float *values)
-{
-    struct place place;
-    if (!locate(t, i, &place))
-        return;
-    if (place.packed == NULL)
-        memcpy(values, place.values, place.n * sizeof *values);
-    else
-        tet_net_unpack(place.packed, place.values, values);
-}
-
-void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
-{
-    struct place place;
-    if (!locate(t, i, &place))
-        return;
-    if (place.packed == NULL)
-        memcpy(place.values, values, place.n * sizeof *values);
-    else {
-        tet_net_pack(place.packed, place.values, values);
-        tet_net_restrict(&t->net, place.group, place.layer);
-    }
-}
-
-struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)
-{
-    return t->cursor;
-}
-
-enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
-                              struct tet_error *error)
-{
-    const struct tet_plan *p = &t->net.plan;
-    const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
-    const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
-    if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
-        (cursor->epoch == p->epochs && cursor->batch > 0) ||
-        cursor->step != (full < steps ? full : steps))
-        return tet_error_set(
-            error, TET_BAD_DEFINITION,
-            "a cursor at step %llu, epoch %u, mini-batch %u does not belong to this plan",
-            (unsigned long long)cursor->step, cursor->epoch, cursor->batch);
-    t->cursor = *cursor;
-    t->ordered = false;
-    t->diverged = false;
-    t->evaluated = TRAIN;
-    return TET_OK;
+    return (struct tet_selection){.epoch = tet_selection_epoch(&t->net),
+                                  .early = tet_selection_phase(&t->net) == TET_ENDED &&
+                                           t->cursor.step < tet_plan_steps(&t->net.plan)};
 }
 
 double tet_trainer_loss(const struct tet_trainer *t)

@@ -6,6 +6,7 @@
 
 #include <tetrad/trainer.h>
 
+#include "audit.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
@@ -25,6 +26,8 @@ static const struct {
      COMMAND_SUBMIT, submit_command},
     {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
      COMMAND_RULES, rules_command},
+    {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
+     COMMAND_AUDIT, audit_command},
 };
 
 static void print_help(FILE *out)

@@ -14,11 +14,17 @@
 
 #include <tetrad/error.h>
 
-enum command { COMMAND_SERVE = 1, COMMAND_RUN = 2, COMMAND_SUBMIT = 4, COMMAND_RULES = 8 };
+enum command {
+    COMMAND_SERVE = 1,
+    COMMAND_RUN = 2,
+    COMMAND_SUBMIT = 4,
+    COMMAND_RULES = 8,
+    COMMAND_AUDIT = 16
+};
 
 /* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \
-    X(CONFIG, "config", "TETRAD_CONFIG", 7, "FILE", NULL,                                          \
+    X(CONFIG, "config", "TETRAD_CONFIG", 15, "FILE", NULL,                                         \
       "configuration file, lines of `name = value`")                                               \
     X(DB, "db", "TETRAD_DB", 1, "FILE", "tetrad.db", "database; made where it does not exist")     \
     X(DATA, "data", "TETRAD_DATA", 3, "DIR", "data",                                               \

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "definition/definition.h"
+#include "protocol.h"
 #include "session.h"
 
 struct worker {
@@ -67,6 +68,7 @@ static void measure(struct pool *pool, const json_t *definition,
     struct dataset_info info;
     struct tet_plan plan;
     if (result->step <= first || result->train_seconds < 0.05 ||
+        protocol_patterns(definition) > 0 || // no measure of training
         definition_dataset(&spec, definition, NULL) != TET_OK ||
         catalog_info(pool->options.catalog, &spec, &info, NULL) != TET_OK ||
         definition_plan(&plan, definition, &info, NULL) != TET_OK)
@@ -89,27 +91,37 @@ static bool is_hindered(const struct session_result *result)
             err == TET_NO_MEMORY);
 }
 
+/* Once: true where it is written, or no longer ours to write. */
+static bool write_end(struct worker *w, struct session_result *result, const char *rows)
+{
+    struct tet_error error = {0};
+    struct store_ending ending = {.state = result->state,
+                                  .step = result->step,
+                                  .train_seconds = result->train_seconds,
+                                  .keep = w->keep};
+    snprintf(ending.reason, sizeof ending.reason, "%s",
+             result->state == RUN_QUEUED ? "given back when the server stopped" : result->reason);
+    snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
+    if (result->captured)
+        ending.checkpoint = &result->last;
+    ending.protocol = rows;
+    const enum tet_err err = store_end(w->pool->options.store, w->run, &ending, &error);
+    return err == TET_OK || err == TET_NOT_FOUND || err == TET_CONFLICT;
+}
+
 /* Writes the end of the attempt; a store that cannot write now (a full disk) is asked again until
  * it can, or until the pool stops: the run is then trained again from its last checkpoint after a
  * restart. */
 static void end_run(struct worker *w, struct session_result *result)
 {
     struct pool *pool = w->pool;
-    for (;;) {
-        struct tet_error error = {0};
-        struct store_ending ending = {.state = result->state,
-                                      .step = result->step,
-                                      .train_seconds = result->train_seconds,
-                                      .keep = w->keep};
-        snprintf(ending.reason, sizeof ending.reason, "%s",
-                 result->state == RUN_QUEUED ? "given back when the server stopped"
-                                             : result->reason);
-        snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
-        if (result->captured)
-            ending.checkpoint = &result->last;
-        const enum tet_err err = store_end(pool->options.store, w->run, &ending, &error);
-        if (err == TET_OK || err == TET_NOT_FOUND || err == TET_CONFLICT)
-            return; // written, or no longer ours to write
+    char *rows = result->protocol != NULL ? json_canonical(result->protocol) : NULL;
+    if (result->protocol != NULL && rows == NULL) {
+        result->state = RUN_FAILED;
+        result->digest[0] = '\0';
+        snprintf(result->reason, sizeof result->reason, "no memory for the protocol's table");
+    }
+    while (!write_end(w, result, rows)) {
         pthread_mutex_lock(&pool->lock);
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -119,8 +131,9 @@ static void end_run(struct worker *w, struct session_result *result)
             pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
         pthread_mutex_unlock(&pool->lock);
         if (stopping)
-            return;
+            break;
     }
+    free(rows);
 }
 
 /* Whether the run was cancelled between its claim and now; later, pool_cancel finds the worker. */
@@ -172,6 +185,7 @@ static void train(struct worker *w, const struct store_claim *claim)
         result.state = RUN_PAUSED;
     end_run(w, &result);
 out:
+    json_decref(result.protocol);
     store_checkpoint_free(&result.last);
     store_checkpoint_free(&resume);
     json_decref(definition);

@@ -21,6 +21,7 @@
 #include "definition/definition.h"
 #include "file.h"
 #include "machine.h"
+#include "protocol.h"
 #include "session.h"
 #include "table.h"
 #include "terminal.h"
@@ -35,6 +36,7 @@ struct work {
     uint64_t memory_bytes;
     FILE *metrics;
     struct outcome *outcomes;
+    json_t **protocols; // rows of protocol runs, NULL where there are none
     struct terminal terminal;
 };
 
@@ -97,7 +99,9 @@ static void show(struct training *t)
     const double rate = atomic_load(&t->live.samples_per_second);
     const uint64_t step = atomic_load(&t->live.step);
     const json_t *training = json_object_get(t->session.definition, "training");
-    const double batch = (double)json_integer_value(json_object_get(training, "batch"));
+    const uint32_t patterns = protocol_patterns(t->session.definition);
+    const double batch =
+        patterns > 0 ? patterns : (double)json_integer_value(json_object_get(training, "batch"));
     const float test = atomic_load(&t->live.test_accuracy),
                 trained = atomic_load(&t->live.train_accuracy);
     terminal_show(
@@ -106,7 +110,7 @@ static void show(struct training *t)
                                 .step = step,
                                 .steps = outcome->steps,
                                 .epoch = atomic_load(&t->live.epoch),
-                                .epochs = (uint32_t)outcome->epochs,
+                                .epochs = patterns > 0 ? 0 : (uint32_t)outcome->epochs,
                                 .samples_per_second = rate,
                                 .seconds_left =
                                     rate > 0 ? (double)(outcome->steps - step) * batch / rate : -1,
@@ -191,6 +195,7 @@ static int train_one(struct work *w, size_t index)
     terminal_end(&w->terminal);
     w->outcomes[index].state = t.result.state;
     memcpy(w->outcomes[index].digest, t.result.digest, sizeof t.result.digest);
+    w->protocols[index] = t.result.protocol;
     if (t.result.state == RUN_FAILED)
         status = status_of(t.result.err);
     else if (t.result.state == RUN_DIVERGED)
@@ -232,9 +237,11 @@ static enum tet_err read_definition(struct work *w, struct tet_error *error)
                                                .weights_folder = w->folder,
                                                .weights_paths = true};
     err = definition_read(&w->definition, &details, w->text, size, &context, error);
-    if (err == TET_OK)
+    if (err == TET_OK) {
         w->outcomes = calloc(w->definition->n_runs, sizeof *w->outcomes);
-    if (err == TET_OK && w->outcomes == NULL)
+        w->protocols = calloc(w->definition->n_runs, sizeof(json_t *));
+    }
+    if (err == TET_OK && (w->outcomes == NULL || w->protocols == NULL))
         err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
     if (err == TET_BAD_DEFINITION) {
         fprintf(stderr, "tetrad: %s\n", error->message);
@@ -285,6 +292,23 @@ static int close_metrics(struct work *w)
     return STATUS_IO;
 }
 
+/* Accuracies of runs that train; a table for each protocol. */
+static void print_results(const struct work *w, size_t n)
+{
+    size_t tables = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (w->protocols[i] == NULL)
+            continue;
+        if (n > 1)
+            printf("%s%s, seed %lld: %.8s\n", tables > 0 ? "\n" : "", w->outcomes[i].label,
+                   (long long)w->outcomes[i].seed, w->outcomes[i].digest + strlen("sha256:"));
+        protocol_print(stdout, w->protocols[i]);
+        tables++;
+    }
+    if (tables < n)
+        table_print(stdout, w->outcomes, n);
+}
+
 static int train_all(struct work *w)
 {
     int status = STATUS_OK;
@@ -297,7 +321,7 @@ static int train_all(struct work *w)
         const int one = train_one(w, n++);
         status = status == STATUS_OK ? one : status;
     }
-    table_print(stdout, w->outcomes, n);
+    print_results(w, n);
     if (n == 1 && w->outcomes[0].digest[0] != '\0')
         printf("  digest %s\n", w->outcomes[0].digest);
     return status;
@@ -333,6 +357,9 @@ int run_command(const struct options *options)
     }
     const int closed = close_metrics(&w);
     status = status == STATUS_OK ? closed : status;
+    for (size_t i = 0; w.protocols != NULL && i < w.definition->n_runs; i++)
+        json_decref(w.protocols[i]);
+    free(w.protocols);
     free(w.outcomes);
     definition_free(w.definition);
     catalog_close(w.catalog);

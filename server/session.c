@@ -11,6 +11,7 @@
 #include "definition/definition.h"
 #include "file.h"
 #include "machine.h"
+#include "protocol.h"
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
@@ -163,6 +164,22 @@ static void describe_divergence(const struct run *r, char reason[STORE_REASON])
                  (unsigned long long)d->step);
 }
 
+/* Only a run that ended before its last epoch has more to say than that it succeeded. */
+static void describe_stop(const struct run *r, char reason[STORE_REASON])
+{
+    const struct tet_selection selection = tet_trainer_selection(r->trainer);
+    const struct tet_selection_plan *plan = &r->plan.selection;
+    if (!selection.early)
+        return;
+    snprintf(reason, STORE_REASON,
+             "stopped early after epoch %u: no better validation/%s for %u epoch%s; the weights "
+             "are those of epoch %u",
+             tet_trainer_cursor(r->trainer).epoch,
+             plan->metric == TET_METRIC_LOSS ? "loss" : "accuracy", plan->patience,
+             plan->patience == 1 ? "" : "s",
+             plan->best ? selection.epoch : tet_trainer_cursor(r->trainer).epoch);
+}
+
 static void fail(struct session_result *result, const struct tet_error *error)
 {
     result->state = RUN_FAILED;
@@ -202,8 +219,82 @@ static void train(struct run *r, struct session_result *result)
         }
         result->captured = true;
     }
-    if (result->state == RUN_SUCCEEDED)
+    if (result->state == RUN_SUCCEEDED) {
+        describe_stop(r, result->reason);
         weights_digest(result->digest, &result->last);
+    }
+}
+
+/* ---- a protocol instead of training ---- */
+
+/* Presents the patterns until the end or until told to stop. A protocol is short: given back, it
+ * begins again, and comes to the same. */
+static enum tet_event present(struct run *r, struct tet_protocol *p, uint32_t patterns,
+                              uint32_t pairings, int *stop)
+{
+    struct session_live *live = r->session->live;
+    enum tet_event event = TET_STEPPED;
+    while (event == TET_STEPPED) {
+        *stop = atomic_load_explicit(r->session->stop, memory_order_relaxed);
+        if (*stop != SESSION_GO_ON)
+            break;
+        event = tet_protocol_step(p);
+        const uint64_t step = tet_protocol_step_count(p);
+        atomic_store_explicit(&live->step, step, memory_order_relaxed);
+        atomic_store_explicit(&live->epoch, (uint32_t)(step / pairings), memory_order_relaxed);
+        const double now = seconds();
+        if (now - r->mark < 0.5)
+            continue;
+        const double rate = (double)(step - r->mark_step) * patterns / (now - r->mark);
+        atomic_store_explicit(&live->samples_per_second, (float)rate, memory_order_relaxed);
+        r->mark = now;
+        r->mark_step = step;
+    }
+    return event;
+}
+
+static void keep_rows(const struct tet_protocol *p, struct session_result *result)
+{
+    struct tet_error error = {0};
+    size_t n = 0;
+    const struct tet_protocol_row *rows = tet_protocol_rows(p, &n);
+    result->protocol = protocol_json(rows, n);
+    if (result->protocol != NULL)
+        protocol_digest(result->digest, result->protocol);
+    if (result->protocol == NULL || result->digest[0] == '\0') {
+        tet_error_set(&error, TET_NO_MEMORY, "no memory for the protocol's table");
+        fail(result, &error);
+    }
+}
+
+static void run_protocol(struct run *r, struct session_result *result)
+{
+    struct tet_protocol_plan plan;
+    struct tet_protocol *p = NULL;
+    struct tet_error error = {0};
+    int stop = SESSION_GO_ON;
+    enum tet_err err = definition_protocol(&plan, r->session->definition, &error);
+    if (err == TET_OK)
+        err = tet_protocol_create(&p, &plan, r->trainer, &error);
+    if (err != TET_OK) {
+        fail(result, &error);
+        goto out;
+    }
+    const enum tet_event event = present(r, p, plan.n, plan.pairings, &stop);
+    result->step = tet_protocol_step_count(p);
+    result->state = event == TET_DIVERGED       ? RUN_DIVERGED
+                    : event == TET_FINISHED     ? RUN_SUCCEEDED
+                    : stop == SESSION_GIVE_BACK ? RUN_QUEUED
+                                                : RUN_CANCELLED;
+    if (event == TET_DIVERGED)
+        snprintf(result->reason, sizeof result->reason,
+                 "a weight is not finite after condition \"%s\"",
+                 tet_condition_text(tet_protocol_condition(p)));
+    if (event == TET_FINISHED)
+        keep_rows(p, result);
+out:
+    tet_protocol_destroy(p);
+    definition_protocol_free(&plan);
 }
 
 void session_run(const struct session *session, struct session_result *result)
@@ -221,8 +312,12 @@ void session_run(const struct session *session, struct session_result *result)
         result->begun = true;
         r.begun = r.mark = seconds();
         r.mark_step = tet_trainer_cursor(r.trainer).step;
-        train(&r, result);
-        result->step = tet_trainer_cursor(r.trainer).step;
+        if (protocol_patterns(session->definition) > 0) {
+            run_protocol(&r, result);
+        } else {
+            train(&r, result);
+            result->step = tet_trainer_cursor(r.trainer).step;
+        }
         result->train_seconds = seconds() - r.begun;
     }
     flush(&r);

@@ -53,9 +53,10 @@ struct session_result {
     enum tet_err err;     // of RUN_FAILED
     bool begun; // it came to training; false: dataset, weights or memory were not to be had
     char reason[STORE_REASON];
-    char digest[STORE_HASH]; // of RUN_SUCCEEDED
+    char digest[STORE_HASH]; // of RUN_SUCCEEDED: of the weights, or of a protocol's rows
     uint64_t step;
     double train_seconds;
+    json_t *protocol;             // rows of a protocol run that succeeded; freed by the caller
     bool captured;                // `last` holds the state it ended in (succeeded, given back)
     struct store_checkpoint last; // freed by the caller
 };

@@ -11,6 +11,7 @@
 
 #include "definition/definition.h"
 #include "file.h"
+#include "protocol.h"
 #include "table.h"
 #include "terminal.h"
 
@@ -200,8 +201,20 @@ static enum tet_err read_metrics(struct client *c, json_int_t run, struct outcom
     return err;
 }
 
+/* Prints a protocol run's table; *printed counts them. */
+static void show_protocol(const json_t *run, const struct outcome *outcome, size_t *printed)
+{
+    const json_t *rows = json_object_get(json_object_get(run, "protocol"), "rows");
+    if (rows == NULL)
+        return;
+    printf("%s%s, seed %lld: %.8s\n", *printed > 0 ? "\n" : "", outcome->label,
+           (long long)outcome->seed, outcome->digest + strlen("sha256:"));
+    protocol_print(stdout, rows);
+    (*printed)++;
+}
+
 static enum tet_err read_outcome(struct client *c, json_int_t id, struct outcome *outcome,
-                                 struct tet_error *error)
+                                 size_t *protocols, struct tet_error *error)
 {
     char path[64];
     json_t *run = NULL;
@@ -222,6 +235,7 @@ static enum tet_err read_outcome(struct client *c, json_int_t id, struct outcome
         if (outcome->state != RUN_SUCCEEDED)
             fprintf(stderr, "tetrad: run %lld %s: %s\n", (long long)id, state,
                     reason != NULL ? reason : "");
+        show_protocol(run, outcome, protocols);
         err = read_metrics(c, id, outcome, error);
     }
     json_decref(run);
@@ -233,15 +247,17 @@ static int show_results(struct client *c, const json_t *experiment, struct tet_e
     const json_t *runs = json_object_get(experiment, "runs");
     const size_t n = json_array_size(runs);
     struct outcome *outcomes = calloc(n + 1, sizeof *outcomes);
+    size_t protocols = 0;
     int status = STATUS_OK;
     enum tet_err err =
         outcomes != NULL ? TET_OK : tet_error_set(error, TET_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < n && err == TET_OK; i++) {
-        err = read_outcome(c, integer(json_array_get(runs, i), "id"), &outcomes[i], error);
+        err = read_outcome(c, integer(json_array_get(runs, i), "id"), &outcomes[i], &protocols,
+                           error);
         if (err == TET_OK && outcomes[i].state != RUN_SUCCEEDED)
             status = outcomes[i].state == RUN_DIVERGED ? STATUS_DIVERGED : STATUS_FAILED;
     }
-    if (err == TET_OK)
+    if (err == TET_OK && protocols < n)
         table_print(stdout, outcomes, n);
     free(outcomes);
     return err == TET_OK ? status : STATUS_SERVER;

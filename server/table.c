@@ -28,15 +28,21 @@ static void add_parameter(struct text *label, const char *path, const json_t *va
     free(text);
 }
 
+static void hash(unsigned char into[32], const json_t *parameters)
+{
+    char *text = parameters != NULL ? json_canonical(parameters) : NULL;
+    if (text != NULL)
+        crypto_generichash(into, 32, (const unsigned char *)text, strlen(text), NULL, 0);
+    free(text);
+}
+
 static void identify(struct outcome *o, const json_t *parameters)
 {
     json_t *rest = json_clone(parameters);
     json_object_del(rest, "training.seed");
-    char *text = rest != NULL ? json_canonical(rest) : NULL;
-    if (text != NULL)
-        crypto_generichash(o->point, sizeof o->point, (const unsigned char *)text, strlen(text),
-                           NULL, 0);
-    free(text);
+    hash(o->point, rest);
+    json_object_del(rest, "rule.name");
+    hash(o->others, rest);
     json_decref(rest);
 }
 
@@ -82,20 +88,23 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
         o->accuracy_of = (int)series;
     }
     if (series != TET_SERIES_ALIGNMENT_MODULATION || layer < 1 || layer > TET_MAX_HIDDEN ||
-        o->epochs == 0)
+        o->epochs == 0 || o->steps == 0 || step == 0)
         return;
-    const uint64_t epoch = (o->steps + o->epochs - 1) / o->epochs;
+    const uint64_t epoch = (step - 1) / ((o->steps + o->epochs - 1) / o->epochs);
     if (o->n_first[layer - 1]++ == 0)
         o->first[layer - 1] = value;
-    if (step + epoch > o->steps) {
-        o->last[layer - 1] += value;
-        o->n_last[layer - 1]++;
+    if (epoch > o->last_epoch) { // which will be the last is not known: a run may stop early
+        memset(o->last, 0, sizeof o->last);
+        memset(o->n_last, 0, sizeof o->n_last);
+        o->last_epoch = epoch;
     }
+    o->last[layer - 1] += value;
+    o->n_last[layer - 1]++;
 }
 
 struct group {
     struct moments accuracy;
-    size_t n;
+    size_t n, succeeded;
     int accuracy_of;
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];
     size_t n_cosine[TET_MAX_HIDDEN];
@@ -128,6 +137,7 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
         if (!same_point(o, point))
             continue;
         g->n++;
+        g->succeeded += o->state == RUN_SUCCEEDED; // a protocol has no accuracy
         if (!has_accuracy(o))
             continue;
         g->accuracy_of = o->accuracy_of;
@@ -141,21 +151,24 @@ static void put_together(struct group *g, const struct outcome *outcomes, size_t
     }
 }
 
-enum { COSINE_WIDTH = 15, ACCURACY_WIDTH = 28 };
+enum { COSINE_WIDTH = 15, ACCURACY_WIDTH = 34 };
 
 static void print_group(FILE *out, int width, int room, const char *label, const struct group *g)
 {
-    char runs[24], accuracy[64] = "-", sd[32] = "";
+    char runs[24], accuracy[96] = "-", sd[32] = "", interval[48] = "";
     const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";
     const size_t n = g->accuracy.n;
-    snprintf(runs, sizeof runs, n == g->n ? "%zu" : "%zu/%zu", n, g->n);
-    if (n > 1)
+    snprintf(runs, sizeof runs, g->succeeded == g->n ? "%zu" : "%zu/%zu", g->succeeded, g->n);
+    const double mean = moments_mean(&g->accuracy), half = moments_half_width(&g->accuracy);
+    if (n > 1) {
         snprintf(sd, sizeof sd, " +- %.2f", 100.0 * moments_sd(&g->accuracy));
+        snprintf(interval, sizeof interval, " [%.2f, %.2f]", 100.0 * (mean - half),
+                 100.0 * (mean + half));
+    }
     if (n > 0)
-        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s", 100.0 * moments_mean(&g->accuracy), sd,
-                 part);
+        snprintf(accuracy, sizeof accuracy, "%.2f%s %%%s%s", 100.0 * mean, sd, interval, part);
     fprintf(out, "  %-*s  %5s  %-*s ", width, label, runs, ACCURACY_WIDTH, accuracy);
     int used = 0;
     for (int l = 0; l < TET_MAX_HIDDEN && g->n_cosine[l] > 0; l++)
@@ -188,18 +201,15 @@ static const struct outcome *with_seed(const struct outcome *outcomes, size_t n,
     return NULL;
 }
 
-/* The one point of bp; NULL where there is none, or a choice. */
-static const struct outcome *find_baseline(const struct outcome *outcomes, size_t n)
+/* Of the n points of bp the only one, or the one with the point's other parameters; NULL where there
+ * is none. */
+static const struct outcome *choose(const struct outcome *const *bp, size_t n,
+                                    const struct outcome *point)
 {
-    const struct outcome *found = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (!outcomes[i].bp || !first_of_point(outcomes, i))
-            continue;
-        if (found != NULL)
-            return NULL;
-        found = &outcomes[i];
-    }
-    return found;
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(bp[i]->others, point->others, sizeof point->others) == 0)
+            return bp[i];
+    return n == 1 ? bp[0] : NULL;
 }
 
 /* A point less the baseline, over the seeds that both have. Returns whether there are any. */
@@ -230,13 +240,19 @@ static bool print_difference(FILE *out, const struct outcome *outcomes, size_t n
 
 static void print_differences(FILE *out, const struct outcome *outcomes, size_t n)
 {
-    const struct outcome *baseline = find_baseline(outcomes, n);
-    int printed = 0;
-    for (size_t i = 0; i < n && baseline != NULL; i++)
-        if (first_of_point(outcomes, i) && !same_point(&outcomes[i], baseline))
+    const struct outcome **bp = calloc(n + 1, sizeof(struct outcome *));
+    size_t n_bp = 0, printed = 0;
+    for (size_t i = 0; bp != NULL && i < n; i++)
+        if (outcomes[i].bp && first_of_point(outcomes, i))
+            bp[n_bp++] = &outcomes[i];
+    for (size_t i = 0; i < n && n_bp > 0; i++) {
+        const struct outcome *baseline = choose(bp, n_bp, &outcomes[i]);
+        if (baseline != NULL && !same_point(&outcomes[i], baseline) && first_of_point(outcomes, i))
             printed += print_difference(out, outcomes, n, &outcomes[i], baseline);
+    }
     if (printed > 1)
-        fprintf(out, "  %d comparisons: each interval is for itself alone\n", printed);
+        fprintf(out, "  %zu comparisons: each interval is for itself alone\n", printed);
+    free(bp);
 }
 
 void table_print(FILE *out, const struct outcome *outcomes, size_t n)
@@ -260,6 +276,7 @@ void table_print(FILE *out, const struct outcome *outcomes, size_t n)
         print_group(out, width, room, outcomes[i].label, &g);
         print_endings(out, outcomes + i, n - i, &outcomes[i]);
     }
+    fprintf(out, "  accuracy: mean +- standard deviation [95 %% interval of the mean]\n");
     if (layers > 0)
         fprintf(out,
                 "  cosine: from the first step to the mean of the last epoch, layer 1 first\n");

@@ -26,4 +26,5 @@ const struct tet_rule tet_rule_bp = {
     .change = tet_net_change_ascending,
     .descend_to = descend_to,
     .change_stage = tet_net_change_stage,
+    .reads = {"s_l: W_{l+1} s_{l+1} g_l", "W_l: m_l x_{l-1}", "b_l: m_l"},
 };

@@ -23,4 +23,5 @@ const struct tet_rule tet_rule_dfa = {
              .takes_gate = true},
     .descend = descend,
     .change = tet_net_change_ascending,
+    .reads = {"s_l: D_l s_L gate(g_l)", "m_l: s_l g_l", "W_l: m_l x_{l-1}", "b_l: m_l"},
 };

@@ -29,4 +29,6 @@ const struct tet_rule tet_rule_frsf = {
     .change = tet_net_change_ascending,
     .descend_to = tet_rule_descend_by_signs_to,
     .change_stage = tet_net_change_stage,
+    .reads = {"F_l: sign(W_l) B_l", "s_l: F_{l+1} s_{l+1} gate(g_l)", "m_l: s_l g_l",
+              "W_l: m_l x_{l-1}", "b_l: m_l"},
 };

@@ -31,4 +31,6 @@ const struct tet_rule tet_rule_kp = {
     .change = change,
     .descend_to = tet_rule_descend_by_feedback_to,
     .change_stage = change_stage,
+    .reads = {"s_l: B_{l+1} s_{l+1} gate(g_l)", "m_l: s_l g_l", "W_l: m_l x_{l-1}", "b_l: m_l",
+              "B_l: x_{l-1} m_l"},
 };

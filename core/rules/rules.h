@@ -9,6 +9,8 @@
 
 #include "network.h"
 
+enum { TET_READS = 12 }; // with the end
+
 struct tet_rule {
     struct tet_rule_info info;
     bool backward; // the signal descends by W_l^T itself: there is no feedback to compare with it
@@ -32,6 +34,11 @@ struct tet_rule {
      * carries the signal down does not change with the mini-batch, and the order means nothing. */
     void (*descend_to)(struct tet_net *net, uint32_t l);
     void (*change_stage)(struct tet_net *net, uint32_t l);
+    /* What each update may read besides the array itself, in the symbols of circuit.md: "B_l: u_{l-1}
+     * s_l". Indices l, {l-1}, {l+1} and L; g_l is the gate phi'(z_l), F_l the feedback that a rule
+     * forms; sign(W_l) is W_l; gate(g_l) is read where rule.gate is
+     * on, or max_pool asks who won. NULL ends the list. audit.c holds the rule to it. */
+    const char *reads[TET_READS];
 };
 
 const struct tet_rule *tet_rule(enum tet_rule_name name);

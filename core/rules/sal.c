@@ -66,4 +66,6 @@ const struct tet_rule tet_rule_sal = {
     .change = change,
     .descend_to = descend_to,
     .change_stage = change_stage,
+    .reads = {"s_l: B_{l+1} s_{l+1} gate(g_l)", "m_l: V_l s_l g_l", "u_l: U_l x_l",
+              "W_l: m_l x_{l-1}", "b_l: m_l", "V_l: x_l s_l", "B_l: u_{l-1} s_l", "U_l: s_l x_l"},
 };

@@ -51,7 +51,9 @@ static void form_share(void *context, const struct tet_rank *share)
 
 void tet_rule_descend_by_signs_to(struct tet_net *net, uint32_t l)
 {
+    tet_net_look(net, net->feedback[l + 1].w, true);
     tet_team_run(net->team, form_share, &(struct forming){net, l + 1});
+    tet_net_look(net, net->feedback[l + 1].w, false);
     tet_rule_descend_by_feedback_to(net, l);
 }
 

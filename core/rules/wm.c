@@ -104,4 +104,5 @@ const struct tet_rule tet_rule_wm = {
     .prepare = prepare,
     .descend = tet_rule_descend_by_feedback,
     .change = tet_net_change_ascending,
+    .reads = {"s_l: B_{l+1} s_{l+1} gate(g_l)", "m_l: s_l g_l", "W_l: m_l x_{l-1}", "b_l: m_l"},
 };

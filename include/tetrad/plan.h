@@ -24,6 +24,7 @@ enum {
     TET_MAX_BATCH = 1 << 16,  // examples of a mini-batch
     TET_MAX_DROPS = 16,       // epochs of a step schedule
     TET_MAX_THREADS = 64,     // of one run
+    TET_MAX_JUDGED = 1 << 24, // epochs, where the validation part selects among them
     TET_MAX_WINDOW = 64,      // side of a convolution's or a pooling's window
     TET_MAX_VOLUME = 1 << 24, // activities of one example in a layer: channels * rows * columns
     TET_MAX_DELAY = 16        // mini-batches that the signal waits
@@ -115,6 +116,17 @@ struct tet_schedule_plan {
     float factor;              // step: of each drop; cosine: the last rate as a share of the first
 };
 
+enum tet_metric { TET_METRIC_NONE, TET_METRIC_LOSS, TET_METRIC_ACCURACY };
+
+/* What the validation part decides. An epoch is better than the best before it where its metric beats
+ * that by more than min_delta; the best is kept as 32 bits. */
+struct tet_selection_plan {
+    enum tet_metric metric; // NONE: it decides nothing
+    uint32_t patience;      // epochs in a row without a better one that end the run; 0: none do
+    float min_delta;
+    bool best; // the run ends with the weights of the best epoch, not of the last
+};
+
 struct tet_plan {
     struct tet_layer_plan hidden[TET_MAX_HIDDEN]; // layers 1..L-1
     uint32_t n_hidden;                            // L-1, may be 0
@@ -144,6 +156,8 @@ struct tet_plan {
     uint32_t n_test;       // the first examples of the test part; where the dataset has none, the
                            // last examples of its training part
     enum tet_standardize standardize; // bytes that are not standardised count as v / 255
+    struct tet_selection_plan selection;
+    bool test_at_end;                 // the test part is looked at once, with the run's weights
     uint32_t record_every;            // steps between telemetry records, 0: never
     bool record_alignment;
     uint32_t threads; // that train together, 0 as 1; the result does not depend on it

@@ -42,7 +42,10 @@
     X(NORM_V, "norm/V", 1, "Frobenius norm of V_l")                                                \
     X(NORM_U, "norm/U", 1, "Frobenius norm of U_l")                                                \
     X(NORM_D, "norm/D", 1, "Frobenius norm of D_l")                                                \
-    X(NORM_RATIO, "norm/ratio", 1, "|B_l| / |W_l|")
+    X(NORM_RATIO, "norm/ratio", 1, "|B_l| / |W_l|")                                                \
+    X(SELECTED_EPOCH, "selected/epoch", 0,                                                         \
+      "number from 1 of the epoch whose weights are the run's, where the best epoch's are; "       \
+      "recorded once, at the end, and test/* of that step are of those weights")
 
 enum tet_series {
 #define X(name, text, layered, definition) TET_SERIES_##name,
@@ -137,6 +140,13 @@ struct tet_cursor tet_trainer_cursor(const struct tet_trainer *trainer);
 TET_MUST_CHECK enum tet_err tet_trainer_seek(struct tet_trainer *trainer,
                                              const struct tet_cursor *cursor,
                                              struct tet_error *error);
+
+/* What the validation part has decided so far: struct tet_selection_plan. */
+struct tet_selection {
+    uint32_t epoch; // the best one, from 1; 0: none yet, or the plan selects nothing
+    bool early;     // finished with fewer steps than planned
+};
+struct tet_selection tet_trainer_selection(const struct tet_trainer *trainer);
 
 double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any

@@ -29,9 +29,11 @@ struct api {
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 
 http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
+http_handler_fn api_summary;                                                        // summary.c
 http_handler_fn api_run, api_cancel_run;                                            // runs.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
+http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_rules, api_schema, api_openapi, api_health, api_ready, api_index; // about.c
 
@@ -50,6 +52,9 @@ json_t *api_number(double value);
 
 /* api_parse: a stored JSON text; null where it cannot be read. */
 json_t *api_parse(const char *text);
+
+/* api_protocol_json: {"rows": [...]} of a protocol run; null where it has none (yet). */
+json_t *api_protocol_json(struct api *api, int64_t run);
 
 /* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or "experiment". */
 void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "definition/definition.h"
+#include "protocol.h"
 
 enum { KEY_MAX = 200, PAGE = 50, PAGE_MAX = 500 };
 
@@ -83,7 +84,9 @@ static json_t *estimate(struct api *api, const struct definition *d)
             catalog_info(api->catalog, &spec, &info, NULL) != TET_OK ||
             definition_plan(&plan, d->runs[i].resolved, &info, NULL) != TET_OK)
             return json_null();
-        flops += tet_plan_flops(&plan, &info.shape) * plan.batch * (double)d->runs[i].steps;
+        const uint32_t patterns = protocol_patterns(d->runs[i].resolved);
+        flops += tet_plan_flops(&plan, &info.shape) * (patterns > 0 ? patterns : plan.batch) *
+                 (double)d->runs[i].steps;
     }
     const double workers =
         d->n_runs < pool_workers(api->pool) ? (double)d->n_runs : pool_workers(api->pool);

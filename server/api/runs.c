@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "protocol.h"
+
 json_t *api_time(int64_t ms)
 {
     if (ms == 0)
@@ -42,8 +44,14 @@ static json_t *progress_json(const struct pool_view *views, const struct store_r
                              const json_t *definition)
 {
     const json_t *training = json_object_get(definition, "training");
-    const json_int_t epochs = json_integer_value(json_object_get(training, "epochs"));
-    const json_int_t batch = json_integer_value(json_object_get(training, "batch"));
+    const uint32_t patterns = protocol_patterns(definition);
+    json_int_t epochs = json_integer_value(json_object_get(training, "epochs")),
+               batch = json_integer_value(json_object_get(training, "batch"));
+    if (patterns > 0) { // a protocol: pairings and conditions
+        epochs = (json_int_t)json_array_size(
+            json_object_get(json_object_get(definition, "protocol"), "afferents"));
+        batch = patterns;
+    }
     while (views != NULL && views->run != 0 && views->run != run->id)
         views++;
     const bool live = run->state == RUN_RUNNING && views != NULL && views->run != 0;
@@ -97,6 +105,8 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "created_at", api_time(run->created_ms));
         json_object_set_new(value, "started_at", api_time(run->started_ms));
         json_object_set_new(value, "ended_at", api_time(run->ended_ms));
+        if (protocol_patterns(definition) > 0)
+            json_object_set_new(value, "protocol", api_protocol_json(api, run->id));
     }
     json_decref(definition);
     return value;

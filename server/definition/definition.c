@@ -180,8 +180,12 @@ static unsigned grid_rules(const struct sweep_grid *grid, const json_t *base)
         if (!whole && strcmp(grid->axes[i].path, "rule.name") != 0)
             continue;
         for (size_t k = 0; k < grid->axes[i].n; k++) {
-            const json_t *value = json_array_get(grid->axes[i].values, k);
-            rules |= rule_bit(whole ? json_object_get(value, "name") : value);
+            const json_t *value = sweep_value(&grid->axes[i], k);
+            if (value == NULL) // a listed point that leaves the rule as it is
+                value = json_object_get(json_object_get(base, "rule"), "name");
+            else if (whole)
+                value = json_object_get(value, "name");
+            rules |= rule_bit(value);
         }
         return rules;
     }
@@ -218,6 +222,14 @@ static enum tet_err make_runs(struct reading *r)
 
 /* ---- the experiment ---- */
 
+/* "training" is what an experiment is where nothing is said: left out, as in its runs. */
+static void drop_type(json_t *resolved)
+{
+    const char *type = json_string_value(json_object_get(resolved, "type"));
+    if (type != NULL && strcmp(type, "training") == 0)
+        json_object_del(resolved, "type");
+}
+
 /* A union with a swept part below it: filling it would fix which branch it is. The branches of an
  * array's elements, layers, are told by their types alone. */
 static bool skip_swept(const struct place *place, const void *context)
@@ -253,6 +265,7 @@ static enum tet_err resolve_experiment(struct reading *r)
         if (d->resolved == NULL ||
             !schema_fill(schema_experiment(), d->resolved, NULL, skip_swept, r->sweep))
             return TET_NO_MEMORY;
+        drop_type(d->resolved);
         json_object_foreach(d->runs[0].resolved, section, value)
         {
             struct text pointer = {0};

@@ -20,6 +20,7 @@
 
 #include <tetrad/error.h>
 #include <tetrad/plan.h>
+#include <tetrad/protocol.h>
 
 #include "data/catalog.h"
 #include "json.h"
@@ -50,7 +51,7 @@ struct run_definition {
                                 // record.checkpoint_epochs, layers of type flatten, and the path
                                 // of initial_weights (its SHA-256 counts)
     uint64_t memory_bytes;      // trainer and dataset
-    uint64_t steps;             // mini-batches in all
+    uint64_t steps;             // mini-batches, or a protocol's pairings, in all
 };
 
 struct definition {
@@ -81,6 +82,13 @@ void definition_free(struct definition *definition); // NULL is fine
 TET_MUST_CHECK enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
                                             const struct dataset_info *info,
                                             struct tet_error *error);
+
+/* definition_protocol: the protocol of a resolved run definition of type protocol. The caller frees with
+ * definition_protocol_free. Errors: TET_BAD_DEFINITION. Ranges are for tet_protocol_check, but for
+ * the widths of given patterns, which resolving has made sure of. */
+TET_MUST_CHECK enum tet_err definition_protocol(struct tet_protocol_plan *plan,
+                                                const json_t *resolved, struct tet_error *error);
+void definition_protocol_free(struct tet_protocol_plan *plan);
 
 /* definition_dataset: which dataset a resolved definition names. */
 TET_MUST_CHECK enum tet_err definition_dataset(struct dataset_spec *spec, const json_t *resolved,

@@ -227,6 +227,28 @@ static void read_schedule(struct reader *r, const json_t *root, struct tet_plan 
     into->n_epochs = (uint32_t)n;
 }
 
+/* Settings that came later are written only where they say something: see resolve.c. Without early
+ * stopping the best epoch is the one with the lowest loss. */
+static void read_selection(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    static const char *const metrics[] = {"validation/loss", "validation/accuracy"},
+                             *const selections[] = {"last", "best"},
+                             *const tests[] = {"every_epoch", "end"};
+    const json_t *stopping = find(root, "training/early_stopping");
+    struct tet_selection_plan *into = &plan->selection;
+    if (find(root, "training/select") != NULL)
+        into->best = read_name(r, root, "training/select", selections, 2) == 1;
+    if (find(root, "training/test") != NULL)
+        plan->test_at_end = read_name(r, root, "training/test", tests, 2) == 1;
+    into->metric = into->best ? TET_METRIC_LOSS : TET_METRIC_NONE;
+    if (stopping == NULL)
+        return;
+    into->metric =
+        read_name(r, stopping, "metric", metrics, 2) == 0 ? TET_METRIC_LOSS : TET_METRIC_ACCURACY;
+    into->patience = read_count(r, stopping, "patience");
+    into->min_delta = read_real(r, stopping, "min_delta");
+}
+
 /* n_test: the first examples of the test part; where the dataset has none (info->n_test is 0), the
  * last n_test examples of the training part, which resolving made sure are not trained on. */
 static void read_dataset(struct reader *r, const json_t *root, const struct dataset_info *info,
@@ -287,6 +309,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     read_mirror(&r, resolved, plan);
     read_changes(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
+    read_selection(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
     return r.err;
 }

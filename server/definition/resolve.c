@@ -354,6 +354,18 @@ static void resolve_changes(struct resolve_work *w)
         json_object_del(optimizer, "clip");
 }
 
+/* The same of the training section. */
+static void drop_unselected(struct resolve_work *w)
+{
+    static const char *const unselected[][2] = {{"select", "last"}, {"test", "every_epoch"}};
+    json_t *training = json_object_get(w->run, "training");
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = json_string_value(json_object_get(training, unselected[i][0]));
+        if (name != NULL && strcmp(name, unselected[i][1]) == 0)
+            json_object_del(training, unselected[i][0]);
+    }
+}
+
 static void check_real(struct resolve_work *w, const json_t *object, const char *key,
                        const char *place)
 {
@@ -414,7 +426,10 @@ static void check_reals(struct resolve_work *w)
     check_real(w, optimizer, "momentum", "/optimizer");
     check_real(w, optimizer, "clip", "/optimizer");
     check_real(w, get(w->run, "rule", "homeostasis"), "rate", "/rule/homeostasis");
+    check_real(w, get(w->run, "training", "early_stopping"), "min_delta",
+               "/training/early_stopping");
     check_real(w, json_object_get(optimizer, "schedule"), "factor", "/optimizer/schedule");
+    check_real(w, get(w->run, "protocol", "patterns"), "sd", "/protocol/patterns");
     if ((float)json_number_value(momentum) >= 1.0f)
         faults_add(w->faults, "/optimizer/momentum", momentum, NULL,
                    "number >= 0 and < 1, also when rounded to 32 bits");
@@ -449,6 +464,31 @@ static void check_schedule(struct resolve_work *w)
 
 /* ---- against the dataset ---- */
 
+/* What goes by the validation part needs one, and an accuracy needs class labels. */
+static void check_selection(struct resolve_work *w, const struct inputs_dataset *entry)
+{
+    static const char *const keys[] = {"early_stopping", "select"};
+    const json_t *training = json_object_get(w->run, "training"),
+                 *metric = json_object_get(json_object_get(training, keys[0]), "metric"),
+                 *validation = get(w->run, "dataset", "validation");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *found = json_object_get(training, keys[i]);
+        char pointer[RESOLVE_POINTER];
+        snprintf(pointer, sizeof pointer, "/training/%s", keys[i]);
+        if (found != NULL && json_is_integer(validation) && json_integer_value(validation) == 0 &&
+            !faults_known(w->faults, "/dataset/validation"))
+            faults_add(w->faults, pointer, found, NULL,
+                       "%s only with a dataset.validation of 1 or more: it goes by the validation "
+                       "part, never by the test part",
+                       keys[i]);
+    }
+    if (entry != NULL && !entry->info.labels && metric != NULL &&
+        strcmp(json_string_value(metric), "validation/accuracy") == 0)
+        faults_add(w->faults, "/training/early_stopping/metric", metric, NULL,
+                   "validation/loss: dataset %s has real targets, not class labels",
+                   entry->info.name);
+}
+
 static void check_against_dataset(struct resolve_work *w, const struct inputs_dataset *entry)
 {
     const json_t *dataset = json_object_get(w->run, "dataset"),
@@ -464,6 +504,7 @@ static void check_against_dataset(struct resolve_work *w, const struct inputs_da
         strcmp(json_string_value(loss), "cross_entropy") == 0)
         faults_add(w->faults, "/network/loss", loss, NULL,
                    "mse: dataset %s has real targets, not class labels", entry->info.name);
+    check_selection(w, entry);
     if (entry != NULL)
         resolve_images(w, &entry->info);
 }
@@ -506,6 +547,8 @@ static void check_memory(struct resolve_work *w, const struct inputs_dataset *en
     }
     bytes = tet_plan_memory(&plan, &info->shape);
     *steps = tet_plan_steps(&plan);
+    if (!resolve_protocol_plan(w, &plan, &info->shape, &bytes, steps))
+        return;
     bool overflow = __builtin_add_overflow(bytes, info->bytes, memory_bytes);
     if (!overflow && *memory_bytes <= (uint64_t)INT64_MAX && *memory_bytes <= limit)
         return;
@@ -544,6 +587,8 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         resolve_timing(&w);
         resolve_changes(&w);
     }
+    drop_unselected(&w);
+    resolve_protocol(&w);
     resolve_network(&w);
     check_reals(&w);
     check_schedule(&w);

@@ -69,6 +69,14 @@ void resolve_network(struct resolve_work *work);
  * into them, and whether there are not too many neurons and synapses. */
 void resolve_images(struct resolve_work *work, const struct dataset_info *info);
 
+/* resolve_protocol: `type` and `protocol` by themselves. */
+void resolve_protocol(struct resolve_work *work);
+
+/* resolve_protocol_plan: the protocol against a plan that passed its check, where the run is one: adds what
+ * it takes to *bytes and sets *steps. false: there are faults. */
+bool resolve_protocol_plan(struct resolve_work *work, const struct tet_plan *plan,
+                           const struct tet_shape *shape, uint64_t *bytes, uint64_t *steps);
+
 /* resolve_set: a member; want of memory is noted in work->faults. */
 void resolve_set(struct resolve_work *work, json_t *object, const char *key, json_t *value);
 

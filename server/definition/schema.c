@@ -112,7 +112,9 @@ static void put_counts(const json_t *schema, const char *least, const char *most
                        struct text *text)
 {
     const json_t *lo = json_object_get(schema, least), *hi = json_object_get(schema, most);
-    if (lo != NULL && hi != NULL)
+    if (lo != NULL && json_equal(lo, hi))
+        text_printf(text, " of %" JSON_INTEGER_FORMAT " %s", json_integer_value(lo), what);
+    else if (lo != NULL && hi != NULL)
         text_printf(text, " of %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT " %s",
                     json_integer_value(lo), json_integer_value(hi), what);
     else if (lo != NULL)

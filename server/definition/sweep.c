@@ -7,148 +7,8 @@
 #include <string.h>
 
 #include "definition/definition.h"
-
-/* What cannot be swept: names of the experiment, and what cannot change a run. */
-static const char *const fixed[] = {"name",
-                                    "tags",
-                                    "sweep",
-                                    "training.threads",
-                                    "record.checkpoint_epochs",
-                                    "record.keep",
-                                    "initial_weights_sha256"};
-
-static bool is_index(const char *name, size_t *index)
-{
-    if (name[0] == '\0' || strlen(name) > 6 || strspn(name, "0123456789") != strlen(name) ||
-        (name[0] == '0' && name[1] != '\0'))
-        return false;
-    *index = (size_t)strtoul(name, NULL, 10);
-    return true;
-}
-
-static const char *next_name(const char *name)
-{
-    return name + strlen(name) + 1;
-}
-
-static json_t *child(const json_t *value, const char *name)
-{
-    size_t index;
-    if (json_is_array(value))
-        return is_index(name, &index) ? json_array_get(value, index) : NULL;
-    return json_object_get(value, name);
-}
-
-/* ---- paths ---- */
-
-static void add_names(const json_t *schema, json_t *names, const char *prefix)
-{
-    size_t i;
-    json_t *branch, *property;
-    const char *key;
-    schema = schema_deref(schema);
-    json_array_foreach(json_object_get(schema, "anyOf"), i, branch)
-    {
-        add_names(branch, names, prefix);
-    }
-    json_object_foreach(json_object_get(schema, "properties"), key, property)
-    {
-        json_object_set_new(names, key, json_sprintf("%s%s", prefix, key));
-    }
-}
-
-/* Follows a path through schema and definition. NULL where it leads nowhere; then `names` holds the
- * members {name: path} that there are where it was lost, `lost` is the name that is none of them.
- */
-static const json_t *follow(const json_t *schema, const json_t *value, const char *name, size_t n,
-                            struct text *prefix, json_t *names, const char **lost)
-{
-    schema = schema_deref(schema);
-    if (n == 0)
-        return schema;
-    const json_t *branches = json_object_get(schema, "anyOf"), *found = NULL;
-    const json_t *items = json_object_get(schema, "items");
-    size_t i;
-    json_t *branch;
-    if (branches != NULL) {
-        json_array_foreach(branches, i, branch)
-        {
-            if (found == NULL && child(json_object_get(schema_deref(branch), "properties"), name))
-                found = follow(branch, value, name, n, prefix, names, lost);
-        }
-    } else if (items != NULL) {
-        if (json_is_array(value) && child(value, name) != NULL)
-            found = items;
-    } else
-        found = json_object_get(json_object_get(schema, "properties"), name);
-    if (branches != NULL && found != NULL)
-        return found;
-    if (found == NULL) {
-        *lost = name;
-        add_names(schema, names, text_get(prefix));
-        for (i = 0; items != NULL && i < json_array_size(value) && i < 64; i++) {
-            char number[24];
-            snprintf(number, sizeof number, "%zu", i);
-            json_object_set_new(names, number, json_sprintf("%s%zu", text_get(prefix), i));
-        }
-        return NULL;
-    }
-    text_printf(prefix, "%s.", name);
-    return follow(found, child(value, name), next_name(name), n - 1, prefix, names, lost);
-}
-
-static void put_paths(const json_t *names, struct text *text)
-{
-    const char *key, *between = "a path: ";
-    json_t *path;
-    json_object_foreach((json_t *)names, key, path)
-    {
-        bool is_fixed = false;
-        for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
-            is_fixed |= strcmp(json_string_value(path), fixed[i]) == 0;
-        if (is_fixed)
-            continue;
-        text_printf(text, "%s%s", between, json_string_value(path));
-        between = ", ";
-    }
-    if (text->size == 0)
-        text_puts(text, "a path of the definition, with nothing below a single value");
-}
-
-static bool check_path(const struct sweep_axis *axis, const json_t *base, const char *pointer,
-                       struct faults *faults)
-{
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
-        if (strcmp(axis->path, fixed[i]) == 0) {
-            faults_add(faults, pointer, axis->values, NULL,
-                       "a path that changes a run; %s does not, and cannot be swept", fixed[i]);
-            return false;
-        }
-    json_t *names = json_object();
-    struct text prefix = {0}, words = {0}, hint = {0};
-    const char *lost = "";
-    const json_t *found =
-        follow(schema_experiment(), base, axis->names, axis->n_names, &prefix, names, &lost);
-    if (names == NULL || prefix.failed) {
-        faults->no_memory = true;
-    } else if (found == NULL) {
-        const char *near = faults_nearest(lost, names);
-        const char *end = axis->names + strlen(axis->path);
-        if (near != NULL)
-            text_puts(&hint, json_string_value(json_object_get(names, near)));
-        for (lost = next_name(lost); near != NULL && lost < end; lost = next_name(lost))
-            text_printf(&hint, ".%s", lost);
-        put_paths(names, &words);
-        faults_add(faults, pointer, axis->values, near != NULL ? text_get(&hint) : NULL, "%s",
-                   text_get(&words));
-    }
-    faults->no_memory |= prefix.failed || words.failed || hint.failed || names == NULL;
-    text_free(&prefix);
-    text_free(&hint);
-    text_free(&words);
-    json_decref(names);
-    return found != NULL;
-}
+#include "definition/path.h"
+#include "definition/points.h"
 
 static bool below(const char *pointer, const char *ancestor)
 {
@@ -158,11 +18,15 @@ static bool below(const char *pointer, const char *ancestor)
 
 /* ---- reading ---- */
 
-static bool axis_init(struct sweep_axis *axis, const char *path, const json_t *values)
+static bool axis_init(struct sweep_axis *axis, enum sweep_source source, const char *path,
+                      const json_t *values)
 {
     struct text pointer = {0};
-    *axis = (struct sweep_axis){
-        .path = path, .values = values, .n = json_array_size(values), .n_names = 1};
+    *axis = (struct sweep_axis){.source = source,
+                                .path = path,
+                                .values = values,
+                                .n = json_array_size(values),
+                                .n_names = 1};
     axis->names = strdup(path);
     if (axis->names == NULL)
         return false;
@@ -172,7 +36,7 @@ static bool axis_init(struct sweep_axis *axis, const char *path, const json_t *v
             axis->n_names++;
         }
     const char *name = axis->names;
-    for (size_t i = 0; i < axis->n_names; i++, name = next_name(name))
+    for (size_t i = 0; i < axis->n_names; i++, name = sweep_next(name))
         text_token(&pointer, name);
     axis->pointer = text_take(&pointer);
     return axis->pointer != NULL;
@@ -182,7 +46,22 @@ static void axis_free(struct sweep_axis *axis)
 {
     free(axis->names);
     free(axis->pointer);
+    json_decref(axis->drawn);
     *axis = (struct sweep_axis){0};
+}
+
+/* What the path would have set, if its values were usable, is not missing. */
+static void excuse_path(const char *path, struct faults *faults)
+{
+    struct sweep_axis axis;
+    if (axis_init(&axis, SWEEP_GRID, path, NULL)) {
+        for (char *end = axis.pointer + strlen(axis.pointer); end != axis.pointer;
+             end = strrchr(axis.pointer, '/')) {
+            *end = '\0';
+            faults_excuse(faults, axis.pointer);
+        }
+    }
+    axis_free(&axis);
 }
 
 static int compare_axes(const void *a, const void *b)
@@ -230,6 +109,27 @@ static void grid_pointer(const struct sweep *sweep, const struct sweep_grid *gri
         text_printf(text, "/%zu", grid->number);
 }
 
+/* Where an axis is written: of a listed path, in point k. */
+static void axis_pointer(const struct sweep *sweep, const struct sweep_grid *grid,
+                         const struct sweep_axis *axis, size_t k, struct text *text)
+{
+    grid_pointer(sweep, grid, text);
+    if (axis->source == SWEEP_RANDOM)
+        text_puts(text, "/random/values");
+    if (axis->source == SWEEP_LIST)
+        text_printf(text, "/list/%zu", k);
+    text_token(text, axis->path);
+}
+
+/* The first listed point that has the path. */
+static size_t first_point(const struct sweep_axis *axis)
+{
+    size_t k = 0;
+    while (axis->source == SWEEP_LIST && sweep_value(axis, k) == NULL)
+        k++;
+    return k;
+}
+
 static void check_grid(const struct sweep *sweep, struct sweep_grid *grid, const json_t *base,
                        struct faults *faults)
 {
@@ -237,11 +137,11 @@ static void check_grid(const struct sweep *sweep, struct sweep_grid *grid, const
     for (size_t i = 0; i < grid->n_axes; i++) {
         struct sweep_axis axis = grid->axes[i];
         struct text pointer = {0};
-        grid_pointer(sweep, grid, &pointer);
-        text_token(&pointer, axis.path);
+        axis_pointer(sweep, grid, &axis, first_point(&axis), &pointer);
         faults->no_memory |= pointer.failed;
-        check_duplicates(&axis, text_get(&pointer), faults);
-        if (check_path(&axis, base, text_get(&pointer), faults))
+        if (axis.source == SWEEP_GRID)
+            check_duplicates(&axis, text_get(&pointer), faults);
+        if (sweep_check_path(&axis, base, text_get(&pointer), faults))
             grid->axes[kept++] = axis;
         else
             axis_free(&axis);
@@ -250,28 +150,108 @@ static void check_grid(const struct sweep *sweep, struct sweep_grid *grid, const
     grid->n_axes = kept;
     for (size_t i = 0; i < grid->n_axes; i++) {
         struct text pointer = {0};
-        grid_pointer(sweep, grid, &pointer);
-        text_token(&pointer, grid->axes[i].path);
+        axis_pointer(sweep, grid, &grid->axes[i], first_point(&grid->axes[i]), &pointer);
         check_overlap(grid, i, text_get(&pointer), faults);
         text_free(&pointer);
     }
 }
 
-static bool grid_init(struct sweep_grid *grid, const json_t *json)
+static bool add_axis(struct sweep_grid *grid, enum sweep_source source, const char *path,
+                     const json_t *values)
+{
+    struct sweep_axis *more = realloc(grid->axes, (grid->n_axes + 1) * sizeof *grid->axes);
+    if (more == NULL)
+        return false;
+    grid->axes = more;
+    return axis_init(&grid->axes[grid->n_axes++], source, path, values);
+}
+
+/* An axis for each path that any of the listed points has. */
+static bool add_list(struct sweep_grid *grid, const json_t *list)
+{
+    json_t *seen = json_object(), *point, *value;
+    const char *path;
+    size_t i;
+    bool good = seen != NULL;
+    json_array_foreach((json_t *)(uintptr_t)list, i, point)
+    {
+        json_object_foreach(point, path, value)
+        {
+            if (json_object_get(seen, path) == NULL)
+                good = good && add_axis(grid, SWEEP_LIST, path, list) &&
+                       json_object_set_new(seen, path, json_true()) == 0;
+        }
+    }
+    grid->n_points = json_array_size(list);
+    json_decref(seen);
+    return good;
+}
+
+/* What the random axes draw; one that cannot is left out. Axes are sorted. */
+static void draw_points(const struct sweep *sweep, struct sweep_grid *grid, const json_t *random,
+                        struct faults *faults)
+{
+    size_t kept = 0;
+    uint32_t n = 0;
+    for (size_t i = 0; i < grid->n_axes; i++) {
+        struct sweep_axis axis = grid->axes[i];
+        if (axis.source == SWEEP_RANDOM) {
+            struct text pointer = {0};
+            axis_pointer(sweep, grid, &axis, 0, &pointer);
+            axis.drawn = points_draw(random, axis.path, n++, text_get(&pointer), faults);
+            axis.values = axis.drawn;
+            axis.n = json_array_size(axis.drawn);
+            text_free(&pointer);
+            if (axis.drawn == NULL) {
+                excuse_path(axis.path, faults);
+                axis_free(&axis);
+                continue;
+            }
+        }
+        grid->axes[kept++] = axis;
+    }
+    grid->n_axes = kept;
+}
+
+static bool add_random(struct sweep_grid *grid, const json_t *random)
+{
+    const char *path;
+    json_t *value;
+    json_object_foreach(json_object_get(random, "values"), path, value)
+    {
+        if (!add_axis(grid, SWEEP_RANDOM, path, NULL))
+            return false;
+    }
+    grid->n_points = (size_t)json_integer_value(json_object_get(random, "n"));
+    return true;
+}
+
+static bool grid_init(const struct sweep *sweep, struct sweep_grid *grid, const json_t *json,
+                      struct faults *faults)
 {
     const char *path;
     json_t *values;
-    size_t i = 0, n = json_object_size(json);
-    grid->axes = calloc(n + 1, sizeof *grid->axes);
-    if (grid->axes == NULL)
-        return false;
-    grid->n_axes = n;
-    json_object_foreach((json_t *)json, path, values)
+    const json_t *random = json_object_get(json, "random"), *list = json_object_get(json, "list");
+    if (random != NULL && list != NULL) {
+        struct text pointer = {0};
+        grid_pointer(sweep, grid, &pointer);
+        text_puts(&pointer, "/list");
+        faults_add(faults, text_get(&pointer), list, NULL,
+                   "random or listed points, not both in one grid: an array of grids has both");
+        text_free(&pointer);
+        list = NULL;
+    }
+    json_object_foreach((json_t *)(uintptr_t)json, path, values)
     {
-        if (!axis_init(&grid->axes[i++], path, values))
+        if (values != random && strcmp(path, "list") != 0 &&
+            !add_axis(grid, SWEEP_GRID, path, values))
             return false;
     }
-    qsort(grid->axes, n, sizeof *grid->axes, compare_axes);
+    if ((random != NULL && !add_random(grid, random)) || (list != NULL && !add_list(grid, list)))
+        return false;
+    if (grid->n_axes > 0)
+        qsort(grid->axes, grid->n_axes, sizeof *grid->axes, compare_axes);
+    draw_points(sweep, grid, random, faults);
     return true;
 }
 
@@ -282,10 +262,18 @@ static void count_runs(struct sweep *sweep)
         struct sweep_grid *grid = &sweep->grids[g];
         grid->n_runs = 1;
         for (size_t i = grid->n_axes; i-- > 0;) {
+            if (grid->axes[i].source != SWEEP_GRID)
+                continue;
             grid->axes[i].stride = grid->n_runs;
             if (__builtin_mul_overflow(grid->n_runs, grid->axes[i].n, &grid->n_runs))
                 grid->n_runs = SIZE_MAX;
         }
+        for (size_t i = 0; i < grid->n_axes; i++)
+            if (grid->axes[i].source != SWEEP_GRID)
+                grid->axes[i].stride = grid->n_runs;
+        if (grid->n_points > 0 &&
+            __builtin_mul_overflow(grid->n_runs, grid->n_points, &grid->n_runs))
+            grid->n_runs = SIZE_MAX;
         if (__builtin_add_overflow(sweep->n_runs, grid->n_runs, &sweep->n_runs))
             sweep->n_runs = SIZE_MAX;
     }
@@ -305,18 +293,16 @@ static void excuse(const json_t *grid, struct faults *faults)
 {
     const char *path;
     json_t *values;
-    json_object_foreach((json_t *)grid, path, values)
+    json_object_foreach((json_t *)(uintptr_t)grid, path, values)
     {
-        struct sweep_axis axis;
-        if ((!json_is_array(values) || json_array_size(values) == 0) &&
-            axis_init(&axis, path, NULL)) {
-            for (char *end = axis.pointer + strlen(axis.pointer); end != axis.pointer;
-                 end = strrchr(axis.pointer, '/')) {
-                *end = '\0';
-                faults_excuse(faults, axis.pointer);
-            }
-            axis_free(&axis);
-        }
+        if (!json_is_array(values) || json_array_size(values) == 0)
+            excuse_path(path, faults);
+    }
+    json_object_foreach(json_object_get(json_object_get(grid, "random"), "values"), path, values)
+    {
+        const char *kind = json_object_iter_key(json_object_iter(values));
+        if (kind == NULL || !json_is_array(json_object_get(values, kind)))
+            excuse_path(path, faults);
     }
 }
 
@@ -335,6 +321,8 @@ struct sweep *sweep_read(json_t *json, const json_t *base, struct faults *faults
     sweep->array = json_is_array(json);
     for (size_t g = 0; g < (sweep->array ? json_array_size(json) : 1); g++)
         excuse(sweep->array ? json_array_get(json, g) : json, faults);
+    if (!schema_fill(schema, json, &place, NULL, NULL))
+        goto fail;
     if (!schema_check(schema, json, &place, faults))
         return sweep;
     size_t n = sweep->array ? json_array_size(json) : 1;
@@ -348,7 +336,7 @@ struct sweep *sweep_read(json_t *json, const json_t *base, struct faults *faults
             continue;
         struct sweep_grid *into = &sweep->grids[sweep->n_grids++];
         into->number = g;
-        if (!grid_init(into, grid))
+        if (!grid_init(sweep, into, grid, faults))
             goto fail;
         check_grid(sweep, into, base, faults);
     }
@@ -377,6 +365,12 @@ void sweep_free(struct sweep *sweep)
 
 /* ---- using ---- */
 
+const json_t *sweep_value(const struct sweep_axis *axis, size_t k)
+{
+    const json_t *value = json_array_get(axis->values, k);
+    return axis->source == SWEEP_LIST ? json_object_get(value, axis->path) : value;
+}
+
 static size_t value_index(const struct sweep_axis *axis, size_t run)
 {
     return run / axis->stride % axis->n;
@@ -384,10 +378,10 @@ static size_t value_index(const struct sweep_axis *axis, size_t run)
 
 /* Sets one value; where something on the way is not what the schema wants, leaves that to the
  * schema. */
-static bool set_value(json_t *at, const char *name, size_t n, json_t *value)
+static bool set_value(json_t *at, const char *name, size_t n, const json_t *value)
 {
-    for (; n > 1; n--, name = next_name(name)) {
-        json_t *next = child(at, name);
+    for (; n > 1; n--, name = sweep_next(name)) {
+        json_t *next = sweep_child(at, name);
         if (next == NULL && json_is_object(at)) {
             next = json_object();
             if (json_object_set_new(at, name, next) != 0)
@@ -401,7 +395,7 @@ static bool set_value(json_t *at, const char *name, size_t n, json_t *value)
         return false;
     if (json_is_object(at))
         return json_object_set_new(at, name, copy) == 0;
-    if (json_is_array(at) && is_index(name, &index) && index < json_array_size(at))
+    if (json_is_array(at) && sweep_index(name, &index) && index < json_array_size(at))
         return json_array_set_new(at, index, copy) == 0;
     json_decref(copy);
     return true;
@@ -411,8 +405,8 @@ bool sweep_apply(const struct sweep_point *point, json_t *run)
 {
     for (size_t i = 0; i < point->grid->n_axes; i++) {
         const struct sweep_axis *axis = &point->grid->axes[i];
-        json_t *value = json_array_get(axis->values, value_index(axis, point->run));
-        if (!set_value(run, axis->names, axis->n_names, value))
+        const json_t *value = sweep_value(axis, value_index(axis, point->run));
+        if (value != NULL && !set_value(run, axis->names, axis->n_names, value))
             return false;
     }
     return true;
@@ -425,14 +419,14 @@ json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved
         const struct sweep_axis *axis = &point->grid->axes[i];
         const json_t *found = resolved;
         const char *name = axis->names;
-        for (size_t k = 0; k < axis->n_names; k++, name = next_name(name))
-            found = child(found, name);
-        if (found == NULL)
+        for (size_t k = 0; k < axis->n_names; k++, name = sweep_next(name))
+            found = sweep_child(found, name);
+        const json_t *value = sweep_value(axis, value_index(axis, point->run));
+        if (found == NULL || value == NULL)
             continue;
-        json_t *value = json_array_get(axis->values, value_index(axis, point->run));
         if (!json_is_object(found) && !json_is_array(found))
-            value = (json_t *)found; // as the schema normalised it
-        if (json_object_set(parameters, axis->path, value) != 0) {
+            value = found; // as the schema normalised it
+        if (json_object_set(parameters, axis->path, (json_t *)(uintptr_t)value) != 0) {
             json_decref(parameters);
             return NULL;
         }
@@ -446,11 +440,15 @@ bool sweep_pointer(const struct sweep_point *point, const char *pointer, struct 
         return false;
     for (size_t i = 0; i < point->grid->n_axes; i++) {
         const struct sweep_axis *axis = &point->grid->axes[i];
-        if (!below(pointer, axis->pointer))
+        const size_t k = value_index(axis, point->run);
+        if (!below(pointer, axis->pointer) || sweep_value(axis, k) == NULL)
             continue;
-        grid_pointer(point->sweep, point->grid, text);
-        text_token(text, axis->path);
-        text_printf(text, "/%zu%s", value_index(axis, point->run), pointer + strlen(axis->pointer));
+        const char *rest = pointer + strlen(axis->pointer);
+        axis_pointer(point->sweep, point->grid, axis, k, text);
+        if (axis->source == SWEEP_GRID)
+            text_printf(text, "/%zu%s", k, rest);
+        if (axis->source == SWEEP_LIST)
+            text_puts(text, rest);
         return true;
     }
     return false;

@@ -247,6 +247,17 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
     return query_close(&q);
 }
 
+static enum tet_err write_protocol(struct db *db, int64_t run, const char *rows,
+                                   struct tet_error *error)
+{
+    struct query q = query_open(
+        db, "INSERT OR REPLACE INTO protocol_result (run, rows) VALUES (:run, :rows)", error);
+    query_bind_int(&q, ":run", run);
+    query_bind_text(&q, ":rows", rows);
+    query_run(&q);
+    return query_close(&q);
+}
+
 static enum tet_err state_of(struct db *db, int64_t run, enum run_state *state,
                              struct tet_error *error)
 {
@@ -283,7 +294,9 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
         *e.digest = '\0';
         (void)snprintf(e.reason, sizeof e.reason, "%s", lost.message);
     }
-    if (e.checkpoint != NULL)
+    if (e.protocol != NULL && e.state == RUN_SUCCEEDED)
+        err = write_protocol(db, run, e.protocol, error);
+    if (err == TET_OK && e.checkpoint != NULL)
         err = checkpoint_put(store, run, e.checkpoint, e.keep, error);
     if (err == TET_OK)
         err = write_ending(db, run, &e, false, error);
@@ -370,4 +383,27 @@ enum tet_err store_runs_read(struct store *store, int64_t experiment, store_run_
 {
     return read_runs(store, RUN_COLUMNS " WHERE r.experiment = :id ORDER BY r.id", experiment,
                      false, visit, context, error);
+}
+
+enum tet_err store_protocol_read(struct store *store, int64_t run, char **rows,
+                                 struct tet_error *error)
+{
+    struct db *db;
+    *rows = NULL;
+    enum tet_err err = reader_take(store, &db, error);
+    if (err != TET_OK)
+        return err;
+    struct query q = query_open(db, "SELECT rows FROM protocol_result WHERE run = :run", error);
+    query_bind_int(&q, ":run", run);
+    if (!query_row(&q)) {
+        query_fail(&q, TET_NOT_FOUND, "the run has no protocol's table");
+    } else {
+        const char *text = query_text(&q, 0);
+        *rows = text != NULL ? strdup(text) : NULL;
+        if (*rows == NULL)
+            query_fail(&q, TET_NO_MEMORY, "out of memory");
+    }
+    err = query_close(&q);
+    reader_give(store, db);
+    return err;
 }

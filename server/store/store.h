@@ -132,7 +132,7 @@ struct store_array {
     uint32_t rank; // as in struct tet_tensor
     uint32_t shape[STORE_RANK];
     uint64_t n;
-    bool state; // as in struct tet_tensor; the column is called velocity
+    bool state;  // as in struct tet_tensor; the column is called velocity
     float *data; // (n)
 };
 
@@ -160,13 +160,14 @@ TET_MUST_CHECK enum tet_err store_checkpoint_read(struct store *store, int64_t r
 
 /* The end of an attempt at a run. */
 struct store_ending {
-    enum run_state state;      // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
+    enum run_state state; // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
     char reason[STORE_REASON]; // "" where the state says it all
     char digest[STORE_HASH];   // "sha256:...", "" unless succeeded
     uint64_t step;
     double train_seconds;                // of this attempt
     struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
-    uint32_t keep; // with checkpoint: all but the newest so many are removed; 0: none is
+    uint32_t keep;        // with checkpoint: all but the newest so many are removed; 0: none is
+    const char *protocol; // rows of a protocol run, canonical JSON; NULL: none
 };
 
 /* store_end: state, reason, digest and checkpoint in one transaction; waits for the commit
@@ -262,6 +263,46 @@ TET_MUST_CHECK enum tet_err store_metrics_read(struct store *store, int64_t run,
 TET_MUST_CHECK enum tet_err store_final_read(struct store *store, int64_t run,
                                              store_metric_fn *visit, void *context,
                                              struct tet_error *error);
+
+/* Which record of a series stands for a run. */
+enum store_at {
+    STORE_AT_FINAL,   // the last
+    STORE_AT_STEP,    // at a step
+    STORE_AT_EPOCH,   // at the end of an epoch, from 1
+    STORE_AT_LOWEST,  // at the step at which another series was lowest
+    STORE_AT_HIGHEST, // ... highest
+    STORE_AT_ALL      // all of them
+};
+
+struct store_question {
+    int64_t experiment;
+    const char *series;
+    enum store_at at;
+    uint64_t number;     // the step or the epoch
+    const char *watched; // the other series; NULL: none
+};
+
+struct store_value {
+    int64_t run;
+    enum run_state state;
+    const char *parameters; // valid during the visit
+    uint64_t step;          // 0 where there is no such record
+    double value;           // NaN likewise, and where it is not finite
+};
+typedef bool store_value_fn(void *context, const struct store_value *value);
+
+/* store_values_read: every run of an experiment, ascending, in whatever state, with the record asked
+ * for; with STORE_AT_ALL once for each record, and once where there is none. Not one snapshot: runs
+ * may go on meanwhile. */
+TET_MUST_CHECK enum tet_err store_values_read(struct store *store,
+                                              const struct store_question *question,
+                                              store_value_fn *visit, void *context,
+                                              struct tet_error *error);
+
+/* store_protocol_read: the rows that a protocol run ended with, canonical JSON, a new string that the
+ * caller frees. TET_NOT_FOUND where it has none. */
+TET_MUST_CHECK enum tet_err store_protocol_read(struct store *store, int64_t run, char **rows,
+                                                struct tet_error *error);
 
 /* store_health: TET_OK, or why the writer cannot write (message of the last failure). Never waits
  * for a disk. */

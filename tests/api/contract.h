@@ -132,6 +132,9 @@ static inline bool array_fits(const json_t *schema, const json_t *value, const c
     size_t i;
     if (json_array_size(value) < (size_t)json_integer_value(least))
         return breach(b, place, "too few items");
+    const json_t *most = json_object_get(schema, "maxItems");
+    if (most != NULL && json_array_size(value) > (size_t)json_integer_value(most))
+        return breach(b, place, "too many items");
     json_array_foreach(value, i, item)
     {
         snprintf(at, sizeof at, "%s/%zu", place, i);
@@ -168,9 +171,10 @@ static inline bool single_fits(const json_t *schema, const json_t *value, const 
 static inline void check_keywords(const json_t *schema)
 {
     static const char *const known[] = {
-        "$ref",  "type",        "enum",     "const",     "required", "properties",
-        "items", "description", "minItems", "minimum",   "maximum",  "oneOf",
-        "anyOf", "pattern",     "format",   "minLength", "title",    "additionalProperties"};
+        "$ref",    "type",        "enum",     "const",     "required", "properties",
+        "items",   "description", "minItems", "minimum",   "maximum",  "oneOf",
+        "anyOf",   "pattern",     "format",   "minLength", "title",    "additionalProperties",
+        "maxItems"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)schema, key, value)

@@ -71,14 +71,14 @@ static void test_foreign_files(void **state)
     store_close(open_store());
 
     assert_ok(db_open(&db, path, false, &error), &error);
-    assert_ok(db_exec(&db, "PRAGMA user_version = 3;", &error), &error);
+    assert_ok(db_exec(&db, "PRAGMA user_version = 99;", &error), &error);
     db_close(&db);
-    refuse(path, TET_CONFLICT, "schema version 3");
+    refuse(path, TET_CONFLICT, "schema version 99");
 
     int file = open(path, O_WRONLY);
     assert_true(file >= 0);
-    assert_int_equal(pwrite(file, "\0\0\0\2", 4, 60),
-                     4); // the version again, but pages are cut off
+    const unsigned char ours[4] = {0, 0, 0, STORE_SCHEMA_VERSION};
+    assert_int_equal(pwrite(file, ours, 4, 60), 4); // the version again, but pages are cut off
     assert_int_equal(ftruncate(file, 4096 + 100), 0);
     assert_int_equal(close(file), 0);
     refuse(path, TET_DATABASE, "damaged");

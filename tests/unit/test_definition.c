@@ -182,7 +182,10 @@ static void test_examples(void **state)
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
                     {"schema/examples/wiring-strokes.json", 16,
                      "3b3661063cfaeae3a91a5f9d8739472e0d2cd2bcf433414ca1744d4bb93d0ab1",
-                     "2ba0e35ef70a287d995e8ae6fc48224d22742363b947a912629d8d0a2a704643"}};
+                     "2ba0e35ef70a287d995e8ae6fc48224d22742363b947a912629d8d0a2a704643"},
+                    {"schema/examples/protocol-motif.json", 1,
+                     "644ede0e7433e44e474cd6981dbd30cdf858b67c63a42268f8d488c84e925c0b",
+                     "e7560ffb7359a44d09c2f38df68360df9aa48a3487c40f80632d903b440cb7ac"}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);

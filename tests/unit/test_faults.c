@@ -26,7 +26,7 @@ static const struct bad_case bad_cases[] = {
     {"{" SAL ",\"training\":{\"threads\":65}}",
      {{"/training/threads", "65", "=integer from 1 to 64", NULL}}},
     {"{" SAL ",\"training\":{\"epoch\":2}}",
-     {{"/training/epoch", "2", "=one of epochs, batch, seed, threads, shuffle, max_steps",
+     {{"/training/epoch", "2", "one of epochs, batch, seed, threads, shuffle, max_steps",
        "epochs"}}},
     {"{" SAL ",\"optimiser\":{\"lr\":1}}",
      {{"/optimiser", "{\"lr\":1}", "one of name", "optimizer"}}},

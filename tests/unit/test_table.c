@@ -11,7 +11,7 @@
 
 #include "table.h"
 
-/* One run; accuracy 0: it diverged. */
+/* One run; accuracy 0: it diverged; below: it succeeded and has none, as a protocol. */
 struct made {
     const char *rule;
     double lr;
@@ -26,7 +26,7 @@ static void make_outcome(struct outcome *o, const struct made *made)
     json_t *parameters = json_pack("{s:s, s:f, s:i}", "rule.name", made->rule, "optimizer.lr",
                                    made->lr, "training.seed", made->seed);
     outcome_begin(o, definition, parameters, 10);
-    o->state = made->accuracy > 0.0 ? RUN_SUCCEEDED : RUN_DIVERGED;
+    o->state = made->accuracy != 0.0 ? RUN_SUCCEEDED : RUN_DIVERGED;
     if (made->accuracy > 0.0)
         outcome_take(o, TET_SERIES_TEST_ACCURACY, 0, 10, made->accuracy);
     strcpy(o->digest, "sha256:0123456789abcdef");
@@ -71,7 +71,8 @@ static void test_difference(void **state)
            "sal, lr 0.5 less bp, lr 0.5, seed by seed: +2.00 points, 95 % interval -0.48 to +4.48, "
            "n 3\n",
            "comparisons");
-    expect(made, 6, "92.67 +- 2.08 %", "nan");
+    /* t(0.975, 2) 2.0817 / sqrt(3) = 5.171 */
+    expect(made, 6, "92.67 +- 2.08 % [87.50, 97.84]", "nan");
     expect(made, 3, "92.67 +- 2.08 %", "seed by seed");
 }
 
@@ -88,6 +89,16 @@ static void test_unequal_seeds(void **state)
     expect(made + 1, 5, "  1/2  ", "seed by seed"); // no seed in common
 }
 
+/* Runs count where they succeeded, differences where there are accuracies. */
+static void test_without_accuracy(void **state)
+{
+    (void)state;
+    static const struct made made[] = {
+        {"bp", 0.1, 1, -1}, {"sal", 0.1, 1, -1}, {"bp", 0.1, 2, 0.5}, {"sal", 0.1, 2, 0}};
+    expect(made, 4, "sal, lr 0.1    1/2  -  ", "less bp");
+    expect(made, 2, "sal, lr 0.1      1  -  ", "less bp");
+}
+
 static void test_several_points(void **state)
 {
     (void)state;
@@ -99,15 +110,38 @@ static void test_several_points(void **state)
     };
     expect(made, 3, "  2 comparisons: each interval is for itself alone\n", "nan");
     expect(made, 3, "sal, lr 0.25 less bp, lr 0.5, seed by seed: -2.00 points", NULL);
-    expect(made, 4, "bp, lr 0.25", "seed by seed"); // two points of bp: none is the baseline
+    /* two points of bp: a point is compared with the one of its rate */
+    expect(made, 4, "sal, lr 0.25 less bp, lr 0.25, seed by seed: -3.50 points", NULL);
+    expect(made, 4, "sal, lr 0.5 less bp, lr 0.5, seed by seed: +1.00 points", "less bp, lr 0.125");
+    static const struct made apart[] = {
+        {"bp", 0.5, 1, 0.90}, {"bp", 0.25, 1, 0.91}, {"sal", 0.125, 1, 0.88}};
+    expect(apart, 3, "sal, lr 0.125", "seed by seed"); // none of its rate, and a choice
+}
+
+/* A run that stops early: its last epoch is the last that there was. Epochs of 5 steps, planned 4. */
+static void test_early_end(void **state)
+{
+    (void)state;
+    static const double cosines[] = {0.1, 0.2, 0.3, 0.5, 0.7};
+    json_t *definition = json_pack("{s:{s:s}, s:{s:i, s:i}}", "rule", "name", "sal", "training",
+                                   "epochs", 4, "seed", 1),
+           *parameters = json_object();
+    struct outcome o;
+    outcome_begin(&o, definition, parameters, 20);
+    for (uint64_t i = 0; i < 5; i++) // steps 1, 3, 5, 7, 9: the last two are of epoch 2
+        outcome_take(&o, TET_SERIES_ALIGNMENT_MODULATION, 1, 2 * i + 1, cosines[i]);
+    assert_true(o.n_last[0] == 2 && o.first[0] == 0.1);
+    assert_true(o.last[0] == 0.5 + 0.7);
+    json_decref(definition);
+    json_decref(parameters);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_difference),
-        cmocka_unit_test(test_unequal_seeds),
-        cmocka_unit_test(test_several_points),
+        cmocka_unit_test(test_difference),       cmocka_unit_test(test_unequal_seeds),
+        cmocka_unit_test(test_without_accuracy), cmocka_unit_test(test_several_points),
+        cmocka_unit_test(test_early_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
