@@ -7,6 +7,7 @@
 #include "philox.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
+#include "telemetry/telemetry.h"
 
 /* ---- arrays ---- */
 
@@ -23,7 +24,8 @@ static float *carve(struct carver *c, size_t floats)
 }
 
 /* An array of n floats that belongs to a checkpoint. */
-static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name, uint64_t n)
+static inline float *carve_state(struct tet_net *net, struct carver *c, const char *name,
+                                 uint64_t n)
 {
     float *values = carve(c, n);
     net->state[net->n_states++] = (struct tet_state){name, values, n};
@@ -214,7 +216,8 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
         signal = most(signal, layer->image ? tet_volume_floats(&layer->z_d)
                                            : net->capacity * tet_stride(net->d[l]));
     }
-    const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
+    const bool telemetry =
+        net->plan.record_every > 0 && (net->plan.record_alignment || net->plan.record_assembly);
     const bool backward = net->plan.rule == TET_RULE_BP || telemetry;
     const size_t ld = tet_stride(net->capacity);
     net->transposed[0] = backward ? carve(c, above * ld) : NULL;
@@ -222,8 +225,28 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
     for (int i = 0; i < 2; i++)
         net->signal[i] = telemetry ? carve(c, signal) : NULL;
     for (int i = 0; i < 3; i++)
-        net->block[i] = telemetry ? carve(c, TET_PANEL * tet_stride(widest)) : NULL;
+        net->block[i] = telemetry || net->plan.record_spectrum
+                            ? carve(c, TET_PANEL * tet_stride(widest))
+                            : NULL;
     net->corner = telemetry ? carve(c, TET_PANEL * TET_PANEL) : NULL;
+}
+
+static double *carve_doubles(struct carver *c, size_t n)
+{
+    return (double *)(void *)carve(c, n * (sizeof(double) / sizeof(float)));
+}
+
+static void carve_telemetry(struct tet_net *net, struct carver *c)
+{
+    const struct tet_plan *plan = &net->plan;
+    const size_t n = net->capacity < TET_RANK_EXAMPLES ? net->capacity : TET_RANK_EXAMPLES;
+    size_t widest = 0;
+    for (uint32_t l = 1; l < net->L; l++)
+        widest = most(widest, net->d[l]);
+    if (plan->record_every > 0 && plan->record_assembly && net->L > 1)
+        net->reached = carve_state(net, c, "reached", (uint64_t)2 * (net->L - 1));
+    net->gram = plan->record_activity ? carve_doubles(c, 3 * n * n + 3 * n) : NULL;
+    net->spectrum = plan->record_spectrum ? carve_doubles(c, widest * widest + 3 * widest) : NULL;
 }
 
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
@@ -248,6 +271,7 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     carve_descent(net, &c);
     carve_feedback(net, &c);
     carve_scratch(net, &c);
+    carve_telemetry(net, &c);
     return c.used;
 }
 

@@ -83,6 +83,11 @@ struct tet_net {
     float *signal[2]; // (N, max d) backpropagated signals of two layers
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))
     float *corner;    // (64, 64)
+    float *reached;   // (2 (L - 1)) state: whether alignment/modulation was 0.5, 0.9 at layer l
+    double *gram;     // of activities: (3 n^2 + 3 n), n examples that ranks look at
+    double *spectrum; // (d^2 + 3 d), the widest d_l
+    struct tet_synapse trace[TET_MAX_TRACES]; // n_traces that are followed
+    uint32_t n_traces;
 };
 
 /* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */

@@ -5,7 +5,8 @@
 #include "philox.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "exact.h"
 
 enum { ROUNDS = 10 };
 
@@ -35,29 +36,6 @@ uint32_t tet_stream_u32(const struct tet_stream *stream, uint64_t i)
     uint32_t out[4];
     tet_philox(stream, i / 4, out);
     return out[i % 4];
-}
-
-/* The natural logarithm of a normal x > 0: 2 atanh((m - 1) / (m + 1)) of the mantissa m in
- * [sqrt(1/2), sqrt(2)) by its series (the ratio is at most 0.1716, the first term left out below
- * 1e-18 of the result), plus the exponent's share in two parts. libm's log differs between
- * machines. */
-static double log_exact_order(double x)
-{
-    static const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    int exponent = (int)(bits >> 52) - 1023;
-    bits = (bits & UINT64_C(0x000FFFFFFFFFFFFF)) | UINT64_C(0x3FF0000000000000);
-    double m;
-    memcpy(&m, &bits, sizeof m);
-    if (m > 0x1.6a09e667f3bcdp+0) { // sqrt(2)
-        m *= 0.5;
-        exponent++;
-    }
-    double s = (m - 1.0) / (m + 1.0), s2 = s * s, sum = 0.0;
-    for (int k = 25; k >= 3; k -= 2)
-        sum = (sum + 1.0 / k) * s2;
-    return (double)exponent * ln2_high + (2.0 * s + (2.0 * s * sum + (double)exponent * ln2_low));
 }
 
 /* c[0] + c[1] x + ... + c[7] x^7, by Horner. */
@@ -112,7 +90,7 @@ double tet_normal_from_u32(uint32_t r)
         double x = 0.180625 - q * q;
         return q * polynomial(a, x) / polynomial(b, x);
     }
-    double tail = sqrt(-log_exact_order(q < 0.0 ? p : 1.0 - p));
+    double tail = sqrt(-tet_exact_log(q < 0.0 ? p : 1.0 - p));
     double z = tail <= 5.0 ? polynomial(c, tail - 1.6) / polynomial(d, tail - 1.6)
                            : polynomial(e, tail - 5.0) / polynomial(f, tail - 5.0);
     return q < 0.0 ? -z : z;

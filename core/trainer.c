@@ -24,7 +24,7 @@
 #include "philox.h"
 #include "rules/rules.h"
 #include "team.h"
-#include "telemetry.h"
+#include "telemetry/telemetry.h"
 
 /* A contiguous stretch of examples of a dataset. */
 struct part {
@@ -217,6 +217,7 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
         return err;
     }
     tet_net_draw(&t->net);
+    tet_traces_choose(&t->net);
     *trainer = t;
     return TET_OK;
 }
@@ -235,15 +236,25 @@ static void emit(void *context, enum tet_series series, uint32_t layer, double v
     struct tet_trainer *t = context;
     t->cursor.records++;
     if (t->report != NULL)
-        t->report(t->context, &(struct tet_record){t->cursor.step, series, layer, value});
+        t->report(t->context,
+                  &(struct tet_record){
+                      .step = t->cursor.step, .series = series, .layer = layer, .value = value});
 }
 
-static void emit_telemetry(void *context, enum tet_series series, uint32_t layer, double value)
+/* Of the mini-batch that is being trained. */
+static void emit_telemetry(void *context, struct tet_record record)
 {
     struct tet_trainer *t = context;
     t->cursor.records++;
-    if (t->report != NULL) // of the mini-batch that is being trained
-        t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
+    record.step = t->cursor.step + 1;
+    if (t->report != NULL)
+        t->report(t->context, &record);
+}
+
+/* Of an epoch's end. */
+static void emit_spectrum(void *context, struct tet_record record)
+{
+    emit(context, record.series, record.layer, record.value);
 }
 
 /* ---- mini-batches: shares are of the examples ---- */
@@ -276,12 +287,66 @@ static void prefetch(const void *from, size_t bytes)
         __builtin_prefetch((const char *)from + at);
 }
 
+/* y (n) = inputs first.. of an example, standardised. */
+static void standardize(const struct tet_trainer *t, size_t example, size_t first, size_t n,
+                        float *y)
+{
+    const struct tet_examples *from = t->batch.part->examples;
+    const size_t at = example * t->dataset->shape.inputs + first;
+    if (from->bytes != NULL)
+        t->net.kernels->standardize_bytes(n, from->bytes + at, t->scale + first, t->shift + first,
+                                          y);
+    else
+        t->net.kernels->standardize_floats(n, from->floats + at, t->scale + first, t->shift + first,
+                                           y);
+}
+
+static bool augments(const struct tet_plan *plan)
+{
+    return plan->augment_crop > 0 || plan->augment_flip;
+}
+
+static void mirror(float *row, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        const float kept = row[i];
+        row[i] = row[n - 1 - i];
+        row[n - 1 - i] = kept;
+    }
+}
+
+/* x = an example moved by its crop, standardised, with zeros where it has come from outside, and
+ * perhaps mirrored: by block `example` of the epoch's stream, so by nothing else. */
+static void stage_augmented(const struct tet_trainer *t, size_t example, float *x)
+{
+    const struct tet_shape *shape = &t->dataset->shape;
+    const size_t rows = shape->rows, columns = shape->columns, frame = t->net.plan.augment_crop;
+    const struct tet_stream stream =
+        tet_stream_make(t->net.plan.seed, TET_STREAM_AUGMENT, t->cursor.epoch);
+    uint32_t word[4];
+    tet_philox(&stream, example, word);
+    const size_t down = (size_t)((uint64_t)word[0] * (2 * frame + 1) >> 32); // in the framed image
+    const size_t right = (size_t)((uint64_t)word[1] * (2 * frame + 1) >> 32);
+    const bool flip = t->net.plan.augment_flip && word[2] >> 31 != 0;
+    const size_t from = right < frame ? frame - right : 0; // columns of the image there are
+    const size_t to = right > frame ? columns + frame - right : columns;
+    memset(x, 0, shape->inputs * sizeof *x);
+    for (size_t i = 0; i < shape->channels * rows; i++, x += columns) {
+        const size_t row = i % rows + down; // in the framed image
+        if (row < frame || row >= frame + rows || right > frame + columns || from >= to)
+            continue;
+        standardize(t, example, (i - i % rows + row - frame) * columns + from + right - frame,
+                    to - from, x + from);
+        if (flip)
+            mirror(x, columns);
+    }
+}
+
 /* The batch's examples, standardised, for x_0, and their targets. They come in any order: while one
  * is written, the next is fetched. */
 static void stage_share(void *context, const struct tet_rank *share)
 {
     struct tet_trainer *t = context;
-    const struct tet_kernels *k = t->net.kernels;
     const struct batch *b = &t->batch;
     const struct tet_examples *from = b->part->examples;
     const uint32_t d = t->dataset->shape.inputs;
@@ -295,10 +360,10 @@ static void stage_share(void *context, const struct tet_rank *share)
             prefetch(from->bytes + next * d, d);
         else
             prefetch(from->floats + next * d, d * sizeof *x);
-        if (from->bytes != NULL)
-            k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
+        if (b->learn && augments(&t->net.plan))
+            stage_augmented(t, example, x);
         else
-            k->standardize_floats(d, from->floats + example * d, t->scale, t->shift, x);
+            standardize(t, example, 0, d, x);
         take_target(t, example, row);
     }
 }
@@ -369,7 +434,8 @@ static double run_batch(struct tet_trainer *t, const struct part *part, const ui
         return loss;
     net->rule->descend(net);
     if (record)
-        tet_telemetry(net, emit_telemetry, t);
+        tet_telemetry(net, t->cursor.step + 1,
+                      &(struct tet_emitter){.emit = emit_telemetry, .context = t});
     net->rule->change(net);
     return loss;
 }
@@ -463,6 +529,8 @@ static void report_epoch(struct tet_trainer *t, uint32_t trained)
         if (n > 0 && classifies(t))
             emit(t, (enum tet_series)(series + 1), 0, (double)t->correct[part] / n);
     }
+    if (t->net.plan.record_spectrum)
+        tet_telemetry_spectrum(&t->net, &(struct tet_emitter){.emit = emit_spectrum, .context = t});
 }
 
 static void begin_evaluation(struct tet_trainer *t)

@@ -67,7 +67,7 @@ static void take_records(void *context, const struct tet_record *records, size_t
         outcome_take(&t->work->outcomes[t->index], r->series, r->layer, r->step, r->value);
         if (t->work->metrics != NULL) {
             char name[TET_SERIES_NAME];
-            tet_series_text(r->series, r->layer, name);
+            tet_record_text(r, name);
             fprintf(t->work->metrics, "%zu,%" PRIu64 ",%s,%.17g\n", t->index + 1, r->step, name,
                     r->value);
         }

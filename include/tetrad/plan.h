@@ -24,6 +24,9 @@ enum {
     TET_MAX_DROPS = 16,      // epochs of a step schedule
     TET_MAX_THREADS = 64,    // of one run
     TET_MAX_WINDOW = 64,     // side of a convolution's or a pooling's window
+    TET_MAX_TRACES = 256,    // synapses of a run that are followed
+    TET_MAX_SPECTRUM = 1024, // ascending units of a layer whose spectrum is recorded
+    TET_MAX_CROP = 8,        // pixels that a crop may move an image
     TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
 };
 
@@ -79,6 +82,12 @@ struct tet_schedule_plan {
     float factor;              // step: of each drop; cosine: the last rate as a share of the first
 };
 
+/* One synapse: an element of an array, a kernel (to, from, K, K) as a matrix (to, from * K * K). */
+struct tet_synapse {
+    enum tet_group group;
+    uint32_t layer, row, column;
+};
+
 struct tet_plan {
     struct tet_layer_plan hidden[TET_MAX_HIDDEN]; // layers 1..L-1
     uint32_t n_hidden;                            // L-1, may be 0
@@ -100,6 +109,17 @@ struct tet_plan {
     enum tet_standardize standardize; // bytes that are not standardised count as v / 255
     uint32_t record_every;            // steps between telemetry records, 0: never
     bool record_alignment;
+    /* More telemetry, see TET_SERIES: alignment/modulation_angle, _consistency and steps_to; activity;
+     * spectrum, at the ends of epochs; trace. */
+    bool record_assembly, record_activity, record_spectrum;
+    bool trace_group[TET_GROUPS];               // of whose every array `traces` synapses
+    uint32_t traces;                            // drawn from the seed are followed
+    struct tet_synapse synapse[TET_MAX_TRACES]; // n_synapses of them are followed besides
+    uint32_t n_synapses;
+    /* Training images are cropped out of themselves with a frame of so many zeros (after
+     * standardising), and mirrored left to right half of the time; anew in every epoch. */
+    uint32_t augment_crop;
+    bool augment_flip;
     uint32_t threads; // that train together, 0 as 1; the result does not depend on it
 };
 
@@ -141,6 +161,15 @@ TET_MUST_CHECK enum tet_err tet_plan_check(const struct tet_plan *plan,
 /* tet_plan_memory: bytes that tet_trainer_create will allocate, dataset apart. Cannot overflow
  * for a plan that passed tet_plan_check. */
 uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape);
+
+/* tet_plan_array: the rows and columns of group g's matrix of layer l, a kernel as struct tet_synapse
+ * counts it; false where the plan's rule has no such array. For plans whose strides are at least
+ * 1 and whose layers fit the shape. */
+bool tet_plan_array(const struct tet_plan *plan, const struct tet_shape *shape, enum tet_group g,
+                    uint32_t l, uint32_t *rows, uint32_t *columns);
+
+/* tet_plan_arrays: how many matrices group g has, biases apart. */
+uint32_t tet_plan_arrays(const struct tet_plan *plan, enum tet_group g);
 
 uint64_t
 tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller

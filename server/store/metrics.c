@@ -47,14 +47,15 @@ static enum tet_err series_id(struct store *store, const struct tet_record *reco
     struct series_cache *cache = &store->series;
     char name[TET_SERIES_NAME];
     *last = true;
-    if (record->layer > TET_MAX_HIDDEN + 1) {
-        tet_series_text(record->series, record->layer, name);
+    if (record->layer > TET_MAX_HIDDEN + 1 ||
+        tet_series_kind(record->series) == TET_OF_SYNAPSE) { // of which there are too many to keep
+        tet_record_text(record, name);
         return series_insert(&store->db, name, id, error);
     }
     int64_t *known = &cache->id[record->series][record->layer];
     uint64_t *stamp = &cache->stamp[record->series][record->layer];
     if (*known == 0) {
-        tet_series_text(record->series, record->layer, name);
+        tet_record_text(record, name);
         enum tet_err err = series_insert(&store->db, name, known, error);
         if (err != TET_OK)
             return err;
