@@ -48,7 +48,7 @@ static struct {
         bp[LAYERS];
 } net;
 
-#include "follow.h"
+#include "naive_telemetry.h"
 
 /* ---- shapes ---- */
 
@@ -190,7 +190,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
     net.plan = *plan;
     shape_network(&data->set.shape);
     uint32_t met = 0;
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         int g;
         uint32_t l;
@@ -583,6 +583,9 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
         check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l, modulation_cosine(l, n),
                      modulation_cancels(l, n) ? 2.0 : 1e-4);
         records++;
+        records += check_more_telemetry(
+            log, step, n, l, net.z_positions[l], net.d[l] * net.x_positions[l],
+            net.d[l - 1] * net.x_positions[l - 1], net.flat[l], modulation_cosine(l, n));
         if (net.plan.rule != TET_RULE_BP) {
             check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
             records++;
@@ -612,14 +615,14 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
 static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
                                  double allowed)
 {
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         int g;
         uint32_t l;
         const float *values = array_of(t, i, &tensor, &g, &l);
-        const double *expected = g == TET_GROUPS   ? net.b[l]
-                                 : tensor.state ? net.v[g][l]
-                                                   : net.p[g][l];
+        const double *expected = g == TET_GROUPS ? net.b[l]
+                                 : tensor.state  ? net.v[g][l]
+                                                 : net.p[g][l];
         double largest = 0.0, apart = 0.0;
         uint64_t worst = 0;
         for (uint64_t k = 0; k < tensor.n; k++) {

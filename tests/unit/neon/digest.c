@@ -685,6 +685,13 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                          .standardize = v->standardize,
                          .record_every = 2,
                          .record_alignment = true,
+                         .record_assembly = true,
+                         .record_activity = true,
+                         .record_spectrum = true,
+                         .trace_group = {true},
+                         .traces = 2,
+                         .augment_crop = v->pool != TET_POOL_NONE ? 2u : 0u,
+                         .augment_flip = v->pool != TET_POOL_NONE,
                          .threads = threads};
     for (size_t l = 0; l < p.n_hidden; l++)
         p.hidden[l] =
