@@ -194,6 +194,9 @@ static void read_dataset(struct reader *r, const json_t *root, const struct data
     plan->standardize = json_is_string(standardize) ? TET_STANDARDIZE_FEATURE
                         : json_is_true(standardize) ? TET_STANDARDIZE_ALL
                                                     : TET_STANDARDIZE_NONE;
+    if (find(dataset, "augment/crop") != NULL)
+        plan->augment_crop = read_count(r, dataset, "augment/crop");
+    plan->augment_flip = json_is_true(find(dataset, "augment/flip"));
     bool enough = info->n_test > 0 ? train <= info->n_train && plan->n_test <= info->n_test
                                    : (uint64_t)train + plan->n_test <= info->n_train;
     if (r->err == TET_OK && sha256 != NULL && strcmp(sha256, info->sha256) != 0)
@@ -204,6 +207,32 @@ static void read_dataset(struct reader *r, const json_t *root, const struct data
         r->err = tet_error_set(r->error, TET_BAD_DATASET,
                                "dataset %s has fewer examples than the run was defined with",
                                info->name);
+}
+
+/* Where a setting is not written it is off: see record.c. */
+static void read_record(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    const json_t *groups = find(root, "record/traces/groups"),
+                 *synapses = find(root, "record/synapses");
+    plan->record_every = read_count(r, root, "record/every");
+    plan->record_alignment = read_bool(r, root, "record/alignment");
+    plan->record_assembly = json_is_true(find(root, "record/assembly"));
+    plan->record_activity = json_is_true(find(root, "record/activity"));
+    plan->record_spectrum = json_is_true(find(root, "record/spectrum"));
+    if (groups != NULL)
+        plan->traces = read_count(r, root, "record/traces/per_array");
+    for (size_t i = 0; i < json_array_size(groups); i++)
+        for (unsigned g = 0; g < TET_GROUPS; g++)
+            if (json_is_string(json_array_get(groups, i)) &&
+                strcmp(json_string_value(json_array_get(groups, i)),
+                       tet_group_name((enum tet_group)g)) == 0)
+                plan->trace_group[g] = true;
+    for (size_t i = 0; i < json_array_size(synapses) && i < TET_MAX_TRACES; i++)
+        if (resolve_synapse(json_string_value(json_array_get(synapses, i)),
+                            &plan->synapse[plan->n_synapses]))
+            plan->n_synapses++;
+        else
+            missing(r, "record/synapses", "synapse");
 }
 
 enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
@@ -228,8 +257,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     plan->threads = (uint32_t)read_integer(&r, resolved, "training/threads", TET_MAX_THREADS);
     if (find(resolved, "training/max_steps") != NULL)
         plan->max_steps = read_integer(&r, resolved, "training/max_steps", (uint64_t)1 << 53);
-    plan->record_every = read_count(&r, resolved, "record/every");
-    plan->record_alignment = read_bool(&r, resolved, "record/alignment");
+    read_record(&r, resolved, plan);
     read_layers(&r, resolved, plan);
     read_groups(&r, resolved, plan);
     read_schedule(&r, resolved, plan);

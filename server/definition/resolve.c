@@ -277,8 +277,10 @@ static void check_against_dataset(struct resolve_work *w, const struct inputs_da
         strcmp(json_string_value(loss), "cross_entropy") == 0)
         faults_add(w->faults, "/network/loss", loss, NULL,
                    "mse: dataset %s has real targets, not class labels", entry->info.name);
-    if (entry != NULL)
+    if (entry != NULL) {
         resolve_images(w, &entry->info);
+        resolve_augment(w, &entry->info);
+    }
 }
 
 static enum tet_err resolve_weights(struct resolve_work *w)
@@ -312,7 +314,13 @@ static void check_memory(struct resolve_work *w, const struct inputs_dataset *en
     struct tet_plan plan;
     struct tet_error why = {0};
     uint64_t limit = w->inputs->context->memory_bytes, bytes;
-    if (definition_plan(&plan, w->run, info, &why) != TET_OK ||
+    const size_t clean = w->faults->hits;
+    enum tet_err err = definition_plan(&plan, w->run, info, &why);
+    if (err == TET_OK)
+        resolve_synapses(w, &plan, &info->shape);
+    if (w->faults->hits != clean)
+        return;
+    if (err != TET_OK || definition_plan(&plan, w->run, info, &why) != TET_OK ||
         tet_plan_check(&plan, &info->shape, &why) != TET_OK) {
         faults_add(w->faults, "", NULL, NULL, "%s", why.message);
         return;
@@ -352,6 +360,7 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
         drop_full_wiring(&w);
     }
     resolve_network(&w);
+    resolve_record(&w);
     check_reals(&w);
     check_schedule(&w);
     enum tet_err err = resolve_dataset(run, inputs, faults, &entry, error);

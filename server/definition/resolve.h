@@ -66,6 +66,21 @@ void resolve_network(struct resolve_work *work);
  * into them, and whether there are not too many neurons and synapses. */
 void resolve_images(struct resolve_work *work, const struct dataset_info *info);
 
+/* resolve_record: what is recorded besides the oldest settings, and dataset.augment: what is off is
+ * taken out, and what the rule has no use for. */
+void resolve_record(struct resolve_work *work);
+
+/* resolve_augment: whether there are images to augment. */
+void resolve_augment(struct resolve_work *work, const struct dataset_info *info);
+
+/* resolve_synapses: record.synapses and record.traces against the run's plan, of a run without faults so
+ * far; takes synapses out that only other rules of the sweep have, so that the plan is to be made anew. */
+void resolve_synapses(struct resolve_work *work, const struct tet_plan *plan,
+                      const struct tet_shape *shape);
+
+/* resolve_synapse: reads "W1/12/7"; false where it is not written so. */
+bool resolve_synapse(const char *text, struct tet_synapse *synapse);
+
 /* resolve_set: a member; want of memory is noted in work->faults. */
 void resolve_set(struct resolve_work *work, json_t *object, const char *key, json_t *value);
 

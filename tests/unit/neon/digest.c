@@ -715,6 +715,8 @@ static void add_record(void *context, const struct tet_record *r)
     add(r->step, 8);
     add(r->series, 4);
     add(r->layer, 4);
+    add(r->row, 4);
+    add(r->column, 4);
     add_double(r->value);
 }
 
