@@ -273,6 +273,74 @@ static void test_wiring(void **state)
     expect_idempotent("{" SAL ",\"sweep\":{\"rule.groups.V.connection_probability\":[0.5,1]}}");
 }
 
+/* What is off is not written out; what is on is, and planned. */
+static void test_later_settings(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{" SAL "}",
+        "{" SAL ",\"record\":{\"assembly\":false,\"activity\":false,\"spectrum\":false,"
+        "\"synapses\":[]}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{\"crop\":0,\"flip\":false}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{\"crop\":4,\"flip\":true}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"},"
+        "\"record\":{\"assembly\":true,\"activity\":true,\"spectrum\":true,"
+        "\"traces\":{\"groups\":[\"U\",\"W\"]},\"synapses\":[\"W2/9/7\",\"B2/7/0\"]}}",
+    };
+    char hash[5][80];
+    for (size_t i = 0; i < 5; i++) {
+        struct tet_plan plan;
+        struct dataset_spec spec;
+        struct dataset_info info;
+        struct definition *d = read_good(texts[i]);
+        const bool on = i == 4;
+        snprintf(hash[i], sizeof hash[i], "%s", d->runs[0].hash);
+        const json_t *stored = d->runs[0].resolved;
+        assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
+        assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+        assert_int_equal(definition_plan(&plan, stored, &info, NULL), TET_OK);
+        assert_true(plan.record_assembly == on && plan.record_activity == on &&
+                    plan.record_spectrum == on && plan.augment_flip == on);
+        assert_int_equal(plan.augment_crop, on ? 4 : 0);
+        assert_int_equal(plan.traces, on ? 8 : 0);
+        assert_true(plan.trace_group[TET_W] == on && plan.trace_group[TET_U] == on);
+        assert_false(plan.trace_group[TET_B] || plan.trace_group[TET_V]);
+        assert_int_equal(plan.n_synapses, on ? 2 : 0);
+        if (on) {
+            assert_string_equal(
+                json_string_value(json_array_get(member(stored, "record.traces.groups"), 0)), "W");
+            const struct tet_synapse *s = &plan.synapse[1];
+            assert_true(s->group == TET_B && s->layer == 2 && s->row == 7 && s->column == 0);
+        } else
+            assert_string_equal(hash[i], hash[0]);
+        definition_free(d);
+        expect_idempotent(texts[i]);
+    }
+    assert_string_not_equal(hash[4], hash[0]);
+}
+
+/* What one rule of a sweep has a use for does not change the runs of the others. */
+static void test_later_settings_of_other_rules(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{" BASE ",\"rule\":{\"name\":\"sal\"},\"record\":{\"spectrum\":true,"
+        "\"traces\":{\"groups\":[\"V\",\"U\"],\"per_array\":2},\"synapses\":[\"V1/0/0\"]},"
+        "\"sweep\":{\"rule.name\":[\"bp\",\"sal\"]}}";
+    struct definition *d = read_good(text),
+                      *plain = read_good("{" BASE ",\"rule\":{\"name\":\"bp\"}}");
+    assert_int_equal(d->n_runs, 2);
+    assert_string_equal(d->runs[0].hash, plain->runs[0].hash);
+    assert_true(json_is_true(member(d->runs[1].resolved, "record.spectrum")));
+    assert_int_equal(json_array_size(member(d->runs[1].resolved, "record.synapses")), 1);
+    definition_free(plain);
+    definition_free(d);
+    expect_idempotent(text);
+}
+
 static void test_rule_names(void **state)
 {
     (void)state;
@@ -286,9 +354,14 @@ static void test_rule_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
-        cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_idempotence),
+        cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_later_settings),
+        cmocka_unit_test(test_later_settings_of_other_rules),
+        cmocka_unit_test(test_rule_names),
         cmocka_unit_test(test_wiring),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
