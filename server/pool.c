@@ -105,6 +105,7 @@ static void end_run(struct worker *w, struct session_result *result)
                  result->state == RUN_QUEUED ? "given back when the server stopped"
                                              : result->reason);
         snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
+        snprintf(ending.divergence, sizeof ending.divergence, "%s", result->divergence);
         if (result->captured)
             ending.checkpoint = &result->last;
         const enum tet_err err = store_end(pool->options.store, w->run, &ending, &error);

@@ -10,6 +10,7 @@
 
 #include "definition/definition.h"
 #include "file.h"
+#include "json.h"
 #include "machine.h"
 #include "weights.h"
 
@@ -167,6 +168,27 @@ static void describe_divergence(const struct run *r, char reason[STORE_REASON])
                  (unsigned long long)d->step);
 }
 
+/* The same for programs. A bias counts with W, whose rate it learns at. */
+static enum tet_err put_divergence(const struct tet_divergence *d, char text[STORE_REASON],
+                                   struct tet_error *error)
+{
+    const bool loss = d->tensor[0] == '\0', bias = d->tensor[0] == 'b';
+    json_t *value =
+        json_pack("{s:I, s:o, s:o, s:o, s:o, s:I}", "step", (json_int_t)d->step, "tensor",
+                  loss ? json_null() : json_string(d->tensor), "group",
+                  loss ? json_null() : json_sprintf("%c", bias ? 'W' : d->tensor[0]), "layer",
+                  loss ? json_null() : json_integer(strtol(d->tensor + 1, NULL, 10)), "last_loss",
+                  isfinite(d->last_loss) ? json_real(d->last_loss) : json_null(), "last_step",
+                  (json_int_t)d->last_step);
+    char *canonical = value != NULL ? json_canonical(value) : NULL;
+    json_decref(value);
+    if (canonical == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    snprintf(text, STORE_REASON, "%s", canonical);
+    free(canonical);
+    return TET_OK;
+}
+
 static void fail(struct session_result *result, const struct tet_error *error)
 {
     result->state = RUN_FAILED;
@@ -197,8 +219,14 @@ static void train(struct run *r, struct session_result *result)
                     : event == TET_FINISHED     ? RUN_SUCCEEDED
                     : stop == SESSION_GIVE_BACK ? RUN_QUEUED
                                                 : RUN_CANCELLED;
-    if (result->state == RUN_DIVERGED)
+    if (result->state == RUN_DIVERGED) {
         describe_divergence(r, result->reason);
+        if (put_divergence(tet_trainer_divergence(r->trainer), result->divergence, &error) !=
+            TET_OK) {
+            fail(result, &error);
+            return;
+        }
+    }
     if (result->state == RUN_SUCCEEDED || result->state == RUN_QUEUED) {
         if (weights_capture(&result->last, r->trainer, &error) != TET_OK) {
             fail(result, &error);

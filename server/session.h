@@ -53,7 +53,8 @@ struct session_result {
     enum tet_err err;     // of RUN_FAILED
     bool begun; // it came to training; false: dataset, weights or memory were not to be had
     char reason[STORE_REASON];
-    char digest[STORE_HASH]; // of RUN_SUCCEEDED
+    char digest[STORE_HASH];       // of RUN_SUCCEEDED
+    char divergence[STORE_REASON]; // of RUN_DIVERGED: a JSON object
     uint64_t step;
     double train_seconds;
     bool captured;                // `last` holds the state it ended in (succeeded, given back)

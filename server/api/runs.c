@@ -74,6 +74,39 @@ static bool add_value(void *context, const char *series, uint64_t step, double v
     return true;
 }
 
+/* What the arrays and losses were like before. */
+struct before {
+    json_t *norms, *losses;
+};
+
+static bool add_finite(void *context, const char *series, uint64_t step, double value)
+{
+    struct before *before = context;
+    const char *slash = strrchr(series, '/');
+    (void)step;
+    if (strncmp(series, "norm/", strlen("norm/")) == 0)
+        json_object_set_new(before->norms, series, api_number(value));
+    else if (slash != NULL && strcmp(slash, "/loss") == 0)
+        json_object_set_new(before->losses, series, api_number(value));
+    return true;
+}
+
+/* What was stored when the run diverged, and the last finite records of it. */
+static json_t *divergence_json(struct api *api, const struct store_run *run)
+{
+    json_t *value = api_parse(run->divergence);
+    struct before before = {json_object(), json_object()};
+    if (!json_is_object(value)) {
+        json_decref(before.norms);
+        json_decref(before.losses);
+        return value;
+    }
+    (void)!store_last_finite_read(api->store, run->id, add_finite, &before, NULL);
+    json_object_set_new(value, "norms", before.norms);
+    json_object_set_new(value, "losses", before.losses);
+    return value;
+}
+
 json_t *api_run_json(struct api *api, const struct pool_view *views, const struct store_run *run,
                      bool brief)
 {
@@ -89,6 +122,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "experiment", json_integer(run->experiment));
         json_object_set_new(value, "hash", json_string(run->hash));
         json_object_set(value, "definition", definition);
+        json_object_set_new(value, "divergence", divergence_json(api, run));
         json_object_set_new(value, "worker",
                             run->worker > 0 ? json_integer(run->worker) : json_null());
         json_object_set_new(value, "attempts", json_integer(run->attempts));

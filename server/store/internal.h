@@ -18,10 +18,11 @@
 
 extern const char embed_sql_0001[]; // schema/sql/0001_initial.sql, ends with a NUL
 extern const char embed_sql_0002[]; // schema/sql/0002_kernels.sql, likewise
+extern const char embed_sql_0003[]; // schema/sql/0003_divergence.sql
 
 enum {
     STORE_APPLICATION_ID = 0x54455452, // 'TETR'
-    STORE_SCHEMA_VERSION = 2,
+    STORE_SCHEMA_VERSION = 3,
     STORE_STATEMENTS = 64, // prepared statements a connection keeps
     STORE_READERS = 8,     // idle reading connections kept
     STORE_LOST = 64        // runs known to have lost records

@@ -239,18 +239,14 @@ out:
     return err;
 }
 
-enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn *visit,
-                              void *context, struct tet_error *error)
+static enum tet_err read_last(struct store *store, const char *sql, int64_t run,
+                              store_metric_fn *visit, void *context, struct tet_error *error)
 {
     struct db *db;
     enum tet_err err = reader_take(store, &db, error);
     if (err != TET_OK)
         return err;
-    struct query q = query_open(db,
-                                "SELECT f.step, s.name, f.value"
-                                " FROM final f CROSS JOIN series s ON s.id = f.series"
-                                " WHERE f.run = :run ORDER BY s.name",
-                                error);
+    struct query q = query_open(db, sql, error);
     query_bind_int(&q, ":run", run);
     while (query_row(&q))
         if (!visit(context, query_text(&q, 1), (uint64_t)query_int(&q, 0), query_real(&q, 2)))
@@ -258,4 +254,27 @@ enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn 
     err = query_close(&q);
     reader_give(store, db);
     return err;
+}
+
+enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn *visit,
+                              void *context, struct tet_error *error)
+{
+    return read_last(store,
+                     "SELECT f.step, s.name, f.value"
+                     " FROM final f CROSS JOIN series s ON s.id = f.series"
+                     " WHERE f.run = :run ORDER BY s.name",
+                     run, visit, context, error);
+}
+
+enum tet_err store_last_finite_read(struct store *store, int64_t run, store_metric_fn *visit,
+                                    void *context, struct tet_error *error)
+{
+    /* Back from the end of the run's metrics, by their key. */
+    return read_last(store,
+                     "SELECT f.step, s.name, coalesce(f.value,"
+                     " (SELECT m.value FROM metric m WHERE m.run = f.run AND m.series = f.series"
+                     "   AND m.value IS NOT NULL ORDER BY m.step DESC LIMIT 1))"
+                     " FROM final f CROSS JOIN series s ON s.id = f.series"
+                     " WHERE f.run = :run ORDER BY s.name",
+                     run, visit, context, error);
 }

@@ -132,7 +132,7 @@ struct store_array {
     uint32_t rank; // as in struct tet_tensor
     uint32_t shape[STORE_RANK];
     uint64_t n;
-    bool state; // as in struct tet_tensor; the column is called velocity
+    bool state;  // as in struct tet_tensor; the column is called velocity
     float *data; // (n)
 };
 
@@ -160,9 +160,10 @@ TET_MUST_CHECK enum tet_err store_checkpoint_read(struct store *store, int64_t r
 
 /* The end of an attempt at a run. */
 struct store_ending {
-    enum run_state state;      // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
-    char reason[STORE_REASON]; // "" where the state says it all
-    char digest[STORE_HASH];   // "sha256:...", "" unless succeeded
+    enum run_state state; // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
+    char reason[STORE_REASON];     // "" where the state says it all
+    char digest[STORE_HASH];       // "sha256:...", "" unless succeeded
+    char divergence[STORE_REASON]; // JSON object, "" unless diverged
     uint64_t step;
     double train_seconds;                // of this attempt
     struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
@@ -201,7 +202,8 @@ struct store_run {
     enum run_state state;
     const char *reason; // NULL: none
     const char *parameters, *definition, *hash;
-    const char *digest; // NULL: none
+    const char *digest;     // NULL: none
+    const char *divergence; // JSON object, NULL: none
     uint64_t step, steps, memory_bytes;
     uint32_t attempts;                        // times it was started
     uint32_t worker;                          // of the last attempt
@@ -262,6 +264,11 @@ TET_MUST_CHECK enum tet_err store_metrics_read(struct store *store, int64_t run,
 TET_MUST_CHECK enum tet_err store_final_read(struct store *store, int64_t run,
                                              store_metric_fn *visit, void *context,
                                              struct tet_error *error);
+/* store_last_finite_read: the last finite value of every series, at the step of its last value; NaN
+ * where it never had one. */
+TET_MUST_CHECK enum tet_err store_last_finite_read(struct store *store, int64_t run,
+                                                   store_metric_fn *visit, void *context,
+                                                   struct tet_error *error);
 
 /* store_health: TET_OK, or why the writer cannot write (message of the last failure). Never waits
  * for a disk. */
