@@ -39,6 +39,11 @@ void tet_record_text(const struct tet_record *record, char text[TET_SERIES_NAME]
         snprintf(text + n, TET_SERIES_NAME - n, "/%u/%u", record->row, record->column);
 }
 
+const char *tet_series_name(enum tet_series series)
+{
+    return series_table[series].text;
+}
+
 enum tet_series_kind tet_series_kind(enum tet_series series)
 {
     return series_table[series].kind;

@@ -110,6 +110,7 @@ enum { TET_SERIES_NAME = 64 };
 void tet_series_text(enum tet_series series, uint32_t layer, char text[TET_SERIES_NAME]);
 /* tet_record_text: the name of the record's series, of a synapse with its place: "trace/W2/12/7". */
 void tet_record_text(const struct tet_record *record, char text[TET_SERIES_NAME]);
+const char *tet_series_name(enum tet_series series); // without layer and place: "trace/W"
 enum tet_series_kind tet_series_kind(enum tet_series series);
 const char *tet_series_definition(enum tet_series series);
 

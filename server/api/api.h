@@ -33,7 +33,8 @@ http_handler_fn api_run, api_cancel_run;                                        
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
-http_handler_fn api_rules, api_schema, api_openapi, api_health, api_ready, api_index; // about.c
+http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
+    api_index; // about.c
 
 /* ---- shared by the handlers ---- */
 

@@ -19,6 +19,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/datasets", api_datasets, true, NULL},
     {"GET", "/v1/datasets/{name}", api_dataset, true, NULL},
     {"GET", "/v1/rules", api_rules, false, NULL},
+    {"GET", "/v1/series", api_series, false, NULL},
     {"GET", "/v1/schema", api_schema, false, NULL},
     {"GET", "/openapi.json", api_openapi, false, NULL},
     {"GET", "/healthz", api_health, false, NULL},
