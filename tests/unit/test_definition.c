@@ -179,7 +179,8 @@ static void test_examples(void **state)
                      "4a891adb14520fc1e41b38079864fd9204caf135c6e8271d32abab7e9cf1f7da"},
                     {"schema/examples/rules-strokes.json", 21,
                      "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
-                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"}};
+                     "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
+                    {"schema/examples/convolution-cifar10.json", 6, "", ""}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);
