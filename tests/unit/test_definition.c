@@ -180,7 +180,9 @@ static void test_examples(void **state)
                     {"schema/examples/rules-strokes.json", 21,
                      "56fd35183e5f0c5a6de4fed5ad9f3f352155e8e0f4a2a976a3ab7b9a294f8119",
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
-                    {"schema/examples/convolution-cifar10.json", 6, "", ""}};
+                    {"schema/examples/convolution-cifar10.json", 6,
+                     "02d6bcbe06009d5709aa4cc9c280d131a55dd13de58ee260096adfb53df95f41",
+                     "4825582b0132b0c53f846ae972e4528994b8a8aac84192e870da01d6c04e132b"}};
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const char *text = slurp(examples[i].path);
         struct definition *d = read_good(text);
