@@ -38,7 +38,7 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/error.c core/network.c core/philox.c core/plan.c core/series.c core/stages.c core/team.c core/telemetry.c core/trainer.c \
+CORE := core/error.c core/interventions.c core/network.c core/philox.c core/plan.c core/series.c core/stages.c core/team.c core/telemetry.c core/trainer.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \

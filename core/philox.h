@@ -27,6 +27,7 @@ enum tet_stream_purpose {
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
     TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_INTERVENTION = 28, // index: see interventions.h
 };
 
 struct tet_stream {

@@ -59,6 +59,9 @@ enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_che
     if (checkpoint->n != n)
         return tet_error_set(error, TET_BAD_WEIGHTS,
                              "the checkpoint has %zu arrays, the network %u", checkpoint->n, n);
+    const enum tet_err err = tet_trainer_seek(trainer, &checkpoint->cursor, error);
+    if (err != TET_OK)
+        return err;
     for (uint32_t i = 0; i < n; i++) {
         struct tet_tensor tensor;
         tet_trainer_tensor(trainer, i, &tensor);
@@ -70,7 +73,7 @@ enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_che
                                  tensor.name);
         tet_trainer_set(trainer, i, array->data);
     }
-    return tet_trainer_seek(trainer, &checkpoint->cursor, error);
+    return TET_OK;
 }
 
 static int by_name(const void *a, const void *b)
