@@ -72,6 +72,11 @@ bool resolve_is_foreign(const struct resolve_work *w, const char *pointer, enum 
     return meant_for_another(w, pointer, NEED_GROUP + group);
 }
 
+bool resolve_is_foreign_plastic(const struct resolve_work *w, const char *pointer)
+{
+    return meant_for_another(w, pointer, NEED_PLASTIC_B);
+}
+
 static void put_groups(const struct tet_rule_info *info, char text[16])
 {
     size_t n = 0;
@@ -305,6 +310,15 @@ static enum tet_err resolve_weights(struct resolve_work *w)
     return TET_OK;
 }
 
+/* Only the interface's fork may say where a run began: the checkpoint has to come with it. */
+static void check_fork(struct resolve_work *w)
+{
+    const json_t *fork = json_object_get(w->run, "fork");
+    if (fork != NULL && !w->inputs->context->forking)
+        faults_add(w->faults, "/fork", fork, NULL,
+                   "nothing: POST /v1/runs/{id}/fork is how a run begins where another was");
+}
+
 static void check_memory(struct resolve_work *w, const struct inputs_dataset *entry,
                          uint64_t *memory_bytes, uint64_t *steps)
 {
@@ -354,11 +368,14 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
     resolve_network(&w);
     check_reals(&w);
     check_schedule(&w);
+    check_fork(&w);
     enum tet_err err = resolve_dataset(run, inputs, faults, &entry, error);
     if (err == TET_OK)
         err = resolve_weights(&w);
     if (err == TET_OK)
         check_against_dataset(&w, entry);
+    if (err == TET_OK)
+        resolve_interventions(&w);
     if (err == TET_OK && faults->no_memory)
         err = TET_NO_MEMORY;
     if (err != TET_OK)

@@ -74,6 +74,13 @@ void resolve_set(struct resolve_work *work, json_t *object, const char *key, jso
  * grid's, where this grid sets it. */
 bool resolve_is_foreign(const struct resolve_work *work, const char *pointer, enum tet_group group);
 
+/* resolve_is_foreign_plastic: likewise for a setting that only rules with plastic feedback use. */
+bool resolve_is_foreign_plastic(const struct resolve_work *work, const char *pointer);
+
+/* resolve_interventions: their times and places; those that only another rule of the sweep has a
+ * use for are dropped, and an empty list too. Needs the dataset's counts. */
+void resolve_interventions(struct resolve_work *work);
+
 /* The words of a pointer are short, so resolving uses this for most of its faults. */
 #define RESOLVE_POINTER 96
 
