@@ -17,6 +17,8 @@
 #include "pool.h"
 #include "store/store.h"
 
+enum { API_CHECKPOINTS = 128 }; // that a run can have: record.keep and what a fork began with
+
 struct api {
     struct store *store;
     struct catalog *catalog;
