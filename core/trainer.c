@@ -651,10 +651,9 @@ struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)
     return t->cursor;
 }
 
-enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+enum tet_err tet_cursor_check(const struct tet_plan *p, const struct tet_cursor *cursor,
                               struct tet_error *error)
 {
-    const struct tet_plan *p = &t->net.plan;
     const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
     const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
     if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
@@ -664,6 +663,16 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
             error, TET_BAD_DEFINITION,
             "a cursor at step %llu, epoch %u, mini-batch %u does not belong to this plan",
             (unsigned long long)cursor->step, cursor->epoch, cursor->batch);
+    return TET_OK;
+}
+
+enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+                              struct tet_error *error)
+{
+    const struct tet_plan *p = &t->net.plan;
+    const enum tet_err err = tet_cursor_check(p, cursor, error);
+    if (err != TET_OK)
+        return err;
     t->cursor = *cursor;
     t->ordered = false;
     t->diverged = false;

@@ -129,6 +129,11 @@ void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
 
 struct tet_cursor tet_trainer_cursor(const struct tet_trainer *trainer);
 
+/* tet_cursor_check: whether a trainer of this plan can stand there. Errors: TET_BAD_DEFINITION. */
+TET_MUST_CHECK enum tet_err tet_cursor_check(const struct tet_plan *plan,
+                                             const struct tet_cursor *cursor,
+                                             struct tet_error *error);
+
 /* tet_trainer_seek: continue from a cursor; the caller then sets every tensor as well. A cursor taken
  * inside an evaluation continues at that evaluation's start. An intervention after `step`
  * mini-batches is still to happen where the cursor's step is the same. Errors: TET_BAD_DEFINITION (a cursor
