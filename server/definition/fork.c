@@ -212,8 +212,7 @@ static enum tet_err read_text(struct forking *f, const json_t *value, struct def
     char *text = json_canonical(value);
     if (text == NULL)
         return TET_NO_MEMORY;
-    const enum tet_err err =
-        definition_read(d, details, text, strlen(text), &f->context, f->error);
+    const enum tet_err err = definition_read(d, details, text, strlen(text), &f->context, f->error);
     json_t *fault;
     size_t i;
     json_array_foreach(*details, i, fault)
@@ -250,8 +249,9 @@ static void check_length(struct forking *f)
     struct tet_error why = {0};
     if (tet_cursor_check(&f->after, &f->parent->cursor, &why) == TET_OK)
         return;
-    const char *path = json_object_get(f->changes, "training.epochs") != NULL ? "training.epochs"
-                                                                              : "training.max_steps";
+    const char *path = json_object_get(f->changes, "training.epochs") != NULL
+                           ? "training.epochs"
+                           : "training.max_steps";
     char allowed[200];
     snprintf(allowed, sizeof allowed,
              "a length that the checkpoint fits: it is after %llu mini-batches, %u whole epochs%s",
@@ -277,8 +277,8 @@ static void check_seed(struct forking *f)
     if (f->before.seed == f->after.seed)
         return;
     for (unsigned g = 0; g < TET_GROUPS; g++)
-        drawn = drawn || (f->after.group[g].probability > 0.0f &&
-                          f->after.group[g].probability < 1.0f);
+        drawn =
+            drawn || (f->after.group[g].probability > 0.0f && f->after.group[g].probability < 1.0f);
     for (uint32_t i = 0; i < f->before.n_interventions; i++)
         drawn = drawn || (silences(&f->before.interventions[i]) &&
                           f->before.interventions[i].step < f->parent->cursor.step);
@@ -336,13 +336,11 @@ static void check_past(struct forking *f)
 static enum tet_err bad_fork(struct forking *f, json_t **details)
 {
     *details = json_incref(f->faults.list);
-    return tet_error_set(f->error, TET_BAD_DEFINITION,
-                         "the fork has %zu fault%s; the first, at %s: allowed: %s", f->faults.n,
-                         f->faults.n == 1 ? "" : "s",
-                         json_string_value(
-                             json_object_get(json_array_get(f->faults.list, 0), "pointer")),
-                         json_string_value(
-                             json_object_get(json_array_get(f->faults.list, 0), "allowed")));
+    return tet_error_set(
+        f->error, TET_BAD_DEFINITION, "the fork has %zu fault%s; the first, at %s: allowed: %s",
+        f->faults.n, f->faults.n == 1 ? "" : "s",
+        json_string_value(json_object_get(json_array_get(f->faults.list, 0), "pointer")),
+        json_string_value(json_object_get(json_array_get(f->faults.list, 0), "allowed")));
 }
 
 static enum tet_err read_fork(struct forking *f, struct definition **d, json_t **details)

@@ -40,15 +40,12 @@ static json_int_t integer(const struct resolve_work *w, const char *section, con
 /* Exactly one of two members; a fault of one of them counts as its being there. */
 static bool has_one(struct item *i, const char *a, const char *b)
 {
-    const bool has_a =
-                   json_object_get(i->value, a) != NULL || faults_known(i->w->faults, at(i, a)),
-               has_b =
-                   json_object_get(i->value, b) != NULL || faults_known(i->w->faults, at(i, b));
+    const bool has_a = json_object_get(i->value, a) != NULL || faults_known(i->w->faults, at(i, a)),
+               has_b = json_object_get(i->value, b) != NULL || faults_known(i->w->faults, at(i, b));
     if (has_a != has_b)
         return true;
-    faults_add(i->w->faults, at(i, has_a ? b : ""),
-               has_a ? json_object_get(i->value, b) : i->value, NULL,
-               has_a ? "either %s or %s, not both" : "either %s or %s: one is needed", a, b);
+    faults_add(i->w->faults, at(i, has_a ? b : ""), has_a ? json_object_get(i->value, b) : i->value,
+               NULL, has_a ? "either %s or %s, not both" : "either %s or %s: one is needed", a, b);
     return false;
 }
 
@@ -83,9 +80,8 @@ static void check_time(struct item *i, json_int_t *last)
     const char *key = epochs != NULL ? "epoch" : "step";
     if (time >= all)
         faults_add(i->w->faults, at(i, key), found, NULL,
-                   "integer from 0 to %" JSON_INTEGER_FORMAT
-                   ": the run has %" JSON_INTEGER_FORMAT " mini-batches, %" JSON_INTEGER_FORMAT
-                   " an epoch",
+                   "integer from 0 to %" JSON_INTEGER_FORMAT ": the run has %" JSON_INTEGER_FORMAT
+                   " mini-batches, %" JSON_INTEGER_FORMAT " an epoch",
                    (all - 1) / each, all, epoch);
     else if (time < *last)
         faults_add(i->w->faults, at(i, key), found, NULL,
