@@ -70,8 +70,8 @@ struct tet_net {
     /* What interventions change: see interventions.h. */
     bool plastic[TET_GROUPS][TET_LAYERS]; // the synapses learn; W: and the biases
     float factor[TET_GROUPS];             // on the group's learning rate
-    uint8_t *alive[2][TET_LAYERS];        // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
-    float *shuffled;                      // scratch: the values of an array on their way
+    uint8_t *alive[2][TET_LAYERS];      // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
+    float *shuffled;                    // scratch: the values of an array on their way
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it

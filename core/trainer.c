@@ -54,7 +54,7 @@ struct tet_trainer {
     struct tet_cursor cursor;
     struct tet_divergence divergence;
     bool diverged;
-    bool ordered;      // `order` holds this epoch's
+    bool ordered;        // `order` holds this epoch's
     uint32_t intervened; // how many of the plan's interventions have happened
 
     /* The evaluation at hand. */

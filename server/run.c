@@ -196,15 +196,14 @@ static int train_one(struct work *w, size_t index)
     pthread_t thread;
     int status = STATUS_OK;
     t.live.loss = t.live.train_accuracy = t.live.test_accuracy = NAN;
-    t.session = (struct session){.definition = run->resolved,
-                                 .catalog = w->catalog,
-                                 .weights_folder = w->folder,
-                                 .memory_bytes = w->memory_bytes,
-                                 .stop = &t.stop,
-                                 .live = &t.live,
-                                 .sink = {.context = &t,
-                                          .records = take_records,
-                                          .intervened = take_intervention}};
+    t.session = (struct session){
+        .definition = run->resolved,
+        .catalog = w->catalog,
+        .weights_folder = w->folder,
+        .memory_bytes = w->memory_bytes,
+        .stop = &t.stop,
+        .live = &t.live,
+        .sink = {.context = &t, .records = take_records, .intervened = take_intervention}};
     outcome_begin(&w->outcomes[index], run->resolved, run->parameters, run->steps);
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.over, NULL);

@@ -127,8 +127,7 @@ static enum tet_err load_initial_weights(struct run *r, struct tet_error *error)
 static bool is_fork(const struct session *s)
 {
     const json_t *step = json_object_get(json_object_get(s->definition, "fork"), "step");
-    return json_is_integer(step) &&
-           (uint64_t)json_integer_value(step) == s->resume->cursor.step;
+    return json_is_integer(step) && (uint64_t)json_integer_value(step) == s->resume->cursor.step;
 }
 
 static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,

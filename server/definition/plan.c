@@ -191,11 +191,11 @@ static void read_place(struct reader *r, const json_t *item, struct tet_interven
 static void read_intervention(struct reader *r, const json_t *item, const struct tet_plan *plan,
                               struct tet_intervention *into)
 {
-    static const char *const types[] = {"lesion", "freeze", "unfreeze", "shuffle",
-                                        "rerandomise", "scale", "noise", "rate"};
-    static const enum tet_intervention_type kinds[] = {
-        TET_LESION,      TET_FREEZE, TET_UNFREEZE, TET_SHUFFLE,
-        TET_RERANDOMISE, TET_SCALE,  TET_NOISE,    TET_RATE};
+    static const char *const types[] = {"lesion",      "freeze", "unfreeze", "shuffle",
+                                        "rerandomise", "scale",  "noise",    "rate"};
+    static const enum tet_intervention_type kinds[] = {TET_LESION,  TET_FREEZE,      TET_UNFREEZE,
+                                                       TET_SHUFFLE, TET_RERANDOMISE, TET_SCALE,
+                                                       TET_NOISE,   TET_RATE};
     static const char *const amounts[] = {"fraction", "factor", "sd"};
     static const char *const streams[] = {"ascending", "descending"};
     *into = (struct tet_intervention){.type = kinds[read_name(r, item, "type", types, 8)]};

@@ -79,7 +79,8 @@ struct store_submission {
     const char *idempotency_key; // NULL: none; per owner
     size_t n_runs;
     const struct store_new_run *runs;
-    const struct store_checkpoint *start; // where the first run begins; NULL: at the start; borrowed
+    const struct store_checkpoint
+        *start; // where the first run begins; NULL: at the start; borrowed
 };
 
 struct store_receipt {

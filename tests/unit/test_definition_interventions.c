@@ -7,8 +7,7 @@
     "\"dataset\":{\"name\":\"strokes\",\"train\":1000,\"test\":100},"                              \
     "\"network\":{\"layers\":[{\"units\":16},{\"units\":8}]},"                                     \
     "\"training\":{\"batch\":100,\"epochs\":4}"
-#define WITH(rule, list)                                                                           \
-    "{" RUN ",\"rule\":{\"name\":\"" rule "\"},\"interventions\":" list "}"
+#define WITH(rule, list) "{" RUN ",\"rule\":{\"name\":\"" rule "\"},\"interventions\":" list "}"
 
 static void plan_of(const json_t *resolved, struct tet_plan *plan)
 {
@@ -77,7 +76,8 @@ static void test_sweeps(void **state)
     definition_free(empty);
 
     static const char text[] =
-        "{" RUN ",\"rule\":{\"name\":\"sal\"},\"sweep\":{\"rule.name\":[\"bp\",\"fa\",\"kp\",\"sal\"]},"
+        "{" RUN
+        ",\"rule\":{\"name\":\"sal\"},\"sweep\":{\"rule.name\":[\"bp\",\"fa\",\"kp\",\"sal\"]},"
         "\"interventions\":[{\"epoch\":1,\"type\":\"lesion\",\"group\":\"V\"},"
         "{\"epoch\":1,\"type\":\"lesion\",\"group\":\"W\",\"fraction\":0.5},"
         "{\"epoch\":2,\"type\":\"unfreeze\",\"group\":\"B\"},"
@@ -169,10 +169,9 @@ static void test_faults(void **state)
 static void test_memory(void **state)
 {
     (void)state;
-    static const char *const lists[] = {
-        "[]", "[{\"epoch\":1,\"type\":\"rate\",\"factor\":0.5}]",
-        "[{\"epoch\":1,\"type\":\"lesion\",\"group\":\"W\"}]",
-        "[{\"epoch\":1,\"type\":\"shuffle\",\"group\":\"W\"}]"};
+    static const char *const lists[] = {"[]", "[{\"epoch\":1,\"type\":\"rate\",\"factor\":0.5}]",
+                                        "[{\"epoch\":1,\"type\":\"lesion\",\"group\":\"W\"}]",
+                                        "[{\"epoch\":1,\"type\":\"shuffle\",\"group\":\"W\"}]"};
     uint64_t bytes[4];
     for (size_t i = 0; i < 4; i++) {
         char text[600];

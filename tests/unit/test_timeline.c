@@ -11,11 +11,10 @@ static bool put_event(void *context, const struct store_event *event)
 {
     struct seen_events *seen = context;
     assert_true(event->at_ms > 1600000000000 && event->at_ms <= store_now_ms() + 1000);
-    seen->n += (size_t)snprintf(seen->list + seen->n, sizeof seen->list - seen->n, "%s%s@%llu%s%s",
-                                seen->n > 0 ? " " : "", event->event,
-                                (unsigned long long)event->step,
-                                event->detail != NULL ? event->detail : "",
-                                event->reason != NULL ? event->reason : "");
+    seen->n += (size_t)snprintf(
+        seen->list + seen->n, sizeof seen->list - seen->n, "%s%s@%llu%s%s", seen->n > 0 ? " " : "",
+        event->event, (unsigned long long)event->step, event->detail != NULL ? event->detail : "",
+        event->reason != NULL ? event->reason : "");
     assert_true(seen->n < sizeof seen->list);
     return true;
 }
