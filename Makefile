@@ -38,7 +38,8 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/eigenvalues.c core/error.c core/exact.c core/network.c core/philox.c core/plan.c core/series.c core/stages.c core/team.c core/trainer.c \
+CORE := core/eigenvalues.c core/error.c core/exact.c core/interventions.c core/network.c core/philox.c core/plan.c core/series.c \
+        core/stages.c core/team.c core/trainer.c \
         core/telemetry/telemetry.c core/telemetry/alignment.c core/telemetry/activity.c core/telemetry/spectrum.c core/telemetry/traces.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
@@ -53,7 +54,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team
+CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team test_timeline
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))

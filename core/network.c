@@ -3,7 +3,9 @@
 #include "network.h"
 
 #include <math.h>
+#include <string.h>
 
+#include "interventions.h"
 #include "philox.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
@@ -157,12 +159,30 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             *p = shape_of(net, g, l);
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
-            p->v =
-                net->plan.momentum > 0.0f && net->plan.group[g].plastic ? carve(c, floats) : NULL;
-            if (is_sparse(&net->plan.group[g]))
+            p->v = net->plan.momentum > 0.0f && tet_may_change(net, g) ? carve(c, floats) : NULL;
+            if (is_sparse(&net->plan.group[g]) || tet_may_silence(net, g, l))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
         }
     }
+}
+
+/* What only interventions need. */
+static void carve_interventions(struct tet_net *net, struct carver *c)
+{
+    size_t shuffled = 0;
+    for (enum tet_group g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 1; l <= net->L; l++)
+            if (tet_may_shuffle(net, g, l) &&
+                (size_t)net->p[g][l].rows * net->p[g][l].columns > shuffled)
+                shuffled = (size_t)net->p[g][l].rows * net->p[g][l].columns;
+    net->shuffled = shuffled > 0 ? carve(c, shuffled) : NULL;
+    for (uint32_t l = 1; l < net->L; l++)
+        for (int descending = 0; descending < 2; descending++) {
+            const size_t units = descending ? net->e[l] : net->d[l];
+            if (tet_may_silence_neurons(net, descending == 1, l))
+                net->alive[descending][l] =
+                    (uint8_t *)(void *)carve(c, (units + sizeof(float) - 1) / sizeof(float));
+        }
 }
 
 static void carve_feedback(struct tet_net *net, struct carver *c)
@@ -272,6 +292,9 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     carve_feedback(net, &c);
     carve_scratch(net, &c);
     carve_telemetry(net, &c);
+    carve_interventions(net, &c);
+    if (base != NULL)
+        tet_net_begin(net);
     return c.used;
 }
 
@@ -315,9 +338,14 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
 }
 
 /* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
-static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
+void tet_net_wire(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
+    const bool sparse = is_sparse(&net->plan.group[g]);
+    memset(net->mask[g][l], sparse ? 0 : 0xFF,
+           tet_packed_floats(p->rows, p->columns) / TET_LANES * sizeof *net->mask[g][l]);
+    if (!sparse)
+        return;
     const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
     const size_t pairs = p->columns / taps;
     const double probability = net->plan.group[g].probability;
@@ -333,7 +361,6 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
                 net->mask[g][l][at / TET_LANES] |= (uint16_t)(1u << at % TET_LANES);
             }
         }
-    tet_net_cut(net, g, l);
 }
 
 double tet_net_spread(const struct tet_net *net, uint32_t l)
@@ -341,7 +368,8 @@ double tet_net_spread(const struct tet_net *net, uint32_t l)
     return net->plan.group[TET_W].scale * ascending_spread(net, l);
 }
 
-static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
+void tet_net_draw_values(struct tet_net *net, enum tet_group g, uint32_t l,
+                         const struct tet_stream *stream)
 {
     const struct tet_packed *p = &net->p[g][l];
     const struct tet_group_plan *plan = &net->plan.group[g];
@@ -350,12 +378,11 @@ static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
     const double spread = plan->scale *
                           (lateral ? 1.0 / sqrt((double)p->columns) : ascending_spread(net, l)) /
                           sqrt(density);
-    const struct tet_stream stream = tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
             float value = r == c ? plan->scale : 0.0f;
             if (plan->init != TET_INIT_IDENTITY) {
-                const uint32_t word = tet_stream_u32(&stream, r * p->columns + c);
+                const uint32_t word = tet_stream_u32(stream, r * p->columns + c);
                 value =
                     plan->init == TET_INIT_NORMAL
                         ? (float)(spread * tet_normal_from_u32(word))
@@ -373,9 +400,10 @@ void tet_net_draw(struct tet_net *net)
         uint32_t first, last;
         tet_net_range(net, g, &first, &last);
         for (uint32_t l = first; l <= last; l++) {
-            draw(net, g, l);
-            if (net->mask[g][l] != NULL)
-                draw_wiring(net, g, l);
+            const struct tet_stream stream =
+                tet_stream_make(net->plan.seed, TET_STREAM_W + (unsigned)g, l);
+            tet_net_draw_values(net, g, l, &stream);
+            tet_net_cut(net, g, l);
         }
     }
 }

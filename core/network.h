@@ -16,6 +16,7 @@
 enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
 struct tet_rule;
+struct tet_stream;
 
 /* Values besides the weights that a run needs to go on: an array of a checkpoint, "state/NAME". */
 enum { TET_STATES = 16 };
@@ -66,6 +67,11 @@ struct tet_net {
     /* Which synapses of a sparse group are there: bit i of word k stands for value 16 k + i of the
      * packed weights. NULL: all are. */
     uint16_t *mask[TET_GROUPS][TET_LAYERS];
+    /* What interventions change: see interventions.h. */
+    bool plastic[TET_GROUPS][TET_LAYERS]; // the synapses learn; W: and the biases
+    float factor[TET_GROUPS];             // on the group's learning rate
+    uint8_t *alive[2][TET_LAYERS];      // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
+    float *shuffled;                    // scratch: the values of an array on their way
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     /* What carries s_l down, l = 2..L: B_l itself, or scratch of its shape where the rule forms it
@@ -90,6 +96,16 @@ struct tet_net {
     uint32_t n_traces;
 };
 
+/* Whether synapse (r, c) of P is there. */
+static inline bool tet_net_is_there(const struct tet_net *net, enum tet_group g, uint32_t l,
+                                    size_t r, size_t c)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    const size_t at = tet_packed_at(p->rows, p->columns, r, c);
+    const uint16_t *mask = net->mask[g][l];
+    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+}
+
 /* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */
 static inline size_t tet_net_width(const struct tet_net *net, uint32_t l)
 {
@@ -104,13 +120,20 @@ static inline uint32_t tet_net_taps(const struct tet_net *net, uint32_t l)
 }
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
- * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */
+ * pointers into base, which must be aligned to 64 and zeroed, and draws the wiring, which is not part
+ * of a checkpoint. Returns the bytes. */
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
-/* tet_net_draw: wiring and initial weights, by streams (seed, group, layer); biases 0. The wiring is
- * not part of a checkpoint: it can be drawn again. */
+/* tet_net_wire: the mask of P as it is at the start, by stream (seed, group, layer). P has one. */
+void tet_net_wire(struct tet_net *net, enum tet_group g, uint32_t l);
+
+/* tet_net_draw: initial weights, by streams (seed, group, layer); biases 0. */
 void tet_net_draw(struct tet_net *net);
+
+/* tet_net_draw_values: initial values of P from a stream, whether a synapse is there or not. */
+void tet_net_draw_values(struct tet_net *net, enum tet_group g, uint32_t l,
+                         const struct tet_stream *stream);
 
 /* Which layers group g has arrays for: first..last, first > last where it has none. */
 void tet_net_range(const struct tet_net *net, enum tet_group g, uint32_t *first, uint32_t *last);

@@ -27,7 +27,8 @@ enum tet_stream_purpose {
     TET_STREAM_STROKES_TEST = 7,  // the same, test part
     TET_STREAM_WIRING = 8,        // which synapses are there: 8 + enum tet_group, index: the layer
     TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
-    TET_STREAM_TRACES = 30,       // which synapses are followed, see telemetry/traces.c; index: the layer
+    TET_STREAM_INTERVENTION = 28, // index: see interventions.h
+    TET_STREAM_TRACES = 30,       // which synapses are followed: see telemetry/traces.c
     TET_STREAM_AUGMENT = 31,      // crop and flip of example i, index: the epoch
 };
 

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "interventions.h"
 #include "network.h"
 #include "trainer.h"
 
@@ -245,7 +246,8 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
                              p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
-    return check_extras(p, shape, error);
+    err = tet_interventions_check(p, error);
+    return err != TET_OK ? err : check_extras(p, shape, error);
 }
 
 uint64_t tet_plan_steps_per_epoch(const struct tet_plan *p)

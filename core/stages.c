@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "interventions.h"
+
 static const enum tet_finish activate[] = {
     [TET_RELU] = TET_FINISH_RELU, [TET_TANH] = TET_FINISH_TANH, [TET_IDENTITY] = TET_FINISH_NONE};
 static const enum tet_finish gates[] = {[TET_RELU] = TET_FINISH_GATE_RELU,
@@ -396,7 +398,7 @@ static void change_image(const struct change *c, const struct tet_rank *share)
                                       .fine_rows = descending,
                                       .coarse = descending ? c->x : c->a,
                                       .fine = descending ? c->a : c->x,
-                                      .lr = plan->lr * net->rate,
+                                      .lr = plan->lr * net->rate * net->factor[c->group],
                                       .decay = plan->decay,
                                       .momentum = net->plan.momentum};
     switch (c->group) {
@@ -436,7 +438,7 @@ static void change_share(void *context, const struct tet_rank *share)
                                                 .lda = tet_stride(p->rows),
                                                 .x = c->x,
                                                 .ldx = tet_stride(p->columns),
-                                                .lr = plan->lr * net->rate,
+                                                .lr = plan->lr * net->rate * net->factor[c->group],
                                                 .decay = plan->decay,
                                                 .momentum = net->plan.momentum},
                             p);
@@ -471,7 +473,7 @@ void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l)
 void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const float *a,
                     const float *x)
 {
-    if (!net->plan.group[g].plastic)
+    if (!net->plastic[g][l])
         return;
     tet_team_run(net->team, change_share,
                  &(struct change){.net = net, .group = g, .l = l, .a = a, .x = x});
@@ -481,8 +483,10 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
 static void change_biases_share(void *context, const struct tet_rank *share)
 {
     const struct tet_net *net = context;
-    const float lr = net->plan.group[TET_W].lr * net->rate;
+    const float lr = net->plan.group[TET_W].lr * net->rate * net->factor[TET_W];
     for (uint32_t l = 1; l <= net->L; l++) {
+        if (!net->plastic[TET_W][l])
+            continue;
         size_t first, last;
         tet_share(share, net->d[l], TET_LANES, &first, &last);
         if (net->layer[l].image)
@@ -498,6 +502,7 @@ void tet_net_change_ascending(struct tet_net *net)
 {
     for (uint32_t l = 1; l <= net->L; l++)
         tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
-    if (net->plan.group[TET_W].plastic)
-        tet_team_run(net->team, change_biases_share, net);
+    tet_team_run(net->team, change_biases_share, net);
+    if (net->plan.n_interventions > 0)
+        tet_net_cut_biases(net);
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "interventions.h"
 #include "network.h"
 #include "philox.h"
 #include "rules/rules.h"
@@ -53,7 +54,8 @@ struct tet_trainer {
     struct tet_cursor cursor;
     struct tet_divergence divergence;
     bool diverged;
-    bool ordered; // `order` holds this epoch's
+    bool ordered;        // `order` holds this epoch's
+    uint32_t intervened; // how many of the plan's interventions have happened
 
     /* The evaluation at hand. */
     int evaluated;     // the part
@@ -488,11 +490,20 @@ static void order_epoch(struct tet_trainer *t)
     tet_shuffle(&stream, t->order, p->n_train);
 }
 
+/* All that happens before mini-batch `step` + 1 and has not yet. */
+static void intervene(struct tet_trainer *t, uint64_t step, bool replay)
+{
+    const struct tet_plan *p = &t->net.plan;
+    while (t->intervened < p->n_interventions && p->interventions[t->intervened].step <= step)
+        tet_net_intervene(&t->net, t->intervened++, replay);
+}
+
 static enum tet_event train(struct tet_trainer *t)
 {
     const struct tet_plan *p = &t->net.plan;
     if (!t->ordered)
         order_epoch(t);
+    intervene(t, t->cursor.step, false);
     const uint32_t first = t->cursor.batch * p->batch;
     const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
     const uint64_t step = t->cursor.step + 1;
@@ -694,9 +705,10 @@ void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
     struct place place;
     if (!locate(t, i, &place))
         return;
-    if (place.packed == NULL)
+    if (place.packed == NULL) {
         memcpy(place.values, values, place.n * sizeof *values);
-    else {
+        tet_net_cut_biases(&t->net);
+    } else {
         tet_net_pack(place.packed, place.values, values);
         tet_net_cut(&t->net, place.group, place.layer);
     }
@@ -707,10 +719,9 @@ struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)
     return t->cursor;
 }
 
-enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+enum tet_err tet_cursor_check(const struct tet_plan *p, const struct tet_cursor *cursor,
                               struct tet_error *error)
 {
-    const struct tet_plan *p = &t->net.plan;
     const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
     const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
     if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
@@ -720,10 +731,25 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
             error, TET_BAD_DEFINITION,
             "a cursor at step %llu, epoch %u, mini-batch %u does not belong to this plan",
             (unsigned long long)cursor->step, cursor->epoch, cursor->batch);
+    return TET_OK;
+}
+
+enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+                              struct tet_error *error)
+{
+    const struct tet_plan *p = &t->net.plan;
+    const enum tet_err err = tet_cursor_check(p, cursor, error);
+    if (err != TET_OK)
+        return err;
     t->cursor = *cursor;
     t->ordered = false;
     t->diverged = false;
     t->evaluated = TRAIN;
+    t->intervened = 0;
+    if (p->n_interventions > 0)
+        tet_net_begin(&t->net);
+    if (cursor->step > 0) // those before the next mini-batch are yet to happen
+        intervene(t, cursor->step - 1, true);
     return TET_OK;
 }
 

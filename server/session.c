@@ -29,6 +29,7 @@ struct run {
     struct tet_trainer *trainer;
     struct tet_record pending[PENDING];
     size_t n_pending;
+    uint32_t told;      // interventions that the sink has heard of, or that an attempt before told
     double begun, mark; // seconds: of the session, of the present stretch of measuring
     uint64_t mark_step;
 };
@@ -64,6 +65,26 @@ static bool step_is_whole(const struct run *r, const struct tet_cursor *cursor)
     const bool last = cursor->batch == tet_plan_steps_per_epoch(&r->plan) ||
                       cursor->step == tet_plan_steps(&r->plan);
     return cursor->batch == 0 || !last;
+}
+
+/* Tells of interventions that have happened since: those before mini-batch `step`. */
+static void tell(struct run *r, uint64_t step)
+{
+    const struct session_sink *sink = &r->session->sink;
+    const json_t *list = json_object_get(r->session->definition, "interventions");
+    for (; r->told < r->plan.n_interventions && r->plan.interventions[r->told].step < step;
+         r->told++)
+        if (sink->intervened != NULL)
+            sink->intervened(sink->context, r->told, r->plan.interventions[r->told].step,
+                             json_array_get(list, r->told));
+}
+
+/* Those that lie before where the session begins. */
+static void skip_told(struct run *r)
+{
+    const uint64_t step = tet_trainer_cursor(r->trainer).step;
+    while (r->told < r->plan.n_interventions && r->plan.interventions[r->told].step < step)
+        r->told++;
 }
 
 /* Twice a second or so: publishes the speed and hands over what waits. */
@@ -107,6 +128,13 @@ static enum tet_err load_initial_weights(struct run *r, struct tet_error *error)
     return err;
 }
 
+/* Whether what it resumes from is another run's checkpoint, of another rule perhaps. */
+static bool is_fork(const struct session *s)
+{
+    const json_t *step = json_object_get(json_object_get(s->definition, "fork"), "step");
+    return json_is_integer(step) && (uint64_t)json_integer_value(step) == s->resume->cursor.step;
+}
+
 static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
                             struct tet_error *error)
 {
@@ -128,8 +156,9 @@ static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
     if (err == TET_OK)
         err = tet_trainer_create(&r->trainer, &r->plan, *dataset, report, r, error);
     if (err == TET_OK)
-        err = s->resume != NULL ? weights_restore(r->trainer, s->resume, error)
-                                : load_initial_weights(r, error);
+        err = s->resume == NULL ? load_initial_weights(r, error)
+              : is_fork(s)      ? weights_adopt(r->trainer, s->resume, error)
+                                : weights_restore(r->trainer, s->resume, error);
     return err;
 }
 
@@ -209,6 +238,8 @@ static void train(struct run *r, struct session_result *result)
         if (stop == SESSION_CANCEL || (stop == SESSION_GIVE_BACK && step_is_whole(r, &cursor)))
             break;
         event = tet_trainer_step(r->trainer);
+        tell(r, event == TET_DIVERGED ? tet_trainer_divergence(r->trainer)->step
+                                      : tet_trainer_cursor(r->trainer).step);
         tick(r);
         if (event == TET_EPOCH && checkpoint(r, &error) != TET_OK) {
             fail(result, &error);
@@ -253,6 +284,7 @@ void session_run(const struct session *session, struct session_result *result)
         result->begun = true;
         r.begun = r.mark = seconds();
         r.mark_step = tet_trainer_cursor(r.trainer).step;
+        skip_told(&r);
         train(&r, result);
         result->step = tet_trainer_cursor(r.trainer).step;
         result->train_seconds = seconds() - r.begun;

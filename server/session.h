@@ -29,6 +29,9 @@ struct session_live {
 struct session_sink {
     void *context;
     void (*records)(void *context, const struct tet_record *records, size_t n); // in order
+    /* Intervention `number` of the definition, `what`, happened after `step` mini-batches. NULL:
+     * nobody wants to know. */
+    void (*intervened)(void *context, uint32_t number, uint64_t step, const json_t *what);
     /* A checkpoint after an epoch; takes it over. An error ends the session as failed. NULL: no
      * checkpoints. */
     enum tet_err (*checkpoint)(void *context, struct store_checkpoint *checkpoint,

@@ -16,7 +16,7 @@ static void descend(struct tet_net *net)
     for (uint32_t l = net->L - 1; l >= 1; l--) {
         tet_net_descend(net, l);
         tet_net_modulate(net, l);
-        if (net->plan.group[TET_B].plastic)
+        if (net->plastic[TET_B][l + 1])
             tet_net_instruct(net, l);
     }
 }

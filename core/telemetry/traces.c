@@ -12,14 +12,6 @@
 
 #include "philox.h"
 
-static bool is_there(const struct tet_net *net, const struct tet_synapse *s)
-{
-    const struct tet_packed *p = &net->p[s->group][s->layer];
-    const uint16_t *mask = net->mask[s->group][s->layer];
-    const size_t at = tet_packed_at(p->rows, p->columns, s->row, s->column);
-    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
-}
-
 static bool is_followed(const struct tet_net *net, const struct tet_synapse *s)
 {
     for (uint32_t i = 0; i < net->n_traces; i++) {
@@ -44,7 +36,8 @@ static void choose(struct tet_net *net, enum tet_group g, uint32_t l)
     for (uint64_t k = 0; k < draws && chosen < net->plan.traces; k++) {
         const uint64_t i = whole ? k : tet_below(&stream, ((uint64_t)g << 32) + k, most);
         const struct tet_synapse s = {g, l, (uint32_t)(i / p->columns), (uint32_t)(i % p->columns)};
-        if (net->n_traces == TET_MAX_TRACES || is_followed(net, &s) || !is_there(net, &s))
+        if (net->n_traces == TET_MAX_TRACES || is_followed(net, &s) ||
+            !tet_net_is_there(net, g, l, s.row, s.column))
             continue;
         net->trace[net->n_traces++] = s;
         chosen++;

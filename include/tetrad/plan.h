@@ -27,6 +27,7 @@ enum {
     TET_MAX_TRACES = 256,    // synapses of a run that are followed
     TET_MAX_SPECTRUM = 1024, // ascending units of a layer whose spectrum is recorded
     TET_MAX_CROP = 8,        // pixels that a crop may move an image
+    TET_MAX_INTERVENTIONS = 64,
     TET_MAX_VOLUME = 1 << 24 // activities of one example in a layer: channels * rows * columns
 };
 
@@ -88,6 +89,31 @@ struct tet_synapse {
     uint32_t layer, row, column;
 };
 
+enum tet_intervention_type {
+    TET_LESION,             // a fraction of a group's synapses are 0 from now on
+    TET_SILENCE_ASCENDING,  // a fraction of the neurons of hidden layers lose all their synapses;
+    TET_SILENCE_DESCENDING, // in a convolutional layer, of its channels
+    TET_FREEZE,             // the group keeps its values; W: and the biases
+    TET_UNFREEZE,           // it changes again, or for the first time
+    TET_SHUFFLE,            // the values that are there change places, within each array
+    TET_RERANDOMISE,        // as at the start, with other random numbers
+    TET_SCALE,              // times a factor; like those before and after, without the biases
+    TET_NOISE,              // plus normal noise, in units of the array's root mean square
+    TET_RATE,               // the learning rate times a factor, for the rest of the run
+    TET_INTERVENTION_TYPES
+};
+
+/* What is done to the network before mini-batch step + 1, as what the evaluation after `step` saw
+ * is over. Fractions are of what is there at the time, to the nearest whole number. The velocities
+ * of what is silenced, shuffled or drawn again become 0. */
+struct tet_intervention {
+    uint64_t step; // mini-batches before it, less than the run has
+    enum tet_intervention_type type;
+    enum tet_group group; // TET_RATE: TET_GROUPS for all; of neurons: not looked at
+    uint32_t layer;       // the array's own number, of neurons the hidden layer; 0: all
+    float amount;         // fraction in (0, 1], factor, or deviation
+};
+
 struct tet_plan {
     struct tet_layer_plan hidden[TET_MAX_HIDDEN]; // layers 1..L-1
     uint32_t n_hidden;                            // L-1, may be 0
@@ -121,6 +147,8 @@ struct tet_plan {
     uint32_t augment_crop;
     bool augment_flip;
     uint32_t threads; // that train together, 0 as 1; the result does not depend on it
+    struct tet_intervention interventions[TET_MAX_INTERVENTIONS]; // in the order of time
+    uint32_t n_interventions;
 };
 
 /* What a plan needs to know of a dataset before it is loaded. */

@@ -174,14 +174,20 @@ uint32_t tet_trainer_tensors(
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
-/* tet_trainer_set: the values of synapses that a sparse group lacks become 0. */
+/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 
 struct tet_cursor tet_trainer_cursor(const struct tet_trainer *trainer);
 
-/* tet_trainer_seek: continue from a cursor; the caller sets every tensor as well. A cursor taken
- * inside an evaluation continues at that evaluation's start. Errors: TET_BAD_DEFINITION (a cursor
+/* tet_cursor_check: whether a trainer of this plan can stand there. Errors: TET_BAD_DEFINITION. */
+TET_MUST_CHECK enum tet_err tet_cursor_check(const struct tet_plan *plan,
+                                             const struct tet_cursor *cursor,
+                                             struct tet_error *error);
+
+/* tet_trainer_seek: continue from a cursor; the caller then sets every tensor as well. A cursor taken
+ * inside an evaluation continues at that evaluation's start. An intervention after `step`
+ * mini-batches is still to happen where the cursor's step is the same. Errors: TET_BAD_DEFINITION (a cursor
  * that this plan cannot have). */
 TET_MUST_CHECK enum tet_err tet_trainer_seek(struct tet_trainer *trainer,
                                              const struct tet_cursor *cursor,

@@ -12,6 +12,7 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/experiments/{id}/cancel", api_cancel_experiment, true, NULL},
     {"GET", "/v1/runs/{id}", api_run, true, NULL},
     {"POST", "/v1/runs/{id}/cancel", api_cancel_run, true, NULL},
+    {"POST", "/v1/runs/{id}/fork", api_fork, true, JSON_BODY},
     {"GET", "/v1/runs/{id}/metrics", api_metrics, true, NULL},
     {"GET", "/v1/runs/{id}/weights", api_weights, true, NULL},
     {"GET", "/v1/runs/{id}/weights.npz", api_weights_npz, true, NULL},

@@ -176,6 +176,55 @@ static void read_schedule(struct reader *r, const json_t *root, struct tet_plan 
     into->n_epochs = (uint32_t)n;
 }
 
+static void read_place(struct reader *r, const json_t *item, struct tet_intervention *into)
+{
+    const int group = resolve_group(json_string_value(json_object_get(item, "group")));
+    into->group = group >= 0 ? (enum tet_group)group : TET_GROUPS;
+    if (json_object_get(item, "layer") != NULL)
+        into->layer = read_count(r, item, "layer");
+}
+
+/* Times are counted in mini-batches. */
+static void read_intervention(struct reader *r, const json_t *item, const struct tet_plan *plan,
+                              struct tet_intervention *into)
+{
+    static const char *const types[] = {"lesion",      "freeze", "unfreeze", "shuffle",
+                                        "rerandomise", "scale",  "noise",    "rate"};
+    static const enum tet_intervention_type kinds[] = {TET_LESION,  TET_FREEZE,      TET_UNFREEZE,
+                                                       TET_SHUFFLE, TET_RERANDOMISE, TET_SCALE,
+                                                       TET_NOISE,   TET_RATE};
+    static const char *const amounts[] = {"fraction", "factor", "sd"};
+    static const char *const streams[] = {"ascending", "descending"};
+    *into = (struct tet_intervention){.type = kinds[read_name(r, item, "type", types, 8)]};
+    read_place(r, item, into);
+    if (json_object_get(item, "neurons") != NULL)
+        into->type = read_name(r, item, "neurons", streams, 2) == 0 ? TET_SILENCE_ASCENDING
+                                                                    : TET_SILENCE_DESCENDING;
+    for (size_t k = 0; k < 3; k++)
+        if (json_object_get(item, amounts[k]) != NULL)
+            into->amount = read_real(r, item, amounts[k]);
+    if (json_object_get(item, "epoch") != NULL)
+        into->step = read_count(r, item, "epoch") * tet_plan_steps_per_epoch(plan);
+    else
+        into->step = read_integer(r, item, "step", (uint64_t)1 << 53);
+}
+
+/* Needs the batch and the examples trained on. */
+static void read_interventions(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    const json_t *list = find(root, "interventions");
+    const size_t n = json_array_size(list);
+    if (list != NULL && (!json_is_array(list) || n > TET_MAX_INTERVENTIONS)) {
+        missing(r, "interventions", "array");
+        return;
+    }
+    if (plan->batch == 0)
+        return; // noted already
+    for (size_t i = 0; i < n; i++)
+        read_intervention(r, json_array_get(list, i), plan, &plan->interventions[i]);
+    plan->n_interventions = (uint32_t)n;
+}
+
 /* n_test: the first examples of the test part; where the dataset has none (info->n_test is 0), the
  * last n_test examples of the training part, which resolving made sure are not trained on. */
 static void read_dataset(struct reader *r, const json_t *root, const struct dataset_info *info,
@@ -221,12 +270,11 @@ static void read_record(struct reader *r, const json_t *root, struct tet_plan *p
     plan->record_spectrum = json_is_true(find(root, "record/spectrum"));
     if (groups != NULL)
         plan->traces = read_count(r, root, "record/traces/per_array");
-    for (size_t i = 0; i < json_array_size(groups); i++)
-        for (unsigned g = 0; g < TET_GROUPS; g++)
-            if (json_is_string(json_array_get(groups, i)) &&
-                strcmp(json_string_value(json_array_get(groups, i)),
-                       tet_group_name((enum tet_group)g)) == 0)
-                plan->trace_group[g] = true;
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        const int group = resolve_group(json_string_value(json_array_get(groups, i)));
+        if (group >= 0)
+            plan->trace_group[group] = true;
+    }
     for (size_t i = 0; i < json_array_size(synapses) && i < TET_MAX_TRACES; i++)
         if (resolve_synapse(json_string_value(json_array_get(synapses, i)),
                             &plan->synapse[plan->n_synapses]))
@@ -262,6 +310,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     read_groups(&r, resolved, plan);
     read_schedule(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
+    read_interventions(&r, resolved, plan);
     return r.err;
 }
 

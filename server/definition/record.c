@@ -79,14 +79,6 @@ static void resolve_spectrum(struct resolve_work *w)
 
 /* ---- traces ---- */
 
-static int group_of(const char *name)
-{
-    for (unsigned g = 0; name != NULL && g < TET_GROUPS; g++)
-        if (strcmp(tet_group_name((enum tet_group)g), name) == 0)
-            return (int)g;
-    return -1;
-}
-
 static void refuse_group(struct resolve_work *w, const char *pointer, const json_t *found, int g)
 {
     if (!resolve_is_foreign(w, pointer, (enum tet_group)g))
@@ -105,7 +97,7 @@ static void resolve_traces(struct resolve_work *w)
         return;
     json_array_foreach((json_t *)(uintptr_t)groups, i, name)
     {
-        const int g = group_of(json_string_value(name));
+        const int g = resolve_group(json_string_value(name));
         char pointer[RESOLVE_POINTER];
         snprintf(pointer, sizeof pointer, "/record/traces/groups/%zu", i);
         if (g >= 0 && w->info->group[g])
@@ -143,7 +135,7 @@ static bool read_number(const char **text, uint32_t *value)
 bool resolve_synapse(const char *text, struct tet_synapse *synapse)
 {
     const char letter[2] = {text != NULL ? text[0] : '\0', '\0'};
-    const int g = group_of(letter);
+    const int g = resolve_group(letter);
     if (g < 0)
         return false;
     synapse->group = (enum tet_group)g;

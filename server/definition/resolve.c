@@ -29,6 +29,14 @@ int resolve_rule(const char *name)
     return -1;
 }
 
+int resolve_group(const char *name)
+{
+    for (int g = 0; name != NULL && g < TET_GROUPS; g++)
+        if (strcmp(tet_group_name((enum tet_group)g), name) == 0)
+            return g;
+    return -1;
+}
+
 static json_t *get(const json_t *value, const char *key, const char *key2)
 {
     return json_object_get(json_object_get(value, key), key2);
@@ -70,6 +78,11 @@ static bool meant_for_another(const struct resolve_work *w, const char *pointer,
 bool resolve_is_foreign(const struct resolve_work *w, const char *pointer, enum tet_group group)
 {
     return meant_for_another(w, pointer, NEED_GROUP + group);
+}
+
+bool resolve_is_foreign_plastic(const struct resolve_work *w, const char *pointer)
+{
+    return meant_for_another(w, pointer, NEED_PLASTIC_B);
 }
 
 static void put_groups(const struct tet_rule_info *info, char text[16])
@@ -307,6 +320,15 @@ static enum tet_err resolve_weights(struct resolve_work *w)
     return TET_OK;
 }
 
+/* Only the interface's fork may say where a run began: the checkpoint has to come with it. */
+static void check_fork(struct resolve_work *w)
+{
+    const json_t *fork = json_object_get(w->run, "fork");
+    if (fork != NULL && !w->inputs->context->forking)
+        faults_add(w->faults, "/fork", fork, NULL,
+                   "nothing: POST /v1/runs/{id}/fork is how a run begins where another was");
+}
+
 static void check_memory(struct resolve_work *w, const struct inputs_dataset *entry,
                          uint64_t *memory_bytes, uint64_t *steps)
 {
@@ -363,11 +385,14 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
     resolve_record(&w);
     check_reals(&w);
     check_schedule(&w);
+    check_fork(&w);
     enum tet_err err = resolve_dataset(run, inputs, faults, &entry, error);
     if (err == TET_OK)
         err = resolve_weights(&w);
     if (err == TET_OK)
         check_against_dataset(&w, entry);
+    if (err == TET_OK)
+        resolve_interventions(&w);
     if (err == TET_OK && faults->no_memory)
         err = TET_NO_MEMORY;
     if (err != TET_OK)

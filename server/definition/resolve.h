@@ -32,6 +32,9 @@ struct resolve_work {
 /* resolve_rule: the rule's number, or -1. */
 int resolve_rule(const char *name);
 
+/* resolve_group: the number of a group of synapses, or -1. */
+int resolve_group(const char *name);
+
 /* Items of network.layers, and the names of their types. */
 enum resolve_layer {
     LAYER_DENSE,
@@ -88,6 +91,13 @@ void resolve_set(struct resolve_work *work, json_t *object, const char *key, jso
  * for, is meant for another rule of the sweep: any, where all grids share the setting; one of this
  * grid's, where this grid sets it. */
 bool resolve_is_foreign(const struct resolve_work *work, const char *pointer, enum tet_group group);
+
+/* resolve_is_foreign_plastic: likewise for a setting that only rules with plastic feedback use. */
+bool resolve_is_foreign_plastic(const struct resolve_work *work, const char *pointer);
+
+/* resolve_interventions: their times and places; those that only another rule of the sweep has a
+ * use for are dropped, and an empty list too. Needs the dataset's counts. */
+void resolve_interventions(struct resolve_work *work);
 
 /* The words of a pointer are short, so resolving uses this for most of its faults. */
 #define RESOLVE_POINTER 96

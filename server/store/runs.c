@@ -176,6 +176,8 @@ enum tet_err run_trim(struct db *db, int64_t run, struct tet_error *error)
     err = query_close(&q);
     if (err == TET_OK)
         err = remake_final(db, run, error);
+    if (err == TET_OK)
+        err = timeline_trim(db, run, step, error);
     if (err != TET_OK)
         return err;
 

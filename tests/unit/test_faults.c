@@ -36,7 +36,7 @@ static const struct bad_case bad_cases[] = {
      {{"/rule/name", "\"sall\"", "=one of bp, fa, kp, sal, usf, frsf, brsf", "sal"}}},
     {"{" BASE ",\"rule\":{}}",
      {{"/rule/name", "null", "=required: one of bp, fa, kp, sal, usf, frsf, brsf", NULL}}},
-    {"{" SAL ",\"interventions\":[]}", {{"/interventions", "[]", "one of name", NULL}}},
+    {"{" SAL ",\"distractions\":[]}", {{"/distractions", "[]", "one of name", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"bp\"},\"network\":{\"layers\":["
      "{\"type\":\"conv\",\"units\":0,\"activation\":\"selu\"},7]}}",
      {{"/network/layers/0/type", "\"conv\"", "=one of dense, conv2d, max_pool, avg_pool, flatten",
