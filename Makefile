@@ -38,9 +38,10 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.c core/delay.c core/draw.c core/error.c \
-        core/network.c core/noise.c core/philox.c core/plan.c core/protocol.c core/selection.c core/series.c core/stages.c \
-        core/state.c core/team.c core/telemetry.c core/trainer.c core/wiring.c \
+CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.c core/delay.c core/draw.c core/eigenvalues.c \
+        core/error.c core/exact.c core/interventions.c core/network.c core/noise.c core/philox.c core/plan.c core/protocol.c \
+        core/selection.c core/series.c core/stages.c core/state.c core/team.c core/trainer.c core/wiring.c \
+        core/telemetry/telemetry.c core/telemetry/alignment.c core/telemetry/activity.c core/telemetry/spectrum.c core/telemetry/traces.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
         core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
@@ -55,7 +56,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team
+CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team test_timeline
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))

@@ -8,9 +8,10 @@
 
 #include "delay.h"
 #include "noise.h"
+#include "philox.h"
 #include "rules/rules.h"
 #include "team.h"
-#include "telemetry.h"
+#include "telemetry/telemetry.h"
 #include "trainer_private.h"
 
 static void take_target(struct tet_trainer *t, size_t example, size_t row)
@@ -41,12 +42,66 @@ static void prefetch(const void *from, size_t bytes)
         __builtin_prefetch((const char *)from + at);
 }
 
+/* y (n) = inputs first.. of an example, standardised. */
+static void standardize(const struct tet_trainer *t, size_t example, size_t first, size_t n,
+                        float *y)
+{
+    const struct tet_examples *from = t->batch.part->examples;
+    const size_t at = example * t->dataset->shape.inputs + first;
+    if (from->bytes != NULL)
+        t->net.kernels->standardize_bytes(n, from->bytes + at, t->scale + first, t->shift + first,
+                                          y);
+    else
+        t->net.kernels->standardize_floats(n, from->floats + at, t->scale + first, t->shift + first,
+                                           y);
+}
+
+static bool augments(const struct tet_plan *plan)
+{
+    return plan->augment_crop > 0 || plan->augment_flip;
+}
+
+static void mirror(float *row, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        const float kept = row[i];
+        row[i] = row[n - 1 - i];
+        row[n - 1 - i] = kept;
+    }
+}
+
+/* x = an example moved by its crop, standardised, with zeros where it has come from outside, and
+ * perhaps mirrored: by block `example` of the epoch's stream, so by nothing else. */
+static void stage_augmented(const struct tet_trainer *t, size_t example, float *x)
+{
+    const struct tet_shape *shape = &t->dataset->shape;
+    const size_t rows = shape->rows, columns = shape->columns, frame = t->net.plan.augment_crop;
+    const struct tet_stream stream =
+        tet_stream_make(t->net.plan.seed, TET_STREAM_AUGMENT, t->cursor.epoch);
+    uint32_t word[4];
+    tet_philox(&stream, example, word);
+    const size_t down = (size_t)((uint64_t)word[0] * (2 * frame + 1) >> 32); // in the framed image
+    const size_t right = (size_t)((uint64_t)word[1] * (2 * frame + 1) >> 32);
+    const bool flip = t->net.plan.augment_flip && word[2] >> 31 != 0;
+    const size_t from = right < frame ? frame - right : 0; // columns of the image there are
+    const size_t to = right > frame ? columns + frame - right : columns;
+    memset(x, 0, shape->inputs * sizeof *x);
+    for (size_t i = 0; i < shape->channels * rows; i++, x += columns) {
+        const size_t row = i % rows + down; // in the framed image
+        if (row < frame || row >= frame + rows || right > frame + columns || from >= to)
+            continue;
+        standardize(t, example, (i - i % rows + row - frame) * columns + from + right - frame,
+                    to - from, x + from);
+        if (flip)
+            mirror(x, columns);
+    }
+}
+
 /* The batch's examples, standardised, for x_0, and their targets. They come in any order: while one
  * is written, the next is fetched. */
 static void stage_share(void *context, const struct tet_rank *share)
 {
     struct tet_trainer *t = context;
-    const struct tet_kernels *k = t->net.kernels;
     const struct batch *b = &t->batch;
     const struct tet_examples *from = b->part->examples;
     const uint32_t d = t->dataset->shape.inputs;
@@ -60,10 +115,10 @@ static void stage_share(void *context, const struct tet_rank *share)
             prefetch(from->bytes + next * d, d);
         else
             prefetch(from->floats + next * d, d * sizeof *x);
-        if (from->bytes != NULL)
-            k->standardize_bytes(d, from->bytes + example * d, t->scale, t->shift, x);
+        if (b->learn && augments(&t->net.plan))
+            stage_augmented(t, example, x);
         else
-            k->standardize_floats(d, from->floats + example * d, t->scale, t->shift, x);
+            standardize(t, example, 0, d, x);
         take_target(t, example, row);
     }
 }
@@ -116,12 +171,14 @@ static double batch_loss(const struct tet_trainer *t)
     return sum;
 }
 
-static void emit_telemetry(void *context, enum tet_series series, uint32_t layer, double value)
+/* Of the mini-batch that is being trained. */
+static void emit_telemetry(void *context, struct tet_record record)
 {
     struct tet_trainer *t = context;
     t->cursor.records++;
-    if (t->report != NULL) // of the mini-batch that is being trained
-        t->report(t->context, &(struct tet_record){t->cursor.step + 1, series, layer, value});
+    record.step = t->cursor.step + 1;
+    if (t->report != NULL)
+        t->report(t->context, &record);
 }
 
 /* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes before
@@ -141,7 +198,8 @@ static void learn_from_signal(struct tet_trainer *t, bool record)
         net->rule->descend(net);
     }
     if (record)
-        tet_telemetry(net, emit_telemetry, t);
+        tet_telemetry(net, t->cursor.step + 1,
+                      &(struct tet_emitter){.emit = emit_telemetry, .context = t});
     if (tet_delay_keeps_activity(net))
         tet_delay_exchange(net);
     if (!change || net->plan.top_down)

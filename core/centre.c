@@ -88,7 +88,7 @@ void tet_net_centre(struct tet_net *net)
         const struct tet_layer *layer = &net->layer[l];
         struct activity a = seen(net, l);
         centre(a);
-        if (l > 0 && net->u[l] != NULL && net->plan.group[TET_B].plastic) {
+        if (l > 0 && net->u[l] != NULL && net->plastic[TET_B][l + 1]) {
             a.x = net->u[l];
             a.width = net->e[l] * layer->positions;
             a.volume = a.volume != NULL ? &layer->x_e : NULL;

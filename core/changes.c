@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "interventions.h"
 #include "noise.h"
 #include "rules/rules.h"
 
@@ -28,7 +29,7 @@ struct change {
  * changes. */
 static float rate_of(const struct tet_net *net, enum tet_group g, uint32_t l)
 {
-    const float lr = net->plan.group[g].lr * net->rate;
+    const float lr = net->plan.group[g].lr * net->rate * net->group_factor[g];
     return g == TET_B && net->rule->info.mirrors ? lr : lr * net->factor[g == TET_U ? l + 1 : l];
 }
 
@@ -220,7 +221,7 @@ void tet_net_change(struct tet_net *net, enum tet_group g, uint32_t l, const flo
                     const float *x)
 {
     const struct tet_group_plan *plan = &net->plan.group[g];
-    if (!plan->plastic)
+    if (!net->plastic[g][l])
         return;
     struct change c = {.net = net,
                        .group = g,
@@ -285,8 +286,11 @@ static void sum_bias(struct tet_net *net, uint32_t l)
 
 static void change_bias(struct tet_net *net, uint32_t l)
 {
+    if (!net->plastic[TET_W][l])
+        return;
     tet_net_look(net, net->b[l], true);
     sum_bias(net, l);
+    tet_net_cut_biases(net, l);
     tet_net_look(net, net->b[l], false);
 }
 
@@ -294,14 +298,12 @@ void tet_net_change_ascending(struct tet_net *net)
 {
     for (uint32_t l = 1; l <= net->L; l++)
         tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
-    if (net->plan.group[TET_W].plastic)
-        for (uint32_t l = 1; l <= net->L; l++)
-            change_bias(net, l);
+    for (uint32_t l = 1; l <= net->L; l++)
+        change_bias(net, l);
 }
 
 void tet_net_change_stage(struct tet_net *net, uint32_t l)
 {
     tet_net_change(net, TET_W, l, net->m[l], net->x[l - 1]);
-    if (net->plan.group[TET_W].plastic)
-        change_bias(net, l);
+    change_bias(net, l);
 }

@@ -2,10 +2,12 @@
 /* A network's arrays: see network.h. */
 #include "network.h"
 
+#include "interventions.h"
 #include "noise.h"
 #include "rules/rules.h"
 #include "rules/signs.h"
 #include "selection.h"
+#include "telemetry/telemetry.h"
 
 /* ---- arrays ---- */
 
@@ -158,7 +160,7 @@ static struct tet_packed shape_of(const struct tet_net *net, enum tet_group g, u
 
 static bool has_momentum(const struct tet_net *net, enum tet_group g)
 {
-    return net->plan.momentum > 0.0f && net->plan.group[g].plastic &&
+    return net->plan.momentum > 0.0f && tet_may_change(net, g) &&
            !(g == TET_B && net->rule->info.mirrors) && !tet_net_homeostatic(net, g);
 }
 
@@ -175,12 +177,31 @@ static void carve_weights(struct tet_net *net, struct carver *c)
             const size_t floats = tet_packed_floats(p->rows, p->columns);
             p->w = carve(c, floats);
             p->v = has_momentum(net, g) ? carve(c, floats) : NULL;
-            if (tet_group_is_sparse(&net->plan.group[g]))
+            if (tet_group_is_sparse(&net->plan.group[g]) || tet_may_silence(net, g, l))
                 net->mask[g][l] = (uint16_t *)(void *)carve(c, (floats / TET_LANES + 1) / 2);
             if (net->plan.group[g].excitatory > 0.0f)
                 net->sign[g][l] = carve(c, p->columns);
         }
     }
+}
+
+/* What only interventions need. */
+static void carve_interventions(struct tet_net *net, struct carver *c)
+{
+    size_t shuffled = 0;
+    for (enum tet_group g = 0; g < TET_GROUPS; g++)
+        for (uint32_t l = 1; l <= net->L; l++)
+            if (tet_may_shuffle(net, g, l) &&
+                (size_t)net->p[g][l].rows * net->p[g][l].columns > shuffled)
+                shuffled = (size_t)net->p[g][l].rows * net->p[g][l].columns;
+    net->shuffled = shuffled > 0 ? carve(c, shuffled) : NULL;
+    for (uint32_t l = 1; l < net->L; l++)
+        for (int descending = 0; descending < 2; descending++) {
+            const size_t units = descending ? net->e[l] : net->d[l];
+            if (tet_may_silence_neurons(net, descending == 1, l))
+                net->alive[descending][l] =
+                    (uint8_t *)(void *)carve(c, (units + sizeof(float) - 1) / sizeof(float));
+        }
 }
 
 static void carve_feedback(struct tet_net *net, struct carver *c)
@@ -240,7 +261,8 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
         signal = most(signal, layer->image ? tet_volume_floats(&layer->z_d)
                                            : net->capacity * tet_stride(net->d[l]));
     }
-    const bool telemetry = net->plan.record_every > 0 && net->plan.record_alignment;
+    const bool telemetry =
+        net->plan.record_every > 0 && (net->plan.record_alignment || net->plan.record_assembly);
     const bool backward = net->rule->backward || telemetry;
     const size_t ld = tet_stride(net->capacity);
     net->transposed[0] = backward ? carve(c, above * ld) : NULL;
@@ -248,7 +270,9 @@ static void carve_scratch(struct tet_net *net, struct carver *c)
     for (int i = 0; i < 2; i++)
         net->signal[i] = telemetry ? carve(c, signal) : NULL;
     for (int i = 0; i < 3; i++)
-        net->block[i] = telemetry ? carve(c, TET_PANEL * tet_stride(widest)) : NULL;
+        net->block[i] = telemetry || net->plan.record_spectrum
+                            ? carve(c, TET_PANEL * tet_stride(widest))
+                            : NULL;
     net->corner = telemetry ? carve(c, TET_PANEL * TET_PANEL) : NULL;
 }
 
@@ -287,6 +311,24 @@ static void carve_selection(struct tet_net *net, struct carver *c)
         net->selected = carve_state(net, c, "selected_weights", tet_selection_floats(net));
 }
 
+static double *carve_doubles(struct carver *c, size_t n)
+{
+    return (double *)(void *)carve(c, n * (sizeof(double) / sizeof(float)));
+}
+
+static void carve_telemetry(struct tet_net *net, struct carver *c)
+{
+    const struct tet_plan *plan = &net->plan;
+    const size_t n = net->capacity < TET_RANK_EXAMPLES ? net->capacity : TET_RANK_EXAMPLES;
+    size_t widest = 0;
+    for (uint32_t l = 1; l < net->L; l++)
+        widest = most(widest, net->d[l]);
+    if (plan->record_every > 0 && plan->record_assembly && net->L > 1)
+        net->reached = carve_state(net, c, "reached", (uint64_t)2 * (net->L - 1));
+    net->gram = plan->record_activity ? carve_doubles(c, 3 * n * n + 3 * n) : NULL;
+    net->spectrum = plan->record_spectrum ? carve_doubles(c, widest * widest + 3 * widest) : NULL;
+}
+
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base)
 {
@@ -311,6 +353,10 @@ size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
     carve_feedback(net, &c);
     carve_scratch(net, &c);
     carve_changes(net, &c);
+    carve_telemetry(net, &c);
+    carve_interventions(net, &c);
+    if (base != NULL)
+        tet_net_begin(net);
     return c.used;
 }
 

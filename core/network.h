@@ -21,6 +21,7 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
     1.0f // so that rates are never raised: a stage that sees little may be near silence
 
 struct tet_rule;
+struct tet_stream;
 
 /* Values besides the weights that a run needs to go on: an array of a checkpoint, "state/NAME". */
 enum { TET_STATES = 16 + TET_MAX_DELAY };
@@ -83,6 +84,11 @@ struct tet_net {
     /* (C) of a group under Dale's rule: +1 or -1, the sign of the neuron that a column comes from.
      * NULL: no such rule. */
     float *sign[TET_GROUPS][TET_LAYERS];
+    /* What interventions change: see interventions.h. */
+    bool plastic[TET_GROUPS][TET_LAYERS]; // the synapses learn; W: and the biases
+    float group_factor[TET_GROUPS];       // on the group's learning rate
+    uint8_t *alive[2][TET_LAYERS];        // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
+    float *shuffled;                      // scratch: the values of an array on their way
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     float *selection, *selected; // selection.h; states, NULL where the plan has no use for them
@@ -111,7 +117,22 @@ struct tet_net {
     float *signal[2]; // (N, max d) backpropagated signals of two layers
     float *block[3];  // (max(d, e), 64) or (64, max(d, e))
     float *corner;    // (64, 64)
+    float *reached;   // (2 (L - 1)) state: whether alignment/modulation was 0.5, 0.9 at layer l
+    double *gram;     // of activities: (3 n^2 + 3 n), n examples that ranks look at
+    double *spectrum; // (d^2 + 3 d), the widest d_l
+    struct tet_synapse trace[TET_MAX_TRACES]; // n_traces that are followed
+    uint32_t n_traces;
 };
+
+/* Whether synapse (r, c) of P is there. */
+static inline bool tet_net_is_there(const struct tet_net *net, enum tet_group g, uint32_t l,
+                                    size_t r, size_t c)
+{
+    const struct tet_packed *p = &net->p[g][l];
+    const size_t at = tet_packed_at(p->rows, p->columns, r, c);
+    const uint16_t *mask = net->mask[g][l];
+    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+}
 
 /* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */
 static inline size_t tet_net_width(const struct tet_net *net, uint32_t l)
@@ -144,7 +165,8 @@ static inline void tet_net_look(const struct tet_net *net, const float *updated,
 size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e);
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
- * pointers into base, which must be aligned to 64 and zeroed. Returns the bytes. */
+ * pointers into base, which must be aligned to 64 and zeroed, and draws the wiring, which is not part
+ * of a checkpoint. Returns the bytes. */
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
@@ -160,6 +182,13 @@ void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *
 /* tet_net_draw: wiring, the signs of neurons and initial weights, by streams (seed, group, layer);
  * biases 0. Wiring and signs are not part of a checkpoint: they can be drawn again. */
 void tet_net_draw(struct tet_net *net);
+
+/* tet_net_draw_values: initial values of P from a stream, whether a synapse is there or not. */
+void tet_net_draw_values(struct tet_net *net, enum tet_group g, uint32_t l,
+                         const struct tet_stream *stream);
+
+/* tet_net_wire: the mask of P as it is at the start, by stream (seed, group, layer). P has one. */
+void tet_net_wire(struct tet_net *net, enum tet_group g, uint32_t l);
 
 /* tet_net_spread: of the initial values of W_l, with the group's scale; l = 1..L. */
 double tet_net_spread(const struct tet_net *net, uint32_t l);

@@ -5,7 +5,9 @@
 #include "philox.h"
 
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
+
+#include "exact.h"
 
 enum { ROUNDS = 10 };
 
@@ -62,46 +64,6 @@ uint32_t tet_stream_u32(const struct tet_stream *stream, uint64_t i)
     return out[i % 4];
 }
 
-/* The natural logarithm of a normal x > 0: 2 atanh((m - 1) / (m + 1)) of the mantissa m in
- * [sqrt(1/2), sqrt(2)) by its series (the ratio is at most 0.1716, the first term left out below
- * 1e-18 of the result), plus the exponent's share in two parts. libm's log differs between
- * machines. */
-double tet_log(double x)
-{
-    static const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    int exponent = (int)(bits >> 52) - 1023;
-    bits = (bits & UINT64_C(0x000FFFFFFFFFFFFF)) | UINT64_C(0x3FF0000000000000);
-    double m;
-    memcpy(&m, &bits, sizeof m);
-    if (m > 0x1.6a09e667f3bcdp+0) { // sqrt(2)
-        m *= 0.5;
-        exponent++;
-    }
-    double s = (m - 1.0) / (m + 1.0), s2 = s * s, sum = 0.0;
-    for (int k = 25; k >= 3; k -= 2)
-        sum = (sum + 1.0 / k) * s2;
-    return (double)exponent * ln2_high + (2.0 * s + (2.0 * s * sum + (double)exponent * ln2_low));
-}
-
-/* 2^k e^r, k = round(x / ln 2), |r| <= ln 2 / 2: r is x less k ln 2 in two parts, of which the first
- * is exact; e^r by its series (the first term left out is below 1e-18). */
-double tet_exp(double x)
-{
-    static const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
-    const double scaled = x * 0x1.71547652b82fep+0; // 1 / ln 2
-    const int k = (int)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
-    const double r = (x - k * ln2_high) - k * ln2_low;
-    double sum = 1.0;
-    for (int n = 14; n >= 1; n--)
-        sum = 1.0 + sum * r / n;
-    const uint64_t bits = (uint64_t)(k + 1023) << 52;
-    double power;
-    memcpy(&power, &bits, sizeof power);
-    return sum * power;
-}
-
 /* c[0] + c[1] x + ... + c[7] x^7, by Horner. */
 static double polynomial(const double c[8], double x)
 {
@@ -154,7 +116,7 @@ double tet_normal_from_u32(uint32_t r)
         double x = 0.180625 - q * q;
         return q * polynomial(a, x) / polynomial(b, x);
     }
-    double tail = sqrt(-tet_log(q < 0.0 ? p : 1.0 - p));
+    double tail = sqrt(-tet_exact_log(q < 0.0 ? p : 1.0 - p));
     double z = tail <= 5.0 ? polynomial(c, tail - 1.6) / polynomial(d, tail - 1.6)
                            : polynomial(e, tail - 5.0) / polynomial(f, tail - 5.0);
     return q < 0.0 ? -z : z;

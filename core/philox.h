@@ -34,7 +34,10 @@ enum tet_stream_purpose {
     TET_STREAM_NOISE_ACTIVITY = 21, // index: the layer; by step, see noise.h
     TET_STREAM_NOISE_TEACHING = 22, // by step, see noise.h
     TET_STREAM_NOISE_SYNAPSES = 23, // 23 + enum tet_group, index: the layer; by step, see noise.h
+    TET_STREAM_INTERVENTION = 28, // index: see interventions.h
     TET_STREAM_PROTOCOL = 29,     // patterns of a protocol, index: 0 ascending, 1 descending
+    TET_STREAM_TRACES = 30,       // which synapses are followed: see telemetry/traces.c
+    TET_STREAM_AUGMENT = 31,      // crop and flip of example i, index: the epoch
     TET_STREAM_SWEEP = 32,        // random sweeps, index: the axis; see draw.h
 };
 
@@ -74,11 +77,6 @@ static inline float tet_uniform(uint32_t r)
  * AS 241, PPND16: relative error about 1e-16. */
 double tet_normal_from_u32(uint32_t r);
 
-/* tet_exp: e^x for |x| <= 700, relative error below 1e-15; by + - * / alone. */
-double tet_exp(double x);
-
-/* tet_log: the natural logarithm of a normal x > 0, by + - * / alone. */
-double tet_log(double x);
 
 /* tet_below: a number 0 <= k < n from the first 64 bits of block i of the stream, by multiplying
  * and shifting; biased by less than n 2^-64. n at least 1. */

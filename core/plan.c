@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "interventions.h"
 #include "network.h"
 #include "trainer.h"
 
@@ -183,6 +184,71 @@ static enum tet_err check_selection(const struct tet_plan *p, struct tet_error *
     return TET_OK;
 }
 
+bool tet_plan_array(const struct tet_plan *plan, const struct tet_shape *shape, enum tet_group g,
+                    uint32_t l, uint32_t *rows, uint32_t *columns)
+{
+    struct tet_net net = {0};
+    uint32_t first, last;
+    tet_net_layout(&net, plan, shape, NULL);
+    tet_net_range(&net, g, &first, &last);
+    if (l < first || l > last)
+        return false;
+    *rows = net.p[g][l].rows;
+    *columns = net.p[g][l].columns;
+    return true;
+}
+
+uint32_t tet_plan_arrays(const struct tet_plan *plan, enum tet_group g)
+{
+    const uint32_t stages = plan->n_hidden + 1;
+    if (!tet_rule_info(plan->rule)->group[g])
+        return 0;
+    return g == TET_W ? stages : stages - 1;
+}
+
+static enum tet_err check_traces(const struct tet_plan *p, const struct tet_shape *shape,
+                                 struct tet_error *error)
+{
+    uint64_t n = p->n_synapses;
+    for (enum tet_group g = 0; g < TET_GROUPS; g++)
+        n += p->trace_group[g] ? (uint64_t)tet_plan_arrays(p, g) * p->traces : 0;
+    if (p->n_synapses > TET_MAX_TRACES || n > TET_MAX_TRACES)
+        return tet_error_set(error, TET_BAD_DEFINITION, "%llu traces of synapses: at most %d",
+                             (unsigned long long)n, TET_MAX_TRACES);
+    for (uint32_t i = 0; i < p->n_synapses; i++) {
+        const struct tet_synapse *s = &p->synapse[i];
+        uint32_t rows = 0, columns = 0;
+        if ((unsigned)s->group >= TET_GROUPS ||
+            !tet_plan_array(p, shape, s->group, s->layer, &rows, &columns) || s->row >= rows ||
+            s->column >= columns)
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "trace %u of a synapse: there is no array %d of layer %u with row "
+                                 "%u, column %u",
+                                 i, (int)s->group, s->layer, s->row, s->column);
+    }
+    return TET_OK;
+}
+
+/* What is recorded and how images are changed. */
+static enum tet_err check_extras(const struct tet_plan *p, const struct tet_shape *shape,
+                                 struct tet_error *error)
+{
+    for (uint32_t l = 0; l < p->n_hidden && p->record_spectrum; l++)
+        if (p->hidden[l].units > TET_MAX_SPECTRUM)
+            return tet_error_set(error, TET_BAD_DEFINITION,
+                                 "spectrum: hidden layer %u has %u units; at most %d", l + 1,
+                                 p->hidden[l].units, TET_MAX_SPECTRUM);
+    const bool augment = p->augment_crop > 0 || p->augment_flip;
+    if (p->augment_crop > TET_MAX_CROP ||
+        (augment && ((uint64_t)shape->channels * shape->rows * shape->columns != shape->inputs ||
+                     (shape->channels == 1 && shape->rows == 1))))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "augment: crop %u, images of %u x %u: needs images, and a crop of at "
+                             "most %d",
+                             p->augment_crop, shape->rows, shape->columns, TET_MAX_CROP);
+    return check_traces(p, shape, error);
+}
+
 enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *shape,
                             struct tet_error *error)
 {
@@ -250,7 +316,11 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
                              "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
                              p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
     err = check_selection(p, error);
-    return err == TET_OK ? check_timing(p, shape, error) : err;
+    if (err == TET_OK)
+        err = tet_interventions_check(p, error);
+    if (err == TET_OK)
+        err = check_timing(p, shape, error);
+    return err != TET_OK ? err : check_extras(p, shape, error);
 }
 
 uint64_t tet_plan_steps_per_epoch(const struct tet_plan *p)

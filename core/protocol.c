@@ -122,6 +122,9 @@ static struct tet_plan motif_plan(const struct tet_protocol_plan *p, const struc
     plan.delay = (struct tet_delay_plan){0};
     plan.normalize = TET_NORMALIZE_NONE;
     plan.center = plan.top_down = false;
+    plan.n_interventions = 0;
+    plan.record_assembly = plan.record_activity = plan.record_spectrum = false;
+    plan.n_synapses = plan.traces = 0;
     *shape = (struct tet_shape){.inputs = (uint32_t)tet_net_width(whole, l - 1),
                                 .outputs = outputs_of(whole, l),
                                 .channels = 1,

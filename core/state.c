@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "interventions.h"
 #include "trainer_private.h"
 
 /* An array: packed (a group's weights or velocities), or as it is (a bias, a state). */
@@ -110,9 +111,11 @@ void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
     struct place place;
     if (!locate(t, i, &place))
         return;
-    if (place.packed == NULL)
+    if (place.packed == NULL) {
         memcpy(place.values, values, place.n * sizeof *values);
-    else {
+        if (place.layer > 0 && place.layer < t->net.L)
+            tet_net_cut_biases(&t->net, place.layer);
+    } else {
         tet_net_pack(place.packed, place.values, values);
         tet_net_restrict(&t->net, place.group, place.layer);
     }
@@ -123,10 +126,9 @@ struct tet_cursor tet_trainer_cursor(const struct tet_trainer *t)
     return t->cursor;
 }
 
-enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+enum tet_err tet_cursor_check(const struct tet_plan *p, const struct tet_cursor *cursor,
                               struct tet_error *error)
 {
-    const struct tet_plan *p = &t->net.plan;
     const uint64_t per_epoch = tet_plan_steps_per_epoch(p), steps = tet_plan_steps(p);
     const uint64_t full = per_epoch * cursor->epoch + cursor->batch;
     if (cursor->step > steps || cursor->epoch > p->epochs || cursor->batch > per_epoch ||
@@ -136,9 +138,24 @@ enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cu
             error, TET_BAD_DEFINITION,
             "a cursor at step %llu, epoch %u, mini-batch %u does not belong to this plan",
             (unsigned long long)cursor->step, cursor->epoch, cursor->batch);
+    return TET_OK;
+}
+
+enum tet_err tet_trainer_seek(struct tet_trainer *t, const struct tet_cursor *cursor,
+                              struct tet_error *error)
+{
+    const struct tet_plan *p = &t->net.plan;
+    const enum tet_err err = tet_cursor_check(p, cursor, error);
+    if (err != TET_OK)
+        return err;
     t->cursor = *cursor;
     t->ordered = false;
     t->diverged = false;
     t->evaluated = TRAIN;
+    t->intervened = 0;
+    if (p->n_interventions > 0)
+        tet_net_begin(&t->net);
+    if (cursor->step > 0) // those before the next mini-batch are yet to happen
+        tet_trainer_intervene(t, cursor->step - 1, true);
     return TET_OK;
 }

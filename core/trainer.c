@@ -24,9 +24,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "interventions.h"
 #include "philox.h"
 #include "selection.h"
 #include "team.h"
+#include "telemetry/telemetry.h"
 
 /* ---- making ---- */
 
@@ -180,6 +182,7 @@ enum tet_err tet_trainer_create(struct tet_trainer **trainer, const struct tet_p
         return err;
     }
     tet_net_draw(&t->net);
+    tet_traces_choose(&t->net);
     *trainer = t;
     return TET_OK;
 }
@@ -198,7 +201,15 @@ static void emit(void *context, enum tet_series series, uint32_t layer, double v
     struct tet_trainer *t = context;
     t->cursor.records++;
     if (t->report != NULL)
-        t->report(t->context, &(struct tet_record){t->cursor.step, series, layer, value});
+        t->report(t->context,
+                  &(struct tet_record){
+                      .step = t->cursor.step, .series = series, .layer = layer, .value = value});
+}
+
+/* Of an epoch's end. */
+static void emit_spectrum(void *context, struct tet_record record)
+{
+    emit(context, record.series, record.layer, record.value);
 }
 
 /* ---- training ---- */
@@ -251,11 +262,19 @@ static void order_epoch(struct tet_trainer *t)
     tet_shuffle(&stream, t->order, p->n_train);
 }
 
+void tet_trainer_intervene(struct tet_trainer *t, uint64_t step, bool replay)
+{
+    const struct tet_plan *p = &t->net.plan;
+    while (t->intervened < p->n_interventions && p->interventions[t->intervened].step <= step)
+        tet_net_intervene(&t->net, t->intervened++, replay);
+}
+
 static enum tet_event train(struct tet_trainer *t)
 {
     const struct tet_plan *p = &t->net.plan;
     if (!t->ordered)
         order_epoch(t);
+    tet_trainer_intervene(t, t->cursor.step, false);
     const uint32_t first = t->cursor.batch * p->batch;
     const uint32_t n = p->n_train - first < p->batch ? p->n_train - first : p->batch;
     const uint64_t step = t->cursor.step + 1;
@@ -298,6 +317,8 @@ static void report_learning(struct tet_trainer *t)
     if (classifies(t))
         emit(t, TET_SERIES_TRAIN_ACCURACY, 0, (double)t->cursor.correct / trained);
     report_part(t, VALIDATION);
+    if (t->net.plan.record_spectrum)
+        tet_telemetry_spectrum(&t->net, &(struct tet_emitter){.emit = emit_spectrum, .context = t});
 }
 
 /* Of an ending run the validation is over and reported. */

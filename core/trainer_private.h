@@ -38,6 +38,8 @@ struct tet_trainer {
     bool diverged;
     bool ordered; // `order` holds this epoch's
 
+    uint32_t intervened; // how many of the plan's interventions have happened
+
     /* The evaluation at hand. */
     int evaluated;     // the part
     uint32_t position; // examples of it done
@@ -57,5 +59,9 @@ struct tet_trainer {
 double tet_trainer_run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,
                              uint32_t first, uint32_t n, bool learn, bool record,
                              uint64_t *correct);
+
+/* tet_trainer_intervene: all that happens before mini-batch step + 1 and has not yet. replay: only
+ * what lasts. */
+void tet_trainer_intervene(struct tet_trainer *t, uint64_t step, bool replay);
 
 #endif

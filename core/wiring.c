@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "exact.h"
 #include "network.h"
 #include "noise.h"
 #include "philox.h"
@@ -115,9 +116,14 @@ void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l, const struct
 }
 
 /* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
-static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
+void tet_net_wire(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
+    const bool sparse = tet_group_is_sparse(&net->plan.group[g]);
+    memset(net->mask[g][l], sparse ? 0 : 0xFF,
+           tet_packed_floats(p->rows, p->columns) / TET_LANES * sizeof *net->mask[g][l]);
+    if (!sparse)
+        return;
     const uint32_t taps = g == TET_W || g == TET_B ? tet_net_taps(net, l) : 1;
     const size_t pairs = p->columns / taps;
     const double probability = net->plan.group[g].probability;
@@ -132,7 +138,6 @@ static void draw_wiring(struct tet_net *net, enum tet_group g, uint32_t l)
                 net->mask[g][l][at / TET_LANES] |= (uint16_t)(1u << at % TET_LANES);
             }
         }
-    tet_net_restrict(net, g, l);
 }
 
 /* How many neighbouring columns of group g's matrix come from one neuron: the taps of a kernel, or
@@ -166,7 +171,7 @@ static double drawn(enum tet_init init, double spread, uint32_t word)
         return spread * 1.7320508075688772 * (2.0 * tet_uniform(word) - 1.0);
     const double z = tet_normal_from_u32(word);
     if (init == TET_INIT_LOG_NORMAL)
-        return (word & 1 ? -spread : spread) * tet_exp(z - 1.0);
+        return (word & 1 ? -spread : spread) * tet_exact_exp(z - 1.0);
     return spread * z;
 }
 
@@ -175,20 +180,20 @@ double tet_net_spread(const struct tet_net *net, uint32_t l)
     return net->plan.group[TET_W].scale * ascending_spread(net, l);
 }
 
-static void draw(struct tet_net *net, enum tet_group g, uint32_t l)
+void tet_net_draw_values(struct tet_net *net, enum tet_group g, uint32_t l,
+                         const struct tet_stream *stream)
 {
     const struct tet_packed *p = &net->p[g][l];
     const struct tet_group_plan *plan = &net->plan.group[g];
     const double density = tet_group_is_sparse(plan) ? plan->probability : 1.0;
     const double spread = plan->scale * spread_of_group(net, g, l) / sqrt(density);
-    const struct tet_stream stream = tet_stream_make(net->plan.seed, weights_stream(g), l);
     const float *sign = net->sign[g][l];
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
             float value = r == c ? plan->scale : 0.0f;
             if (plan->init != TET_INIT_IDENTITY)
                 value =
-                    (float)drawn(plan->init, spread, tet_stream_u32(&stream, r * p->columns + c));
+                    (float)drawn(plan->init, spread, tet_stream_u32(stream, r * p->columns + c));
             if (sign != NULL)
                 value = sign[c] * fabsf(value);
             p->w[tet_packed_at(p->rows, p->columns, r, c)] = value;
@@ -207,9 +212,9 @@ void tet_net_draw(struct tet_net *net)
         for (uint32_t l = first; l <= last; l++) {
             if (net->sign[g][l] != NULL)
                 draw_signs(net, g, l);
-            draw(net, g, l);
-            if (net->mask[g][l] != NULL)
-                draw_wiring(net, g, l);
+            const struct tet_stream stream = tet_stream_make(net->plan.seed, weights_stream(g), l);
+            tet_net_draw_values(net, g, l, &stream);
+            tet_net_restrict(net, g, l);
         }
     }
 }

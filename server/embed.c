@@ -17,4 +17,6 @@ EMBED(embed_experiment_schema, "schema/experiment.schema.json");
 EMBED(embed_openapi, "schema/openapi.json");
 EMBED(embed_sql_0001, "schema/sql/0001_initial.sql");
 EMBED(embed_sql_0002, "schema/sql/0002_kernels.sql");
-EMBED(embed_sql_0003, "schema/sql/0003_protocol.sql");
+EMBED(embed_sql_0003, "schema/sql/0003_timeline.sql");
+EMBED(embed_sql_0004, "schema/sql/0004_divergence.sql");
+EMBED(embed_sql_0005, "schema/sql/0005_protocol.sql");

@@ -7,5 +7,8 @@ extern const char embed_experiment_schema[]; // schema/experiment.schema.json
 extern const char embed_openapi[];           // schema/openapi.json
 extern const char embed_sql_0001[];          // schema/sql/0001_initial.sql
 extern const char embed_sql_0002[];          // schema/sql/0002_kernels.sql
+extern const char embed_sql_0003[];          // schema/sql/0003_timeline.sql
+extern const char embed_sql_0004[];          // schema/sql/0004_divergence.sql
+extern const char embed_sql_0005[];          // schema/sql/0005_protocol.sql
 
 #endif

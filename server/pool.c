@@ -59,6 +59,15 @@ static enum tet_err sink_checkpoint(void *context, struct store_checkpoint *chec
                                   error);
 }
 
+static void sink_intervened(void *context, uint32_t number, uint64_t step, const json_t *what)
+{
+    struct worker *w = context;
+    char *detail = json_canonical(what);
+    if (detail != NULL) // of no effect on the run: it can do without
+        store_intervention(w->pool->options.store, w->run, number, step, detail);
+    free(detail);
+}
+
 /* ---- one run ---- */
 
 static void measure(struct pool *pool, const json_t *definition,
@@ -102,6 +111,7 @@ static bool write_end(struct worker *w, struct session_result *result, const cha
     snprintf(ending.reason, sizeof ending.reason, "%s",
              result->state == RUN_QUEUED ? "given back when the server stopped" : result->reason);
     snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
+    snprintf(ending.divergence, sizeof ending.divergence, "%s", result->divergence);
     if (result->captured)
         ending.checkpoint = &result->last;
     ending.protocol = rows;
@@ -177,7 +187,10 @@ static void train(struct worker *w, const struct store_claim *claim)
                                         .resume = claim->resumed ? &resume : NULL,
                                         .stop = &w->stop,
                                         .live = &w->live,
-                                        .sink = {w, sink_records, sink_checkpoint}};
+                                        .sink = {.context = w,
+                                                 .records = sink_records,
+                                                 .intervened = sink_intervened,
+                                                 .checkpoint = sink_checkpoint}};
         session_run(&session, &result);
         measure(pool, definition, &result, resume.cursor.step);
     }

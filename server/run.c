@@ -25,6 +25,7 @@
 #include "session.h"
 #include "table.h"
 #include "terminal.h"
+#include "text.h"
 #include "weights.h"
 
 /* Everything of one command. */
@@ -50,7 +51,8 @@ struct training {
     struct session_result result;
     pthread_mutex_t lock;
     pthread_cond_t over;
-    bool done; // under lock
+    bool done;        // under lock
+    struct text said; // under lock: lines to print
 };
 
 static volatile sig_atomic_t interrupted;
@@ -69,11 +71,22 @@ static void take_records(void *context, const struct tet_record *records, size_t
         outcome_take(&t->work->outcomes[t->index], r->series, r->layer, r->step, r->value);
         if (t->work->metrics != NULL) {
             char name[TET_SERIES_NAME];
-            tet_series_text(r->series, r->layer, name);
+            tet_record_text(r, name);
             fprintf(t->work->metrics, "%zu,%" PRIu64 ",%s,%.17g\n", t->index + 1, r->step, name,
                     r->value);
         }
     }
+}
+
+static void take_intervention(void *context, uint32_t number, uint64_t step, const json_t *what)
+{
+    struct training *t = context;
+    char *text = json_canonical(what);
+    pthread_mutex_lock(&t->lock);
+    text_printf(&t->said, "run %zu, step %" PRIu64 ": intervention %u: %s\n", t->index + 1, step,
+                number + 1, text != NULL ? text : "");
+    pthread_mutex_unlock(&t->lock);
+    free(text);
 }
 
 static void *train(void *context)
@@ -147,6 +160,17 @@ static enum tet_err write_weights(struct training *t, struct tet_error *error)
     return err;
 }
 
+static void say(struct training *t)
+{
+    pthread_mutex_lock(&t->lock);
+    struct text said = t->said;
+    t->said = (struct text){0};
+    pthread_mutex_unlock(&t->lock);
+    if (said.size > 0)
+        terminal_say(&t->work->terminal, text_get(&said));
+    text_free(&said);
+}
+
 /* Draws until the session is over; five times a second on a terminal. */
 static void watch(struct training *t)
 {
@@ -161,6 +185,7 @@ static void watch(struct training *t)
         pthread_mutex_unlock(&t->lock);
         if (interrupted)
             atomic_store(&t->stop, SESSION_CANCEL);
+        say(t);
         show(t);
         pthread_mutex_lock(&t->lock);
     }
@@ -175,13 +200,14 @@ static int train_one(struct work *w, size_t index)
     pthread_t thread;
     int status = STATUS_OK;
     t.live.loss = t.live.train_accuracy = t.live.test_accuracy = NAN;
-    t.session = (struct session){.definition = run->resolved,
-                                 .catalog = w->catalog,
-                                 .weights_folder = w->folder,
-                                 .memory_bytes = w->memory_bytes,
-                                 .stop = &t.stop,
-                                 .live = &t.live,
-                                 .sink = {.context = &t, .records = take_records}};
+    t.session = (struct session){
+        .definition = run->resolved,
+        .catalog = w->catalog,
+        .weights_folder = w->folder,
+        .memory_bytes = w->memory_bytes,
+        .stop = &t.stop,
+        .live = &t.live,
+        .sink = {.context = &t, .records = take_records, .intervened = take_intervention}};
     outcome_begin(&w->outcomes[index], run->resolved, run->parameters, run->steps);
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.over, NULL);
@@ -192,6 +218,7 @@ static int train_one(struct work *w, size_t index)
     }
     watch(&t);
     pthread_join(thread, NULL);
+    say(&t);
     terminal_end(&w->terminal);
     w->outcomes[index].state = t.result.state;
     memcpy(w->outcomes[index].digest, t.result.digest, sizeof t.result.digest);

@@ -10,13 +10,18 @@
 
 #include "definition/definition.h"
 #include "file.h"
+#include "json.h"
 #include "machine.h"
 #include "protocol.h"
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
- * them. Most that one step can have: nine series per layer, and the epoch's evaluation. */
-enum { STEP_RECORDS = 10 * (TET_MAX_HIDDEN + 2), PENDING = 4 * STEP_RECORDS };
+ * them. Most that one step can have: every series that there is, of each layer and each synapse that
+ * is followed. */
+enum {
+    STEP_RECORDS = TET_SERIES_COUNT * (TET_MAX_HIDDEN + 2) + TET_MAX_TRACES,
+    PENDING = 2 * STEP_RECORDS
+};
 
 /* Records on their way to the sink, and the clock. */
 struct run {
@@ -25,6 +30,7 @@ struct run {
     struct tet_trainer *trainer;
     struct tet_record pending[PENDING];
     size_t n_pending;
+    uint32_t told;      // interventions that the sink has heard of, or that an attempt before told
     double begun, mark; // seconds: of the session, of the present stretch of measuring
     uint64_t mark_step;
 };
@@ -60,6 +66,26 @@ static bool step_is_whole(const struct run *r, const struct tet_cursor *cursor)
     const bool last = cursor->batch == tet_plan_steps_per_epoch(&r->plan) ||
                       cursor->step == tet_plan_steps(&r->plan);
     return cursor->batch == 0 || !last;
+}
+
+/* Tells of interventions that have happened since: those before mini-batch `step`. */
+static void tell(struct run *r, uint64_t step)
+{
+    const struct session_sink *sink = &r->session->sink;
+    const json_t *list = json_object_get(r->session->definition, "interventions");
+    for (; r->told < r->plan.n_interventions && r->plan.interventions[r->told].step < step;
+         r->told++)
+        if (sink->intervened != NULL)
+            sink->intervened(sink->context, r->told, r->plan.interventions[r->told].step,
+                             json_array_get(list, r->told));
+}
+
+/* Those that lie before where the session begins. */
+static void skip_told(struct run *r)
+{
+    const uint64_t step = tet_trainer_cursor(r->trainer).step;
+    while (r->told < r->plan.n_interventions && r->plan.interventions[r->told].step < step)
+        r->told++;
 }
 
 /* Twice a second or so: publishes the speed and hands over what waits. */
@@ -103,6 +129,13 @@ static enum tet_err load_initial_weights(struct run *r, struct tet_error *error)
     return err;
 }
 
+/* Whether what it resumes from is another run's checkpoint, of another rule perhaps. */
+static bool is_fork(const struct session *s)
+{
+    const json_t *step = json_object_get(json_object_get(s->definition, "fork"), "step");
+    return json_is_integer(step) && (uint64_t)json_integer_value(step) == s->resume->cursor.step;
+}
+
 static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
                             struct tet_error *error)
 {
@@ -124,8 +157,9 @@ static enum tet_err prepare(struct run *r, const struct tet_dataset **dataset,
     if (err == TET_OK)
         err = tet_trainer_create(&r->trainer, &r->plan, *dataset, report, r, error);
     if (err == TET_OK)
-        err = s->resume != NULL ? weights_restore(r->trainer, s->resume, error)
-                                : load_initial_weights(r, error);
+        err = s->resume == NULL ? load_initial_weights(r, error)
+              : is_fork(s)      ? weights_adopt(r->trainer, s->resume, error)
+                                : weights_restore(r->trainer, s->resume, error);
     return err;
 }
 
@@ -180,6 +214,27 @@ static void describe_stop(const struct run *r, char reason[STORE_REASON])
              plan->best ? selection.epoch : tet_trainer_cursor(r->trainer).epoch);
 }
 
+/* The same for programs. A bias counts with W, whose rate it learns at. */
+static enum tet_err put_divergence(const struct tet_divergence *d, char text[STORE_REASON],
+                                   struct tet_error *error)
+{
+    const bool loss = d->tensor[0] == '\0', bias = d->tensor[0] == 'b';
+    json_t *value =
+        json_pack("{s:I, s:o, s:o, s:o, s:o, s:I}", "step", (json_int_t)d->step, "tensor",
+                  loss ? json_null() : json_string(d->tensor), "group",
+                  loss ? json_null() : json_sprintf("%c", bias ? 'W' : d->tensor[0]), "layer",
+                  loss ? json_null() : json_integer(strtol(d->tensor + 1, NULL, 10)), "last_loss",
+                  isfinite(d->last_loss) ? json_real(d->last_loss) : json_null(), "last_step",
+                  (json_int_t)d->last_step);
+    char *canonical = value != NULL ? json_canonical(value) : NULL;
+    json_decref(value);
+    if (canonical == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    snprintf(text, STORE_REASON, "%s", canonical);
+    free(canonical);
+    return TET_OK;
+}
+
 static void fail(struct session_result *result, const struct tet_error *error)
 {
     result->state = RUN_FAILED;
@@ -200,6 +255,8 @@ static void train(struct run *r, struct session_result *result)
         if (stop == SESSION_CANCEL || (stop == SESSION_GIVE_BACK && step_is_whole(r, &cursor)))
             break;
         event = tet_trainer_step(r->trainer);
+        tell(r, event == TET_DIVERGED ? tet_trainer_divergence(r->trainer)->step
+                                      : tet_trainer_cursor(r->trainer).step);
         tick(r);
         if (event == TET_EPOCH && checkpoint(r, &error) != TET_OK) {
             fail(result, &error);
@@ -210,8 +267,14 @@ static void train(struct run *r, struct session_result *result)
                     : event == TET_FINISHED     ? RUN_SUCCEEDED
                     : stop == SESSION_GIVE_BACK ? RUN_QUEUED
                                                 : RUN_CANCELLED;
-    if (result->state == RUN_DIVERGED)
+    if (result->state == RUN_DIVERGED) {
         describe_divergence(r, result->reason);
+        if (put_divergence(tet_trainer_divergence(r->trainer), result->divergence, &error) !=
+            TET_OK) {
+            fail(result, &error);
+            return;
+        }
+    }
     if (result->state == RUN_SUCCEEDED || result->state == RUN_QUEUED) {
         if (weights_capture(&result->last, r->trainer, &error) != TET_OK) {
             fail(result, &error);
@@ -315,6 +378,7 @@ void session_run(const struct session *session, struct session_result *result)
         if (protocol_patterns(session->definition) > 0) {
             run_protocol(&r, result);
         } else {
+            skip_told(&r);
             train(&r, result);
             result->step = tet_trainer_cursor(r.trainer).step;
         }

@@ -29,6 +29,9 @@ struct session_live {
 struct session_sink {
     void *context;
     void (*records)(void *context, const struct tet_record *records, size_t n); // in order
+    /* Intervention `number` of the definition, `what`, happened after `step` mini-batches. NULL:
+     * nobody wants to know. */
+    void (*intervened)(void *context, uint32_t number, uint64_t step, const json_t *what);
     /* A checkpoint after an epoch; takes it over. An error ends the session as failed. NULL: no
      * checkpoints. */
     enum tet_err (*checkpoint)(void *context, struct store_checkpoint *checkpoint,
@@ -53,7 +56,8 @@ struct session_result {
     enum tet_err err;     // of RUN_FAILED
     bool begun; // it came to training; false: dataset, weights or memory were not to be had
     char reason[STORE_REASON];
-    char digest[STORE_HASH]; // of RUN_SUCCEEDED: of the weights, or of a protocol's rows
+    char digest[STORE_HASH];       // of RUN_SUCCEEDED: of the weights, or of a protocol's rows
+    char divergence[STORE_REASON]; // of RUN_DIVERGED: a JSON object
     uint64_t step;
     double train_seconds;
     json_t *protocol;             // rows of a protocol run that succeeded; freed by the caller

@@ -76,6 +76,12 @@ void terminal_show(struct terminal *t, const struct progress_line *line)
     fflush(t->out);
 }
 
+void terminal_say(struct terminal *t, const char *lines)
+{
+    fprintf(t->out, "%s%s", t->live ? "\r\x1b[K" : "", lines);
+    fflush(t->out);
+}
+
 void terminal_end(struct terminal *t)
 {
     if (t->live)

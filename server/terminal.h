@@ -31,6 +31,8 @@ struct terminal {
 void terminal_begin(struct terminal *terminal, FILE *out);
 /* terminal_show: redraws the line; without a terminal prints a line at each tenth of the way. */
 void terminal_show(struct terminal *terminal, const struct progress_line *line);
+/* terminal_say: prints whole lines above the one that is redrawn. */
+void terminal_say(struct terminal *terminal, const char *lines);
 void terminal_end(struct terminal *terminal); // leaves the line as it is and goes to the next
 
 /* faults_print: the faults of a definition, a line each; details may be NULL. */

@@ -52,17 +52,20 @@ static const struct store_array *find_array(const struct store_checkpoint *check
     return NULL;
 }
 
-enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_checkpoint *checkpoint,
-                             struct tet_error *error)
+/* foreign: what the checkpoint lacks stays as it is. */
+static enum tet_err restore(struct tet_trainer *trainer, const struct store_checkpoint *checkpoint,
+                            bool foreign, struct tet_error *error)
 {
     const uint32_t n = tet_trainer_tensors(trainer);
-    if (checkpoint->n != n)
-        return tet_error_set(error, TET_BAD_WEIGHTS,
-                             "the checkpoint has %zu arrays, the network %u", checkpoint->n, n);
+    const enum tet_err err = tet_trainer_seek(trainer, &checkpoint->cursor, error);
+    if (err != TET_OK)
+        return err;
     for (uint32_t i = 0; i < n; i++) {
         struct tet_tensor tensor;
         tet_trainer_tensor(trainer, i, &tensor);
         const struct store_array *array = find_array(checkpoint, tensor.name);
+        if (array == NULL && foreign)
+            continue;
         if (array == NULL || array->n != tensor.n || array->rank != tensor.rank ||
             memcmp(array->shape, tensor.shape, tensor.rank * sizeof *tensor.shape) != 0)
             return tet_error_set(error, TET_BAD_WEIGHTS,
@@ -70,7 +73,23 @@ enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_che
                                  tensor.name);
         tet_trainer_set(trainer, i, array->data);
     }
-    return tet_trainer_seek(trainer, &checkpoint->cursor, error);
+    return TET_OK;
+}
+
+enum tet_err weights_restore(struct tet_trainer *trainer, const struct store_checkpoint *checkpoint,
+                             struct tet_error *error)
+{
+    const uint32_t n = tet_trainer_tensors(trainer);
+    if (checkpoint->n != n)
+        return tet_error_set(error, TET_BAD_WEIGHTS,
+                             "the checkpoint has %zu arrays, the network %u", checkpoint->n, n);
+    return restore(trainer, checkpoint, false, error);
+}
+
+enum tet_err weights_adopt(struct tet_trainer *trainer, const struct store_checkpoint *checkpoint,
+                           struct tet_error *error)
+{
+    return restore(trainer, checkpoint, true, error);
 }
 
 static int by_name(const void *a, const void *b)

@@ -15,10 +15,17 @@ TET_MUST_CHECK enum tet_err weights_capture(struct store_checkpoint *checkpoint,
                                             struct tet_error *error);
 
 /* weights_restore: puts a checkpoint into a trainer of the same plan. Errors: TET_BAD_WEIGHTS
- * (names or shapes differ; the trainer's arrays are then undefined). */
+ * (names or shapes differ; the trainer's arrays are then undefined), TET_BAD_DEFINITION (the cursor
+ * does not belong to the plan). */
 TET_MUST_CHECK enum tet_err weights_restore(struct tet_trainer *trainer,
                                             const struct store_checkpoint *checkpoint,
                                             struct tet_error *error);
+
+/* weights_adopt: the same with a checkpoint of another plan for the same network: arrays that it
+ * lacks keep their initial values, and those that the trainer lacks are passed over. */
+TET_MUST_CHECK enum tet_err weights_adopt(struct tet_trainer *trainer,
+                                          const struct store_checkpoint *checkpoint,
+                                          struct tet_error *error);
 
 /* weights_digest: "sha256:..." over the weights (not the velocities) in the order of their names'
  * bytes; of each: name, NUL, rank and dimensions as 32-bit little-endian numbers, values as

@@ -16,7 +16,7 @@ static void descend(struct tet_net *net)
     for (uint32_t l = net->L - 1; l >= 1; l--) {
         tet_net_descend(net, l);
         tet_net_modulate(net, l);
-        if (net->plan.group[TET_B].plastic)
+        if (net->plastic[TET_B][l + 1])
             tet_net_instruct(net, l);
     }
 }
@@ -45,7 +45,7 @@ static void change_stage(struct tet_net *net, uint32_t l)
         tet_net_change(net, TET_V, l, net->a[l], net->s[l]);
         tet_net_change(net, TET_U, l, net->s[l], net->a[l]);
     }
-    if (l > 1 && net->plan.group[TET_B].plastic) {
+    if (l > 1 && net->plastic[TET_B][l]) {
         tet_net_instruct(net, l - 1);
         tet_net_change(net, TET_B, l, net->u[l - 1], net->s[l]);
     }

@@ -68,6 +68,8 @@ static void draw_share(void *context, const struct tet_rank *share)
 static void mirror_batch(struct tet_net *net, uint64_t batch)
 {
     for (uint32_t l = 1; l < net->L; l++) {
+        if (!net->plastic[TET_B][l + 1])
+            continue;
         const struct tet_layer *above = &net->layer[l + 1];
         const double places = above->image ? (double)above->z.rows * above->z.columns : 1.0;
         struct noise noise = {net, l, batch,
@@ -81,7 +83,7 @@ static void mirror_batch(struct tet_net *net, uint64_t batch)
 static void prepare(struct tet_net *net)
 {
     const struct tet_mirror_plan *mirror = &net->plan.mirror;
-    if (net->step % mirror->every != 0 || !net->plan.group[TET_B].plastic)
+    if (net->step % mirror->every != 0)
         return;
     const size_t n = net->n;
     net->n = net->plan.batch;

@@ -27,7 +27,11 @@ enum {
     TET_MAX_JUDGED = 1 << 24, // epochs, where the validation part selects among them
     TET_MAX_WINDOW = 64,      // side of a convolution's or a pooling's window
     TET_MAX_VOLUME = 1 << 24, // activities of one example in a layer: channels * rows * columns
-    TET_MAX_DELAY = 16        // mini-batches that the signal waits
+    TET_MAX_DELAY = 16,       // mini-batches that the signal waits
+    TET_MAX_TRACES = 256,     // synapses of a run that are followed
+    TET_MAX_SPECTRUM = 1024,  // ascending units of a layer whose spectrum is recorded
+    TET_MAX_CROP = 8,         // pixels that a crop may move an image
+    TET_MAX_INTERVENTIONS = 64
 };
 
 enum tet_rule_name {
@@ -127,6 +131,37 @@ struct tet_selection_plan {
     bool best; // the run ends with the weights of the best epoch, not of the last
 };
 
+/* One synapse: an element of an array, a kernel (to, from, K, K) as a matrix (to, from * K * K). */
+struct tet_synapse {
+    enum tet_group group;
+    uint32_t layer, row, column;
+};
+
+enum tet_intervention_type {
+    TET_LESION,             // a fraction of a group's synapses are 0 from now on
+    TET_SILENCE_ASCENDING,  // a fraction of the neurons of hidden layers lose all their synapses;
+    TET_SILENCE_DESCENDING, // in a convolutional layer, of its channels
+    TET_FREEZE,             // the group keeps its values; W: and the biases
+    TET_UNFREEZE,           // it changes again, or for the first time
+    TET_SHUFFLE,            // the values that are there change places, within each array
+    TET_RERANDOMISE,        // as at the start, with other random numbers
+    TET_SCALE,              // times a factor; like those before and after, without the biases
+    TET_NOISE,              // plus normal noise, in units of the array's root mean square
+    TET_RATE,               // the learning rate times a factor, for the rest of the run
+    TET_INTERVENTION_TYPES
+};
+
+/* What is done to the network before mini-batch step + 1, as what the evaluation after `step` saw
+ * is over. Fractions are of what is there at the time, to the nearest whole number. The velocities
+ * of what is silenced, shuffled or drawn again become 0. */
+struct tet_intervention {
+    uint64_t step; // mini-batches before it, less than the run has
+    enum tet_intervention_type type;
+    enum tet_group group; // TET_RATE: TET_GROUPS for all; of neurons: not looked at
+    uint32_t layer;       // the array's own number, of neurons the hidden layer; 0: all
+    float amount;         // fraction in (0, 1], factor, or deviation
+};
+
 struct tet_plan {
     struct tet_layer_plan hidden[TET_MAX_HIDDEN]; // layers 1..L-1
     uint32_t n_hidden;                            // L-1, may be 0
@@ -160,7 +195,20 @@ struct tet_plan {
     bool test_at_end;                 // the test part is looked at once, with the run's weights
     uint32_t record_every;            // steps between telemetry records, 0: never
     bool record_alignment;
+    /* More telemetry, see TET_SERIES: alignment/modulation_angle, _consistency and steps_to; activity;
+     * spectrum, at the ends of epochs; trace. */
+    bool record_assembly, record_activity, record_spectrum;
+    bool trace_group[TET_GROUPS];               // of whose every array `traces` synapses
+    uint32_t traces;                            // drawn from the seed are followed
+    struct tet_synapse synapse[TET_MAX_TRACES]; // n_synapses of them are followed besides
+    uint32_t n_synapses;
+    /* Training images are cropped out of themselves with a frame of so many zeros (after
+     * standardising), and mirrored left to right half of the time; anew in every epoch. */
+    uint32_t augment_crop;
+    bool augment_flip;
     uint32_t threads; // that train together, 0 as 1; the result does not depend on it
+    struct tet_intervention interventions[TET_MAX_INTERVENTIONS]; // in the order of time
+    uint32_t n_interventions;
 };
 
 /* What a plan needs to know of a dataset before it is loaded. */
@@ -202,6 +250,15 @@ TET_MUST_CHECK enum tet_err tet_plan_check(const struct tet_plan *plan,
  * for a plan that passed tet_plan_check. */
 uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape);
 
+/* tet_plan_array: the rows and columns of group g's matrix of layer l, a kernel as struct tet_synapse
+ * counts it; false where the plan's rule has no such array. For plans whose strides are at least
+ * 1 and whose layers fit the shape. */
+bool tet_plan_array(const struct tet_plan *plan, const struct tet_shape *shape, enum tet_group g,
+                    uint32_t l, uint32_t *rows, uint32_t *columns);
+
+/* tet_plan_arrays: how many matrices group g has, biases apart. */
+uint32_t tet_plan_arrays(const struct tet_plan *plan, enum tet_group g);
+
 uint64_t
 tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller
 uint64_t tet_plan_steps(const struct tet_plan *plan);  // of the whole run
@@ -229,6 +286,13 @@ struct tet_rule_info {
 };
 
 const struct tet_rule_info *tet_rule_info(enum tet_rule_name rule); // static
+
+/* tet_rule_descends: whether a rule has descending neurons of its own, which B or D leads to. */
+static inline bool tet_rule_descends(const struct tet_rule_info *info)
+{
+    return info->group[TET_B] || info->group[TET_D];
+}
+
 const char *tet_group_name(enum tet_group group);                   // "W"
 
 #endif

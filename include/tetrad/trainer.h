@@ -14,9 +14,12 @@
 #include <tetrad/dataset.h>
 #include <tetrad/plan.h>
 
-/* X(NAME, name in the interface, whether it is per layer, definition)
- * {l} of alignment counts hidden layers from 1; {l} of norms is the array's own number, so norm/B/2
- * is |B_2|. */
+/* X(NAME, name in the interface, enum tet_series_kind: what one is of, definition)
+ * Of a layer: {l} of alignment, activity and spectrum counts hidden layers from 1; {l} of norms is
+ * the array's own number, so norm/B/2 is |B_2|. Of a synapse: trace/W3/12/7 is row 12, column 7 of
+ * W_3, both from 0; of a kernel (to, from, K, K) the row is `to` and the column counts the rest. */
+enum tet_series_kind { TET_OF_RUN, TET_OF_LAYER, TET_OF_SYNAPSE };
+
 #define TET_SERIES(X)                                                                              \
     X(TRAIN_LOSS, "train/loss", 0,                                                                 \
       "mean loss over the epoch's mini-batches, each before its own update")                       \
@@ -43,6 +46,50 @@
     X(NORM_U, "norm/U", 1, "Frobenius norm of U_l")                                                \
     X(NORM_D, "norm/D", 1, "Frobenius norm of D_l")                                                \
     X(NORM_RATIO, "norm/ratio", 1, "|B_l| / |W_l|")                                                \
+    X(ALIGNMENT_MODULATION_ANGLE, "alignment/modulation_angle", 1,                                 \
+      "angle of m_l with the backpropagated signal in degrees, acos of "                           \
+      "alignment/modulation; every other cosine turns into its angle likewise")                    \
+    X(ALIGNMENT_CONSISTENCY, "alignment/consistency", 1,                                           \
+      "share of the layer's neurons whose modulation correlates positively with their "            \
+      "own backpropagated signal; a neuron of a convolution is a channel, over "                   \
+      "examples and positions; neurons for which one of the two is constant are left "             \
+      "out, 0 where all are")                                                                      \
+    X(ALIGNMENT_CONSISTENCY_MEAN, "alignment/consistency_mean", 1,                                 \
+      "mean of that correlation (Pearson's) over the same neurons")                                \
+    X(ALIGNMENT_REACHED_HALF, "alignment/steps_to_0.5", 1,                                         \
+      "first recorded step at which alignment/modulation was at least 0.5")                        \
+    X(ALIGNMENT_REACHED_NINE_TENTHS, "alignment/steps_to_0.9", 1,                                  \
+      "first recorded step at which alignment/modulation was at least 0.9")                        \
+    X(ACTIVITY_ACTIVE, "activity/active", 1,                                                       \
+      "share of x_l above 0, over the batch, neurons and positions")                               \
+    X(ACTIVITY_MEAN, "activity/mean", 1, "mean of x_l over the batch, neurons and positions")      \
+    X(ACTIVITY_VARIANCE, "activity/variance", 1,                                                   \
+      "variance of x_l over the batch, neurons and positions")                                     \
+    X(ACTIVITY_EFFECTIVE_RANK, "activity/effective_rank", 1,                                       \
+      "exp of the entropy of the normalised singular values of x_l (Roy and Vetterli "             \
+      "2007), of the first 128 examples of the batch, a row each; 0 where x_l is")                 \
+    X(ACTIVITY_DRIVE_RANK, "activity/drive_rank", 1,                                               \
+      "effective rank of what drives W_l, the sum of m_l x_{l-1}^T over the same "                 \
+      "examples; dense layers")                                                                    \
+    X(SPECTRUM_NORM, "spectrum/norm", 1,                                                           \
+      "Frobenius norm of W_l W_l^T - V_l V_l^T, at the epoch's end")                               \
+    X(SPECTRUM_Q00, "spectrum/q00", 1, "smallest eigenvalue of W_l W_l^T - V_l V_l^T")             \
+    X(SPECTRUM_Q05, "spectrum/q05", 1,                                                             \
+      "5 % quantile of its eigenvalues, between neighbours by proportion")                         \
+    X(SPECTRUM_Q25, "spectrum/q25", 1,                                                             \
+      "25 % quantile of its eigenvalues, between neighbours by proportion")                        \
+    X(SPECTRUM_Q50, "spectrum/q50", 1,                                                             \
+      "50 % quantile of its eigenvalues, between neighbours by proportion")                        \
+    X(SPECTRUM_Q75, "spectrum/q75", 1,                                                             \
+      "75 % quantile of its eigenvalues, between neighbours by proportion")                        \
+    X(SPECTRUM_Q95, "spectrum/q95", 1,                                                             \
+      "95 % quantile of its eigenvalues, between neighbours by proportion")                        \
+    X(SPECTRUM_Q100, "spectrum/q100", 1, "largest eigenvalue of W_l W_l^T - V_l V_l^T")            \
+    X(TRACE_W, "trace/W", 2, "one synapse of W_l, before the step changes it")                     \
+    X(TRACE_B, "trace/B", 2, "one synapse of B_l, before the step changes it")                     \
+    X(TRACE_V, "trace/V", 2, "one synapse of V_l, before the step changes it")                     \
+    X(TRACE_U, "trace/U", 2, "one synapse of U_l, before the step changes it")                     \
+    X(TRACE_D, "trace/D", 2, "one synapse of D_l, which no step changes")                          \
     X(SELECTED_EPOCH, "selected/epoch", 0,                                                         \
       "number from 1 of the epoch whose weights are the run's, where the best epoch's are; "       \
       "recorded once, at the end, and test/* of that step are of those weights")
@@ -58,14 +105,19 @@ enum tet_series {
 struct tet_record {
     uint64_t step; // mini-batches from 1: the last one that was trained, or the one being trained
     enum tet_series series;
-    uint32_t layer; // 0 where the series is not per layer
-    double value;   // may be infinite or NaN in a run that diverges
+    uint32_t layer;       // 0 where the series is not per layer
+    double value;         // may be infinite or NaN in a run that diverges
+    uint32_t row, column; // of a synapse, else 0
 };
 
 enum { TET_SERIES_NAME = 64 };
 
-/* tet_series_text: writes "alignment/modulation/2" into text. */
+/* tet_series_text: writes "alignment/modulation/2" into text; of synapses "trace/W2". */
 void tet_series_text(enum tet_series series, uint32_t layer, char text[TET_SERIES_NAME]);
+/* tet_record_text: the name of the record's series, of a synapse with its place: "trace/W2/12/7". */
+void tet_record_text(const struct tet_record *record, char text[TET_SERIES_NAME]);
+const char *tet_series_name(enum tet_series series); // without layer and place: "trace/W"
+enum tet_series_kind tet_series_kind(enum tet_series series);
 const char *tet_series_definition(enum tet_series series);
 
 /* Receives every record, in order, on the trainer's thread. */
@@ -123,19 +175,25 @@ void tet_trainer_destroy(struct tet_trainer *trainer); // NULL is fine
  * ends an epoch). Allocates nothing, cannot fail. */
 enum tet_event tet_trainer_step(struct tet_trainer *trainer);
 
-uint32_t
-tet_trainer_tensors(const struct tet_trainer *trainer); // how many; weights first, then velocities and states
+uint32_t tet_trainer_tensors(
+    const struct tet_trainer *trainer); // how many; weights first, then velocities and states
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
-/* tet_trainer_set: the values of synapses that a sparse group lacks become 0. */
+/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 
 struct tet_cursor tet_trainer_cursor(const struct tet_trainer *trainer);
 
-/* tet_trainer_seek: continue from a cursor; the caller sets every tensor as well. A cursor taken
- * inside an evaluation continues at that evaluation's start. Errors: TET_BAD_DEFINITION (a cursor
+/* tet_cursor_check: whether a trainer of this plan can stand there. Errors: TET_BAD_DEFINITION. */
+TET_MUST_CHECK enum tet_err tet_cursor_check(const struct tet_plan *plan,
+                                             const struct tet_cursor *cursor,
+                                             struct tet_error *error);
+
+/* tet_trainer_seek: continue from a cursor; the caller then sets every tensor as well. A cursor taken
+ * inside an evaluation continues at that evaluation's start. An intervention after `step`
+ * mini-batches is still to happen where the cursor's step is the same. Errors: TET_BAD_DEFINITION (a cursor
  * that this plan cannot have). */
 TET_MUST_CHECK enum tet_err tet_trainer_seek(struct tet_trainer *trainer,
                                              const struct tet_cursor *cursor,

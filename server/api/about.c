@@ -35,6 +35,23 @@ void api_rules(void *context, const struct http_request *request, struct http_re
     json_decref(rules);
 }
 
+void api_series(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    static const char *const kinds[] = {
+        [TET_OF_RUN] = "run", [TET_OF_LAYER] = "layer", [TET_OF_SYNAPSE] = "synapse"};
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return;
+    json_t *all = json_array();
+    for (int i = 0; i < TET_SERIES_COUNT; i++) {
+        const enum tet_series series = (enum tet_series)i;
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s}", "name", tet_series_name(series),
+                                             "of", kinds[tet_series_kind(series)], "definition",
+                                             tet_series_definition(series)));
+    }
+    http_reply_json(reply, 200, json_pack("{s:o}", "series", all));
+}
+
 void api_schema(void *context, const struct http_request *request, struct http_reply *reply)
 {
     (void)context;

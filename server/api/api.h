@@ -17,6 +17,8 @@
 #include "pool.h"
 #include "store/store.h"
 
+enum { API_CHECKPOINTS = 128 }; // that a run can have: record.keep and what a fork began with
+
 struct api {
     struct store *store;
     struct catalog *catalog;
@@ -31,11 +33,13 @@ extern const struct http_route api_routes[]; // terminated by a NULL method; con
 http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
 http_handler_fn api_summary;                                                        // summary.c
 http_handler_fn api_run, api_cancel_run;                                            // runs.c
+http_handler_fn api_fork;                                                           // fork.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
-http_handler_fn api_rules, api_schema, api_openapi, api_health, api_ready, api_index; // about.c
+http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
+    api_index; // about.c
 
 /* ---- shared by the handlers ---- */
 
@@ -55,6 +59,15 @@ json_t *api_parse(const char *text);
 
 /* api_protocol_json: {"rows": [...]} of a protocol run; null where it has none (yet). */
 json_t *api_protocol_json(struct api *api, int64_t run);
+
+/* api_read_key: the Idempotency-Key, NULL where there is none; false: it is wrong, and replied to. */
+bool api_read_key(const struct http_request *request, struct http_reply *reply, const char **key);
+
+/* api_submit_definition: stores the experiment, and where its first run begins if start is not NULL;
+ * replies. */
+struct definition;
+void api_submit_definition(struct api *api, struct http_reply *reply, const struct definition *d,
+                           const char *key, const struct store_checkpoint *start);
 
 /* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or "experiment". */
 void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,

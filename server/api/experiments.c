@@ -15,7 +15,7 @@ static const char owner[] = "local"; // until there are users
 
 /* ---- POST /v1/experiments ---- */
 
-static bool read_key(const struct http_request *request, struct http_reply *reply, const char **key)
+bool api_read_key(const struct http_request *request, struct http_reply *reply, const char **key)
 {
     *key = http_header(request, "Idempotency-Key");
     if (*key == NULL)
@@ -134,12 +134,35 @@ static void reply_submitted(struct api *api, struct http_reply *reply, const str
                               receipt->replayed, "definition", d->resolved));
 }
 
+void api_submit_definition(struct api *api, struct http_reply *reply, const struct definition *d,
+                           const char *key, const struct store_checkpoint *start)
+{
+    struct store_submission submission = {0};
+    struct store_receipt receipt;
+    struct tet_error error = {0};
+    enum tet_err err = TET_OK;
+    if (api->stopping)
+        err = tet_error_set(&error, TET_BUSY, "the server is stopping");
+    if (err == TET_OK)
+        err = submission_make(&submission, d, &error);
+    submission.idempotency_key = key;
+    submission.start = start;
+    if (err == TET_OK)
+        err = store_submit(api->store, &submission, &receipt, &error);
+    if (err != TET_OK) {
+        http_reply_error(reply, &error, NULL);
+    } else {
+        if (!receipt.replayed)
+            pool_wake(api->pool);
+        reply_submitted(api, reply, d, &receipt);
+    }
+    submission_free(&submission);
+}
+
 void api_submit(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct api *api = context;
     struct definition *d = NULL;
-    struct store_submission submission = {0};
-    struct store_receipt receipt;
     struct tet_error error = {0};
     json_t *details = NULL;
     const char *key = NULL;
@@ -147,7 +170,7 @@ void api_submit(void *context, const struct http_request *request, struct http_r
     size_t size = 0;
     if (!http_query_only(request, reply, (const char *const[]){"dry_run", NULL}) ||
         !http_query_uint(request, reply, "dry_run", 0, 1, 0, &dry) ||
-        !read_key(request, reply, &key))
+        !api_read_key(request, reply, &key))
         return;
     const char *text = http_body(request, &size);
     const struct definition_context where = {.catalog = api->catalog,
@@ -155,28 +178,12 @@ void api_submit(void *context, const struct http_request *request, struct http_r
                                              .weights_folder = api->data_folder};
     enum tet_err err =
         definition_read(&d, &details, text != NULL ? text : "", size, &where, &error);
-    if (err == TET_OK && dry) {
-        reply_dry(api, reply, d);
-        goto out;
-    }
-    if (err == TET_OK && api->stopping)
-        err = tet_error_set(&error, TET_BUSY, "the server is stopping");
-    if (err == TET_OK)
-        err = submission_make(&submission, d, &error);
-    submission.idempotency_key = key;
-    if (err == TET_OK)
-        err = store_submit(api->store, &submission, &receipt, &error);
-    if (err != TET_OK) {
+    if (err != TET_OK)
         http_reply_error(reply, &error, details);
-        details = NULL;
-        goto out;
-    }
-    if (!receipt.replayed)
-        pool_wake(api->pool);
-    reply_submitted(api, reply, d, &receipt);
-out:
-    submission_free(&submission);
-    json_decref(details);
+    else if (dry)
+        reply_dry(api, reply, d);
+    else
+        api_submit_definition(api, reply, d, key, NULL);
     definition_free(d);
 }
 

@@ -82,6 +82,77 @@ static bool add_value(void *context, const char *series, uint64_t step, double v
     return true;
 }
 
+/* What the arrays and losses were like before. */
+struct before {
+    json_t *norms, *losses;
+};
+
+static bool add_finite(void *context, const char *series, uint64_t step, double value)
+{
+    struct before *before = context;
+    const char *slash = strrchr(series, '/');
+    (void)step;
+    if (strncmp(series, "norm/", strlen("norm/")) == 0)
+        json_object_set_new(before->norms, series, api_number(value));
+    else if (slash != NULL && strcmp(slash, "/loss") == 0)
+        json_object_set_new(before->losses, series, api_number(value));
+    return true;
+}
+
+/* What was stored when the run diverged, and the last finite records of it. */
+static json_t *divergence_json(struct api *api, const struct store_run *run)
+{
+    json_t *value = api_parse(run->divergence);
+    struct before before = {json_object(), json_object()};
+    if (!json_is_object(value)) {
+        json_decref(before.norms);
+        json_decref(before.losses);
+        return value;
+    }
+    (void)!store_last_finite_read(api->store, run->id, add_finite, &before, NULL);
+    json_object_set_new(value, "norms", before.norms);
+    json_object_set_new(value, "losses", before.losses);
+    return value;
+}
+
+static void add_event(json_t *list, int64_t at_ms, uint64_t step, const char *event, json_t *detail)
+{
+    json_array_append_new(list, json_pack("{s:o, s:I, s:s, s:o}", "at", api_time(at_ms), "step",
+                                          (json_int_t)step, "event", event, "detail", detail));
+}
+
+static bool take_event(void *context, const struct store_event *event)
+{
+    json_t *detail = event->detail != NULL   ? api_parse(event->detail)
+                     : event->reason != NULL ? json_pack("{s:s}", "reason", event->reason)
+                                             : json_object();
+    add_event(context, event->at_ms, event->step, event->event, detail);
+    return true;
+}
+
+/* The steps that a fork can begin at, ascending. */
+static json_t *checkpoints_json(struct api *api, const struct store_run *run)
+{
+    uint64_t steps[API_CHECKPOINTS];
+    size_t n = 0;
+    json_t *list = json_array();
+    (void)!store_checkpoint_steps(api->store, run->id, steps, API_CHECKPOINTS, &n, NULL);
+    for (size_t i = 0; i < n && i < API_CHECKPOINTS; i++)
+        json_array_append_new(list, json_integer((json_int_t)steps[i]));
+    return list;
+}
+
+/* The submission, and what the store has. */
+static json_t *timeline_json(struct api *api, const struct store_run *run, const json_t *definition)
+{
+    json_t *list = json_array();
+    const json_t *fork = json_object_get(definition, "fork");
+    add_event(list, run->created_ms, (uint64_t)json_integer_value(json_object_get(fork, "step")),
+              "queued", json_object());
+    (void)!store_timeline_read(api->store, run->id, take_event, list, NULL);
+    return list;
+}
+
 json_t *api_run_json(struct api *api, const struct pool_view *views, const struct store_run *run,
                      bool brief)
 {
@@ -97,6 +168,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "experiment", json_integer(run->experiment));
         json_object_set_new(value, "hash", json_string(run->hash));
         json_object_set(value, "definition", definition);
+        json_object_set_new(value, "divergence", divergence_json(api, run));
         json_object_set_new(value, "worker",
                             run->worker > 0 ? json_integer(run->worker) : json_null());
         json_object_set_new(value, "attempts", json_integer(run->attempts));
@@ -107,6 +179,8 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "ended_at", api_time(run->ended_ms));
         if (protocol_patterns(definition) > 0)
             json_object_set_new(value, "protocol", api_protocol_json(api, run->id));
+        json_object_set_new(value, "timeline", timeline_json(api, run, definition));
+        json_object_set_new(value, "checkpoints", checkpoints_json(api, run));
     }
     json_decref(definition);
     return value;

@@ -38,6 +38,7 @@ struct definition_context {
     uint64_t memory_bytes;      // a run (trainer and dataset) may take at most this much
     const char *weights_folder; // initial_weights is a file name relative to this folder; NULL:
                                 // none allowed
+    bool forking;               // the definition may have a member "fork"
     bool weights_paths; // initial_weights may contain '/' (tetrad run); false: a plain file name
 };
 

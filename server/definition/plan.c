@@ -249,6 +249,55 @@ static void read_selection(struct reader *r, const json_t *root, struct tet_plan
     into->min_delta = read_real(r, stopping, "min_delta");
 }
 
+static void read_place(struct reader *r, const json_t *item, struct tet_intervention *into)
+{
+    const int group = resolve_group(json_string_value(json_object_get(item, "group")));
+    into->group = group >= 0 ? (enum tet_group)group : TET_GROUPS;
+    if (json_object_get(item, "layer") != NULL)
+        into->layer = read_count(r, item, "layer");
+}
+
+/* Times are counted in mini-batches. */
+static void read_intervention(struct reader *r, const json_t *item, const struct tet_plan *plan,
+                              struct tet_intervention *into)
+{
+    static const char *const types[] = {"lesion",      "freeze", "unfreeze", "shuffle",
+                                        "rerandomise", "scale",  "noise",    "rate"};
+    static const enum tet_intervention_type kinds[] = {TET_LESION,  TET_FREEZE,      TET_UNFREEZE,
+                                                       TET_SHUFFLE, TET_RERANDOMISE, TET_SCALE,
+                                                       TET_NOISE,   TET_RATE};
+    static const char *const amounts[] = {"fraction", "factor", "sd"};
+    static const char *const streams[] = {"ascending", "descending"};
+    *into = (struct tet_intervention){.type = kinds[read_name(r, item, "type", types, 8)]};
+    read_place(r, item, into);
+    if (json_object_get(item, "neurons") != NULL)
+        into->type = read_name(r, item, "neurons", streams, 2) == 0 ? TET_SILENCE_ASCENDING
+                                                                    : TET_SILENCE_DESCENDING;
+    for (size_t k = 0; k < 3; k++)
+        if (json_object_get(item, amounts[k]) != NULL)
+            into->amount = read_real(r, item, amounts[k]);
+    if (json_object_get(item, "epoch") != NULL)
+        into->step = read_count(r, item, "epoch") * tet_plan_steps_per_epoch(plan);
+    else
+        into->step = read_integer(r, item, "step", (uint64_t)1 << 53);
+}
+
+/* Needs the batch and the examples trained on. */
+static void read_interventions(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    const json_t *list = find(root, "interventions");
+    const size_t n = json_array_size(list);
+    if (list != NULL && (!json_is_array(list) || n > TET_MAX_INTERVENTIONS)) {
+        missing(r, "interventions", "array");
+        return;
+    }
+    if (plan->batch == 0)
+        return; // noted already
+    for (size_t i = 0; i < n; i++)
+        read_intervention(r, json_array_get(list, i), plan, &plan->interventions[i]);
+    plan->n_interventions = (uint32_t)n;
+}
+
 /* n_test: the first examples of the test part; where the dataset has none (info->n_test is 0), the
  * last n_test examples of the training part, which resolving made sure are not trained on. */
 static void read_dataset(struct reader *r, const json_t *root, const struct dataset_info *info,
@@ -267,6 +316,9 @@ static void read_dataset(struct reader *r, const json_t *root, const struct data
     plan->standardize = json_is_string(standardize) ? TET_STANDARDIZE_FEATURE
                         : json_is_true(standardize) ? TET_STANDARDIZE_ALL
                                                     : TET_STANDARDIZE_NONE;
+    if (find(dataset, "augment/crop") != NULL)
+        plan->augment_crop = read_count(r, dataset, "augment/crop");
+    plan->augment_flip = json_is_true(find(dataset, "augment/flip"));
     bool enough = info->n_test > 0 ? train <= info->n_train && plan->n_test <= info->n_test
                                    : (uint64_t)train + plan->n_test <= info->n_train;
     if (r->err == TET_OK && sha256 != NULL && strcmp(sha256, info->sha256) != 0)
@@ -277,6 +329,31 @@ static void read_dataset(struct reader *r, const json_t *root, const struct data
         r->err = tet_error_set(r->error, TET_BAD_DATASET,
                                "dataset %s has fewer examples than the run was defined with",
                                info->name);
+}
+
+/* Where a setting is not written it is off: see record.c. */
+static void read_record(struct reader *r, const json_t *root, struct tet_plan *plan)
+{
+    const json_t *groups = find(root, "record/traces/groups"),
+                 *synapses = find(root, "record/synapses");
+    plan->record_every = read_count(r, root, "record/every");
+    plan->record_alignment = read_bool(r, root, "record/alignment");
+    plan->record_assembly = json_is_true(find(root, "record/assembly"));
+    plan->record_activity = json_is_true(find(root, "record/activity"));
+    plan->record_spectrum = json_is_true(find(root, "record/spectrum"));
+    if (groups != NULL)
+        plan->traces = read_count(r, root, "record/traces/per_array");
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        const int group = resolve_group(json_string_value(json_array_get(groups, i)));
+        if (group >= 0)
+            plan->trace_group[group] = true;
+    }
+    for (size_t i = 0; i < json_array_size(synapses) && i < TET_MAX_TRACES; i++)
+        if (resolve_synapse(json_string_value(json_array_get(synapses, i)),
+                            &plan->synapse[plan->n_synapses]))
+            plan->n_synapses++;
+        else
+            missing(r, "record/synapses", "synapse");
 }
 
 enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
@@ -301,8 +378,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     plan->threads = (uint32_t)read_integer(&r, resolved, "training/threads", TET_MAX_THREADS);
     if (find(resolved, "training/max_steps") != NULL)
         plan->max_steps = read_integer(&r, resolved, "training/max_steps", (uint64_t)1 << 53);
-    plan->record_every = read_count(&r, resolved, "record/every");
-    plan->record_alignment = read_bool(&r, resolved, "record/alignment");
+    read_record(&r, resolved, plan);
     read_layers(&r, resolved, plan);
     read_groups(&r, resolved, plan);
     read_timing(&r, resolved, plan);
@@ -311,6 +387,7 @@ enum tet_err definition_plan(struct tet_plan *plan, const json_t *resolved,
     read_schedule(&r, resolved, plan);
     read_selection(&r, resolved, plan);
     read_dataset(&r, resolved, info, plan);
+    read_interventions(&r, resolved, plan);
     return r.err;
 }
 

@@ -29,6 +29,14 @@ int resolve_rule(const char *name)
     return -1;
 }
 
+int resolve_group(const char *name)
+{
+    for (int g = 0; name != NULL && g < TET_GROUPS; g++)
+        if (strcmp(tet_group_name((enum tet_group)g), name) == 0)
+            return g;
+    return -1;
+}
+
 static json_t *get(const json_t *value, const char *key, const char *key2)
 {
     return json_object_get(json_object_get(value, key), key2);
@@ -93,6 +101,12 @@ static bool meant_for_another(const struct resolve_work *w, const char *pointer,
 bool resolve_is_foreign(const struct resolve_work *w, const char *pointer, enum tet_group group)
 {
     return meant_for_another(w, pointer, NEED_GROUP + group);
+}
+
+bool resolve_is_foreign_plastic(const struct resolve_work *w, const char *pointer,
+                                enum tet_group group)
+{
+    return meant_for_another(w, pointer, NEED_PLASTIC + group);
 }
 
 /* What a rule says to a group that it has no use for. */
@@ -274,6 +288,19 @@ static void resolve_rates(struct resolve_work *w, unsigned g, bool slow)
     }
 }
 
+/* B begins small where it learns from convolutions through laterals: what it has learned then soon
+ * outweighs what it began with, in a stage that is slow to forget. */
+static const double small = 0.1;
+
+static void resolve_descending(struct resolve_work *w, bool images)
+{
+    json_t *group = json_object_get(get(w->run, "rule", "groups"), "B");
+    if (group != NULL && json_object_get(group, "scale") == NULL &&
+        !faults_known(w->faults, "/rule/groups/B/scale"))
+        resolve_set(w, group, "scale",
+                    images && w->info->group[TET_V] ? json_real(small) : json_integer(1));
+}
+
 /* Defaults that are the same for every rule come from the schema, which did not see groups that
  * were not there yet. */
 static void resolve_groups(struct resolve_work *w)
@@ -291,6 +318,7 @@ static void resolve_groups(struct resolve_work *w)
         if (resolve_has_rates(w->info, (enum tet_group)g))
             resolve_rates(w, g, slow);
     }
+    resolve_descending(w, images);
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,
                      NULL))
         w->faults->no_memory = true;
@@ -329,23 +357,17 @@ static void drop_full_wiring(struct resolve_work *w)
     }
 }
 
-/* How drives become changes: "off" is not written out, as with the wiring, but where "on" is the
- * default: in convolutional networks of a rule with laterals, which otherwise run away. */
+/* How drives become changes: "off" is not written out, as with the wiring. */
 static void resolve_changes(struct resolve_work *w)
 {
     json_t *rule = json_object_get(w->run, "rule"),
            *optimizer = json_object_get(w->run, "optimizer");
     const json_t *homeostasis = json_object_get(rule, "homeostasis");
     const char *normalize = json_string_value(json_object_get(rule, "normalize"));
-    const bool laterals = w->info->group[TET_V] && has_convolutions(w);
-    if (laterals && json_object_get(rule, "normalize") == NULL && homeostasis == NULL &&
-        !faults_known(w->faults, "/rule/normalize") &&
-        !faults_known(w->faults, "/rule/homeostasis"))
-        resolve_set(w, rule, "normalize", json_string("stage"));
-    else if (!laterals && normalize != NULL && strcmp(normalize, "none") == 0)
+    if (normalize != NULL && strcmp(normalize, "none") == 0)
         json_object_del(rule, "normalize");
     const json_t *rate = json_object_get(homeostasis, "rate");
-    if (!laterals && json_is_number(rate) && json_number_value(rate) == 0.0)
+    if (json_is_number(rate) && json_number_value(rate) == 0.0)
         json_object_del(rule, "homeostasis");
     if (json_is_false(json_object_get(rule, "center")))
         json_object_del(rule, "center");
@@ -505,8 +527,10 @@ static void check_against_dataset(struct resolve_work *w, const struct inputs_da
         faults_add(w->faults, "/network/loss", loss, NULL,
                    "mse: dataset %s has real targets, not class labels", entry->info.name);
     check_selection(w, entry);
-    if (entry != NULL)
+    if (entry != NULL) {
         resolve_images(w, &entry->info);
+        resolve_augment(w, &entry->info);
+    }
 }
 
 static enum tet_err resolve_weights(struct resolve_work *w)
@@ -533,6 +557,15 @@ static enum tet_err resolve_weights(struct resolve_work *w)
     return TET_OK;
 }
 
+/* Only the interface's fork may say where a run began: the checkpoint has to come with it. */
+static void check_fork(struct resolve_work *w)
+{
+    const json_t *fork = json_object_get(w->run, "fork");
+    if (fork != NULL && !w->inputs->context->forking)
+        faults_add(w->faults, "/fork", fork, NULL,
+                   "nothing: POST /v1/runs/{id}/fork is how a run begins where another was");
+}
+
 static void check_memory(struct resolve_work *w, const struct inputs_dataset *entry,
                          uint64_t *memory_bytes, uint64_t *steps)
 {
@@ -540,7 +573,13 @@ static void check_memory(struct resolve_work *w, const struct inputs_dataset *en
     struct tet_plan plan;
     struct tet_error why = {0};
     uint64_t limit = w->inputs->context->memory_bytes, bytes;
-    if (definition_plan(&plan, w->run, info, &why) != TET_OK ||
+    const size_t clean = w->faults->hits;
+    enum tet_err err = definition_plan(&plan, w->run, info, &why);
+    if (err == TET_OK)
+        resolve_synapses(w, &plan, &info->shape);
+    if (w->faults->hits != clean)
+        return;
+    if (err != TET_OK || definition_plan(&plan, w->run, info, &why) != TET_OK ||
         tet_plan_check(&plan, &info->shape, &why) != TET_OK) {
         faults_add(w->faults, "", NULL, NULL, "%s", why.message);
         return;
@@ -590,13 +629,17 @@ enum tet_err resolve_run(json_t *run, struct inputs *inputs, const struct resolv
     drop_unselected(&w);
     resolve_protocol(&w);
     resolve_network(&w);
+    resolve_record(&w);
     check_reals(&w);
     check_schedule(&w);
+    check_fork(&w);
     enum tet_err err = resolve_dataset(run, inputs, faults, &entry, error);
     if (err == TET_OK)
         err = resolve_weights(&w);
     if (err == TET_OK)
         check_against_dataset(&w, entry);
+    if (err == TET_OK)
+        resolve_interventions(&w);
     if (err == TET_OK && faults->no_memory)
         err = TET_NO_MEMORY;
     if (err != TET_OK)

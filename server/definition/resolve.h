@@ -32,6 +32,9 @@ struct resolve_work {
 /* resolve_rule: the rule's number, or -1. */
 int resolve_rule(const char *name);
 
+/* resolve_group: the number of a group of synapses, or -1. */
+int resolve_group(const char *name);
+
 /* Items of network.layers, and the names of their types. */
 enum resolve_layer {
     LAYER_DENSE,
@@ -77,6 +80,21 @@ void resolve_protocol(struct resolve_work *work);
 bool resolve_protocol_plan(struct resolve_work *work, const struct tet_plan *plan,
                            const struct tet_shape *shape, uint64_t *bytes, uint64_t *steps);
 
+/* resolve_record: what is recorded besides the oldest settings, and dataset.augment: what is off is
+ * taken out, and what the rule has no use for. */
+void resolve_record(struct resolve_work *work);
+
+/* resolve_augment: whether there are images to augment. */
+void resolve_augment(struct resolve_work *work, const struct dataset_info *info);
+
+/* resolve_synapses: record.synapses and record.traces against the run's plan, of a run without faults so
+ * far; takes synapses out that only other rules of the sweep have, so that the plan is to be made anew. */
+void resolve_synapses(struct resolve_work *work, const struct tet_plan *plan,
+                      const struct tet_shape *shape);
+
+/* resolve_synapse: reads "W1/12/7"; false where it is not written so. */
+bool resolve_synapse(const char *text, struct tet_synapse *synapse);
+
 /* resolve_set: a member; want of memory is noted in work->faults. */
 void resolve_set(struct resolve_work *work, json_t *object, const char *key, json_t *value);
 
@@ -91,6 +109,14 @@ bool resolve_is_homeostatic(const struct tet_rule_info *info);
  * for, is meant for another rule of the sweep: any, where all grids share the setting; one of this
  * grid's, where this grid sets it. */
 bool resolve_is_foreign(const struct resolve_work *work, const char *pointer, enum tet_group group);
+
+/* resolve_is_foreign_plastic: likewise for a setting that only rules use whose group is plastic. */
+bool resolve_is_foreign_plastic(const struct resolve_work *work, const char *pointer,
+                                enum tet_group group);
+
+/* resolve_interventions: their times and places; those that only another rule of the sweep has a
+ * use for are dropped, and an empty list too. Needs the dataset's counts. */
+void resolve_interventions(struct resolve_work *work);
 
 /* The words of a pointer are short, so resolving uses this for most of its faults. */
 #define RESOLVE_POINTER 96

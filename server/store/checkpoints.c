@@ -365,6 +365,27 @@ static enum tet_err get_arrays(struct db *db, int64_t id, struct store_checkpoin
     return err != TET_OK ? err : closed;
 }
 
+enum tet_err store_checkpoint_steps(struct store *store, int64_t run, uint64_t *steps, size_t n,
+                                    size_t *kept, struct tet_error *error)
+{
+    struct db *db;
+    *kept = 0;
+    enum tet_err err = reader_take(store, &db, error);
+    if (err != TET_OK)
+        return err;
+    struct query q =
+        query_open(db, "SELECT step FROM checkpoint WHERE run = :run ORDER BY step", error);
+    query_bind_int(&q, ":run", run);
+    while (query_row(&q)) {
+        if (*kept < n)
+            steps[*kept] = (uint64_t)query_int(&q, 0);
+        (*kept)++;
+    }
+    err = query_close(&q);
+    reader_give(store, db);
+    return err;
+}
+
 /* One transaction, so that a newer checkpoint does not remove this one half-way. */
 enum tet_err store_checkpoint_read(struct store *store, int64_t run, uint64_t step,
                                    struct store_checkpoint *checkpoint, struct tet_error *error)

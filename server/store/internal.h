@@ -18,11 +18,13 @@
 
 extern const char embed_sql_0001[]; // schema/sql/0001_initial.sql, ends with a NUL
 extern const char embed_sql_0002[]; // schema/sql/0002_kernels.sql, likewise
-extern const char embed_sql_0003[]; // schema/sql/0003_protocol.sql, likewise
+extern const char embed_sql_0003[]; // schema/sql/0003_timeline.sql, likewise
+extern const char embed_sql_0004[]; // schema/sql/0004_divergence.sql, likewise
+extern const char embed_sql_0005[]; // schema/sql/0005_protocol.sql, likewise
 
 enum {
     STORE_APPLICATION_ID = 0x54455452, // 'TETR'
-    STORE_SCHEMA_VERSION = 3,
+    STORE_SCHEMA_VERSION = 5,
     STORE_STATEMENTS = 64, // prepared statements a connection keeps
     STORE_READERS = 8,     // idle reading connections kept
     STORE_LOST = 64        // runs known to have lost records
@@ -227,6 +229,10 @@ TET_MUST_CHECK enum tet_err run_trim(struct db *db, int64_t run, struct tet_erro
 /* runs_recover: sends every running run back to the queue, trimmed. */
 TET_MUST_CHECK enum tet_err runs_recover(struct db *db, struct tet_error *error);
 bool run_state_parse(const char *text, enum run_state *state);
+
+/* timeline_trim: removes the interventions that a run at `step` has not seen yet. */
+TET_MUST_CHECK enum tet_err timeline_trim(struct db *db, int64_t run, int64_t step,
+                                          struct tet_error *error);
 
 /* checkpoint_put: writes a checkpoint in the place of one at the same step and removes all but the
  * newest keep (0: removes none). */

@@ -47,14 +47,15 @@ static enum tet_err series_id(struct store *store, const struct tet_record *reco
     struct series_cache *cache = &store->series;
     char name[TET_SERIES_NAME];
     *last = true;
-    if (record->layer > TET_MAX_HIDDEN + 1) {
-        tet_series_text(record->series, record->layer, name);
+    if (record->layer > TET_MAX_HIDDEN + 1 ||
+        tet_series_kind(record->series) == TET_OF_SYNAPSE) { // of which there are too many to keep
+        tet_record_text(record, name);
         return series_insert(&store->db, name, id, error);
     }
     int64_t *known = &cache->id[record->series][record->layer];
     uint64_t *stamp = &cache->stamp[record->series][record->layer];
     if (*known == 0) {
-        tet_series_text(record->series, record->layer, name);
+        tet_record_text(record, name);
         enum tet_err err = series_insert(&store->db, name, known, error);
         if (err != TET_OK)
             return err;
@@ -238,18 +239,14 @@ out:
     return err;
 }
 
-enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn *visit,
-                              void *context, struct tet_error *error)
+static enum tet_err read_last(struct store *store, const char *sql, int64_t run,
+                              store_metric_fn *visit, void *context, struct tet_error *error)
 {
     struct db *db;
     enum tet_err err = reader_take(store, &db, error);
     if (err != TET_OK)
         return err;
-    struct query q = query_open(db,
-                                "SELECT f.step, s.name, f.value"
-                                " FROM final f CROSS JOIN series s ON s.id = f.series"
-                                " WHERE f.run = :run ORDER BY s.name",
-                                error);
+    struct query q = query_open(db, sql, error);
     query_bind_int(&q, ":run", run);
     while (query_row(&q))
         if (!visit(context, query_text(&q, 1), (uint64_t)query_int(&q, 0), query_real(&q, 2)))
@@ -257,4 +254,27 @@ enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn 
     err = query_close(&q);
     reader_give(store, db);
     return err;
+}
+
+enum tet_err store_final_read(struct store *store, int64_t run, store_metric_fn *visit,
+                              void *context, struct tet_error *error)
+{
+    return read_last(store,
+                     "SELECT f.step, s.name, f.value"
+                     " FROM final f CROSS JOIN series s ON s.id = f.series"
+                     " WHERE f.run = :run ORDER BY s.name",
+                     run, visit, context, error);
+}
+
+enum tet_err store_last_finite_read(struct store *store, int64_t run, store_metric_fn *visit,
+                                    void *context, struct tet_error *error)
+{
+    /* Back from the end of the run's metrics, by their key. */
+    return read_last(store,
+                     "SELECT f.step, s.name, coalesce(f.value,"
+                     " (SELECT m.value FROM metric m WHERE m.run = f.run AND m.series = f.series"
+                     "   AND m.value IS NOT NULL ORDER BY m.step DESC LIMIT 1))"
+                     " FROM final f CROSS JOIN series s ON s.id = f.series"
+                     " WHERE f.run = :run ORDER BY s.name",
+                     run, visit, context, error);
 }

@@ -176,6 +176,8 @@ enum tet_err run_trim(struct db *db, int64_t run, struct tet_error *error)
     err = query_close(&q);
     if (err == TET_OK)
         err = remake_final(db, run, error);
+    if (err == TET_OK)
+        err = timeline_trim(db, run, step, error);
     if (err != TET_OK)
         return err;
 
@@ -229,7 +231,8 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
                                  bool cancelled, struct tet_error *error)
 {
     static const char change[] =
-        "UPDATE run SET state = :state, reason = :reason, digest = :digest, ended_ms = :ended,"
+        "UPDATE run SET state = :state, reason = :reason, digest = :digest,"
+        " divergence = :divergence, ended_ms = :ended,"
         " step = max(step, :step), train_seconds = train_seconds + :seconds WHERE id = :run";
     static const char note[] = "UPDATE run SET step = max(step, :step),"
                                " train_seconds = train_seconds + :seconds WHERE id = :run";
@@ -238,6 +241,7 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
         query_bind_text(&q, ":state", run_state_text(e->state));
         query_bind_text(&q, ":reason", *e->reason != '\0' ? e->reason : NULL);
         query_bind_text(&q, ":digest", *e->digest != '\0' ? e->digest : NULL);
+        query_bind_text(&q, ":divergence", *e->divergence != '\0' ? e->divergence : NULL);
         query_bind_int(&q, ":ended", run_state_final(e->state) ? store_now_ms() : 0);
     }
     query_bind_int(&q, ":step", (int64_t)e->step);
@@ -292,6 +296,7 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
         e.state = RUN_QUEUED;
         e.checkpoint = NULL;
         *e.digest = '\0';
+        *e.divergence = '\0';
         (void)snprintf(e.reason, sizeof e.reason, "%s", lost.message);
     }
     if (e.protocol != NULL && e.state == RUN_SUCCEEDED)
@@ -323,7 +328,8 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms FROM run r CROSS JOIN run_definition d ON d.run = r.id"
+    " r.started_ms, r.ended_ms, r.divergence FROM run r CROSS JOIN run_definition d ON d.run = "   \
+    "r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)
 {
@@ -344,6 +350,7 @@ static void run_from_row(struct query *q, struct store_run *run)
         .created_ms = query_int(q, 14),
         .started_ms = query_int(q, 15),
         .ended_ms = query_int(q, 16),
+        .divergence = query_text(q, 17),
     };
     if (!run_state_parse(query_text(q, 2), &run->state))
         query_fail(q, TET_DATABASE, "a run has an unknown state");

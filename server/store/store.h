@@ -79,6 +79,8 @@ struct store_submission {
     const char *idempotency_key; // NULL: none; per owner
     size_t n_runs;
     const struct store_new_run *runs;
+    const struct store_checkpoint
+        *start; // where the first run begins; NULL: at the start; borrowed
 };
 
 struct store_receipt {
@@ -120,6 +122,11 @@ void store_claim_free(struct store_claim *claim);
  */
 void store_metrics(struct store *store, int64_t run, const struct tet_record *records, size_t n);
 
+/* store_intervention: queues that a run's intervention `number` happened once `step` mini-batches
+ * were trained; as store_metrics. detail: a JSON object. One that is known already stays as it is. */
+void store_intervention(struct store *store, int64_t run, uint32_t number, uint64_t step,
+                        const char *detail);
+
 /* store_no_wait: from now on store_metrics and store_checkpoint_write do not wait for room: for a
  * shutdown while the disk is full. Records that do not fit are dropped; the run's later checkpoints
  * are then refused (TET_DATABASE), and it goes on from its last one. */
@@ -143,6 +150,12 @@ struct store_checkpoint {
 };
 void store_checkpoint_free(struct store_checkpoint *checkpoint);
 
+/* store_checkpoint_steps: the steps of a run's kept checkpoints, ascending, at most n; returns how
+ * many there are in *kept. A run that is not there has none. */
+TET_MUST_CHECK enum tet_err store_checkpoint_steps(struct store *store, int64_t run,
+                                                   uint64_t *steps, size_t n, size_t *kept,
+                                                   struct tet_error *error);
+
 /* store_checkpoint_write: in one transaction with everything queued before it for this run: the
  * checkpoint, its cursor, and removal of all but the newest `keep`. Takes over what is in
  * `checkpoint` whatever happens (the struct itself is the caller's, emptied). A checkpoint replaces
@@ -161,8 +174,9 @@ TET_MUST_CHECK enum tet_err store_checkpoint_read(struct store *store, int64_t r
 /* The end of an attempt at a run. */
 struct store_ending {
     enum run_state state; // final; RUN_QUEUED: given back (shutdown); RUN_PAUSED: cannot begin here
-    char reason[STORE_REASON]; // "" where the state says it all
-    char digest[STORE_HASH];   // "sha256:...", "" unless succeeded
+    char reason[STORE_REASON];     // "" where the state says it all
+    char digest[STORE_HASH];       // "sha256:...", "" unless succeeded
+    char divergence[STORE_REASON]; // JSON object, "" unless diverged
     uint64_t step;
     double train_seconds;                // of this attempt
     struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
@@ -202,7 +216,8 @@ struct store_run {
     enum run_state state;
     const char *reason; // NULL: none
     const char *parameters, *definition, *hash;
-    const char *digest; // NULL: none
+    const char *digest;     // NULL: none
+    const char *divergence; // JSON object, NULL: none
     uint64_t step, steps, memory_bytes;
     uint32_t attempts;                        // times it was started
     uint32_t worker;                          // of the last attempt
@@ -234,6 +249,22 @@ TET_MUST_CHECK enum tet_err store_experiment_read(struct store *store, int64_t e
                                                   store_experiment_fn *visit, void *context,
                                                   struct tet_error *error); // TET_NOT_FOUND
 
+/* What happened to a run: 'started', 'resumed', 'given_back', 'intervention', or the state that it
+ * came to. */
+struct store_event {
+    int64_t at_ms;
+    uint64_t step; // mini-batches known to be trained by then
+    const char *event;
+    const char *detail; // of an intervention, a JSON object; else NULL
+    const char *reason; // of a change of state; NULL: none
+};
+typedef bool store_event_fn(void *context, const struct store_event *event);
+/* store_timeline_read: in the order of time; without the submission, which is the run's created_ms.
+ * At most 256 events besides interventions: the newest. */
+TET_MUST_CHECK enum tet_err store_timeline_read(struct store *store, int64_t run,
+                                                store_event_fn *visit, void *context,
+                                                struct tet_error *error);
+
 struct store_filter {
     const char *owner, *tag,
         *text; // NULL: any; text is looked for in the name, ignoring ASCII case
@@ -263,6 +294,11 @@ TET_MUST_CHECK enum tet_err store_metrics_read(struct store *store, int64_t run,
 TET_MUST_CHECK enum tet_err store_final_read(struct store *store, int64_t run,
                                              store_metric_fn *visit, void *context,
                                              struct tet_error *error);
+/* store_last_finite_read: the last finite value of every series, at the step of its last value; NaN
+ * where it never had one. */
+TET_MUST_CHECK enum tet_err store_last_finite_read(struct store *store, int64_t run,
+                                                   store_metric_fn *visit, void *context,
+                                                   struct tet_error *error);
 
 /* Which record of a series stands for a run. */
 enum store_at {

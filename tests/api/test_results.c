@@ -398,6 +398,50 @@ static void test_cancel_experiment(void **state)
     check_counts(cancel("experiments", id), 0, 0, 4);
 }
 
+/* ---- what is recorded on demand ---- */
+
+static double last_of(const json_t *run, const char *series)
+{
+    const json_t *value = json_object_get(json_object_get(run, "final"), series);
+    if (!json_is_real(value) && !json_is_integer(value))
+        fail_msg("final has no number %s", series);
+    return json_number_value(value);
+}
+
+static void test_probes(void **state)
+{
+    (void)state;
+    const json_int_t id = submit(
+        &server,
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":320,\"test\":50,\"augment\":{\"crop\":2,"
+        "\"flip\":true}},\"network\":{\"layers\":[{\"units\":12},{\"units\":9}]},"
+        "\"rule\":{\"name\":\"kp\"},\"training\":{\"epochs\":2,\"batch\":32},"
+        "\"record\":{\"every\":1,\"assembly\":true,\"activity\":true,"
+        "\"traces\":{\"groups\":[\"B\"],\"per_array\":3},\"synapses\":[\"W1/11/783\"]}}");
+    json_t *run = await_end(&server, id, "succeeded");
+    assert_true(json_is_null(json_object_get(run, "divergence")));
+    const double c = last_of(run, "alignment/modulation/1");
+    assert_true(fabs(last_of(run, "alignment/modulation_angle/1") - acos(c) * 57.29577951308232) <
+                1e-6);
+    const double share = last_of(run, "alignment/consistency/2"),
+                 rank = last_of(run, "activity/effective_rank/1");
+    assert_true(share >= 0.0 && share <= 1.0 && rank >= 1.0 && rank <= 12.0);
+    size_t traces = 0;
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(run, "final"), name, value) traces +=
+        strncmp(name, "trace/B", 7) == 0;
+    assert_int_equal(traces, 6);
+    json_t *page = get(&server, 200, "/v1/runs/%lld/metrics?name=trace/W1/11/783", id);
+    const json_t *series = json_object_get(json_object_get(page, "series"), "trace/W1/11/783");
+    const json_t *values = json_object_get(series, "values");
+    assert_int_equal(json_object_size(json_object_get(page, "series")), 1);
+    assert_int_equal(json_array_size(values), 20);
+    assert_true(json_number_value(json_array_get(values, 19)) == last_of(run, "trace/W1/11/783"));
+    json_decref(page);
+    json_decref(run);
+}
+
 /* ---- diverging ---- */
 
 /* A run that blows up is a result, beside others that do not. */
@@ -419,6 +463,12 @@ static void test_diverged(void **state)
     assert_true(json_is_null(json_object_get(run, "digest")));
     assert_int_equal(integer(run, "attempts"), 1);
     assert_string_not_equal(text(run, "ended_at"), "");
+    const json_t *divergence = json_object_get(run, "divergence"),
+                 *norms = json_object_get(divergence, "norms");
+    assert_true(integer(divergence, "step") > integer(divergence, "last_step"));
+    assert_true(json_is_real(json_object_get(divergence, "last_loss")));
+    assert_int_equal(json_object_size(norms), 2);
+    assert_true(json_number_value(json_object_get(norms, "norm/W/1")) > 0.0);
     json_decref(run);
     json_decref(get(&server, 200, "/v1/runs/%lld/metrics", first + 1));
     json_t *experiment = get(&server, 200, "/v1/experiments/%lld", id);
@@ -484,15 +534,11 @@ static void test_restart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),
-        cmocka_unit_test(test_unchanged),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_cancel_runs),
-        cmocka_unit_test(test_diverged),
-        cmocka_unit_test(test_large_numbers),
-        cmocka_unit_test(test_cancel_experiment),
+        cmocka_unit_test(test_run),           cmocka_unit_test(test_unchanged),
+        cmocka_unit_test(test_metrics),       cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_weights),       cmocka_unit_test(test_cancel_runs),
+        cmocka_unit_test(test_probes),        cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_large_numbers), cmocka_unit_test(test_cancel_experiment),
         cmocka_unit_test(test_restart),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

@@ -8,6 +8,8 @@
 
 #include <zlib.h>
 
+#include <tetrad/trainer.h>
+
 #include "data/npz.h"
 #include "definition/definition.h"
 
@@ -178,6 +180,28 @@ static void test_parameters(void **state)
     json_decref(rules);
 }
 
+static void test_series(void **state)
+{
+    (void)state;
+    json_t *reply = get(&server, 200, "/v1/series"), *one;
+    size_t i, synapses = 0;
+    assert_int_equal(json_array_size(json_object_get(reply, "series")), TET_SERIES_COUNT);
+    json_array_foreach(json_object_get(reply, "series"), i, one)
+    {
+        char name[TET_SERIES_NAME], layered[TET_SERIES_NAME];
+        tet_series_text((enum tet_series)i, 3, name);
+        snprintf(layered, sizeof layered, "%s%s", text(one, "name"),
+                 strcmp(text(one, "of"), "layer") == 0     ? "/3"
+                 : strcmp(text(one, "of"), "synapse") == 0 ? "3"
+                                                           : "");
+        assert_string_equal(layered, name);
+        assert_true(strlen(text(one, "definition")) > 10);
+        synapses += strcmp(text(one, "of"), "synapse") == 0;
+    }
+    assert_int_equal(synapses, TET_GROUPS);
+    json_decref(reply);
+}
+
 static void test_health(void **state)
 {
     (void)state;
@@ -191,15 +215,9 @@ static void test_health(void **state)
 static void test_methods(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/",
-                                        "/healthz",
-                                        "/readyz",
-                                        "/openapi.json",
-                                        "/v1/schema",
-                                        "/v1/rules",
-                                        "/v1/datasets",
-                                        "/v1/datasets/strokes",
-                                        "/v1/experiments"};
+    static const char *const paths[] = {
+        "/",         "/healthz",   "/readyz",      "/openapi.json",        "/v1/schema",
+        "/v1/rules", "/v1/series", "/v1/datasets", "/v1/datasets/strokes", "/v1/experiments"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct reply head, whole;
         char a[256], b[256];
@@ -600,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_series),
         cmocka_unit_test(test_health),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_nothing_there),

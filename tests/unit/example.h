@@ -233,6 +233,12 @@ static inline struct tet_plan odd_plan(enum tet_rule_name rule, int variant)
     }
     if (variant == 2 || variant == 3)
         make_sparse(&p);
+    p.record_assembly = p.record_spectrum = variant >= 2;
+    p.record_activity = variant % 2 == 0;
+    p.trace_group[TET_W] = p.trace_group[TET_V] = variant % 2 != 0;
+    p.traces = 3;
+    p.augment_crop = variant == 3;
+    p.augment_flip = variant >= ODD_DENSE;
     return p;
 }
 

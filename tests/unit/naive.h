@@ -29,7 +29,7 @@ static struct network {
     activity z[LAYERS], x[LAYERS], g[LAYERS], s[LAYERS], m[LAYERS], u[LAYERS], bp[LAYERS];
 } net;
 
-#include "follow.h"
+#include "naive_telemetry.h"
 
 static matrix left, right; // of telemetry
 
@@ -64,7 +64,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
     }
     net.d[net.L] = net.e[net.L] = data->set.shape.outputs;
     uint32_t met = 0;
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);
@@ -397,9 +397,10 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
 {
     size_t count = 0;
     for (uint32_t l = 1; l < net.L; l++) {
-        check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l,
-                     cosine(net.m[l], net.bp[l], n, net.d[l]), 1e-4);
+        const double modulation = cosine(net.m[l], net.bp[l], n, net.d[l]);
+        check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l, modulation, 1e-4);
         count++;
+        count += check_more_telemetry(log, step, n, l, 1, net.d[l], net.d[l - 1], true, modulation);
         if (net.plan.rule != TET_RULE_BP) {
             check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, feedback_cosine(l), 1e-4);
             count++;
@@ -429,7 +430,7 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
 static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
                                  double allowed)
 {
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         static float values[WIDTH * WIDTH];
         tet_trainer_tensor(t, i, &tensor);

@@ -51,7 +51,7 @@ static struct network {
         bp[LAYERS];
 } net;
 
-#include "follow.h"
+#include "naive_telemetry.h"
 
 /* ---- shapes ---- */
 
@@ -202,7 +202,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
     net.plan = *plan;
     shape_network(&data->set.shape);
     uint32_t met = 0;
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         int g;
         uint32_t l;
@@ -747,6 +747,9 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
         check_record(log, step, TET_SERIES_ALIGNMENT_MODULATION, l, modulation_cosine(l, n),
                      modulation_cancels(l, n) ? 2.0 : 1e-4);
         records++;
+        records += check_more_telemetry(
+            log, step, n, l, net.z_positions[l], net.d[l] * net.x_positions[l],
+            net.d[l - 1] * net.x_positions[l - 1], net.flat[l], modulation_cosine(l, n));
         const bool direct = net.plan.rule == TET_RULE_DFA;
         if (direct && is_flat_above(l)) {
             check_record(log, step, TET_SERIES_ALIGNMENT_FEEDBACK, l, direct_cosine(l), 1e-4);
@@ -781,7 +784,7 @@ static inline size_t check_telemetry(const struct log *log, uint64_t step, uint3
 static inline void check_weights(const char *what, const struct tet_trainer *t, uint64_t step,
                                  double allowed)
 {
-    for (uint32_t i = 0; i < tet_trainer_tensors(t); i++) {
+    for (uint32_t i = 0; i < circuit_tensors(t); i++) {
         struct tet_tensor tensor;
         int g;
         uint32_t l;

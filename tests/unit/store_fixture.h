@@ -123,6 +123,7 @@ struct seen_run {
     double seconds;
     int64_t id, started_ms, ended_ms;
     size_t n;
+    char divergence[STORE_REASON];
 };
 
 static inline bool see_run(void *context, const struct store_run *run)
@@ -133,6 +134,8 @@ static inline bool see_run(void *context, const struct store_run *run)
     seen->state = run->state;
     snprintf(seen->reason, sizeof seen->reason, "%s", run->reason != NULL ? run->reason : "-");
     snprintf(seen->digest, sizeof seen->digest, "%s", run->digest != NULL ? run->digest : "-");
+    snprintf(seen->divergence, sizeof seen->divergence, "%s",
+             run->divergence != NULL ? run->divergence : "-");
     seen->step = run->step;
     seen->attempts = run->attempts;
     seen->seconds = run->train_seconds;

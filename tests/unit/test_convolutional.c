@@ -139,6 +139,7 @@ static void sparse_networks(void **state)
             struct tet_plan p = plan_of((enum tet_rule_name)rule, TET_CROSS_ENTROPY, 0.5f);
             networks[i].add(&p, TET_TANH);
             make_sparse(&p);
+            p.record_assembly = p.record_activity = true;
             images(5, 31, 11, true);
             follow(networks[i].name, &p, &data);
         }
@@ -197,6 +198,7 @@ static void large_batches(void **state)
             networks[i].add(&p, i % 2 ? TET_RELU : TET_TANH);
             p.n_train = 50;
             p.batch = 35;
+            p.record_assembly = p.record_activity = true;
             images(13, 58, 9, true);
             follow(networks[i].name, &p, &data);
         }

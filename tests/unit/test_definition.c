@@ -175,8 +175,11 @@ static void test_examples(void **state)
                      "8999b3fc69dcccd6ebb51f2fbe7e745b6e601c258dfddbb191afe4d791b88f02",
                      "535fd50a245d7b83ed849d3a3593b5c24db5fa87816ca3686053d574a0968fb4"},
                     {"schema/examples/sal-convolution-strokes.json", 6,
-                     "fcbaba926a51105778f7b518a86980150746f97c681cacbd9b2830e093c07bd0",
-                     "a2d1427dca5d359a14be0ff8f6ba37340472a09ba8a77e1f8cb22ede8805c1a8"},
+                     "1ed2ee9860744cc6fa18abcce710c08e3bcaff76c241ad7672b731f19378bba8",
+                     "6ece45f3fd15f9a46bd6f09bb30159d17a10b733d377d1070de585e6368b2c70"},
+                    {"schema/examples/convolution-cifar10.json", 6,
+                     "594c92d79c90be8f35657dd7c29de3a9c05a19f4f54a336831a567e9fee594ca",
+                     "6045830ed497bd0d5c6e0c5a1909d9b846c47a2cbc1eefcc6f577b26af8f1163"},
                     {"schema/examples/rules-strokes.json", 27,
                      "9435b9bf254e3a4b35802a4129e70aee8a69559aaafc011f25381a0aa99caefe",
                      "731d89602655c575469d5ea3d012b3ec7f77cb37382365765010dd2d2ad42d60"},
@@ -412,7 +415,7 @@ static void test_direct(void **state)
     expect_idempotent("{" BASE ",\"rule\":{\"name\":\"dfa\",\"gate\":false}}");
 }
 
-/* What is off is not written, but where it is on by default; hashes tell the runs apart. */
+/* What is off is not written; hashes tell the runs apart. */
 static void test_changes(void **state)
 {
     (void)state;
@@ -434,15 +437,15 @@ static void test_changes(void **state)
          "\"name\":\"sal\",\"normalize\":\"stage\",\"center\":true,"
          "\"homeostasis\":{\"rate\":0.5}",
          "\"clip\":2", "stage", TET_NORMALIZE_STAGE, true, 0.5f, 2.0f, 2},
-        {conv, "\"name\":\"sal\"", "", "stage", TET_NORMALIZE_STAGE, false, 0.0f, 0.0f, 3},
+        {conv, "\"name\":\"sal\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 3},
         {conv, "\"name\":\"sal\",\"normalize\":\"stage\"", "", "stage", TET_NORMALIZE_STAGE, false,
-         0.0f, 0.0f, 3},
-        {conv, "\"name\":\"sal\",\"normalize\":\"none\"", "", "none", TET_NORMALIZE_NONE, false,
-         0.0f, 0.0f, 5},
+         0.0f, 0.0f, 4},
+        {conv, "\"name\":\"sal\",\"normalize\":\"none\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f,
+         0.0f, 3},
         {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0.25}", "", NULL, TET_NORMALIZE_NONE,
          false, 0.25f, 0.0f, 6},
         {conv, "\"name\":\"sal\",\"homeostasis\":{\"rate\":0}", "", NULL, TET_NORMALIZE_NONE, false,
-         0.0f, 0.0f, 7},
+         0.0f, 0.0f, 3},
         {conv, "\"name\":\"bp\",\"normalize\":\"none\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f,
          0.0f, 8},
         {conv, "\"name\":\"bp\"", "", NULL, TET_NORMALIZE_NONE, false, 0.0f, 0.0f, 8},
@@ -478,7 +481,7 @@ static void test_changes(void **state)
                       "\"sweep\":{\"rule.name\":[\"sal\",\"fa\",\"kp\",\"bp\"]}}");
 }
 
-/* The laterals of convolutions begin as the identity, and slowly, unless told otherwise. */
+/* The laterals of convolutions begin as the identity, and slowly, and B small, unless told otherwise. */
 static void test_laterals_of_convolutions(void **state)
 {
     (void)state;
@@ -513,9 +516,79 @@ static void test_laterals_of_convolutions(void **state)
         assert_true(json_number_value(member(stored, "optimizer.groups.V.decay")) ==
                     cases[i].decay);
         assert_true(json_number_value(member(stored, "optimizer.groups.B.lr")) == 0.5);
+        assert_true(json_number_value(member(stored, "rule.groups.B.scale")) ==
+                    (i == 0 ? 1.0 : 0.1));
         definition_free(d);
         expect_idempotent(text);
     }
+}
+
+/* What is off is not written out; what is on is, and planned. */
+static void test_later_settings(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{" SAL "}",
+        "{" SAL ",\"record\":{\"assembly\":false,\"activity\":false,\"spectrum\":false,"
+        "\"synapses\":[]}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{\"crop\":0,\"flip\":false}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"}}",
+        "{\"dataset\":{\"name\":\"strokes\",\"augment\":{\"crop\":4,\"flip\":true}},"
+        "\"network\":{\"layers\":[{\"units\":16}]},\"rule\":{\"name\":\"sal\"},"
+        "\"record\":{\"assembly\":true,\"activity\":true,\"spectrum\":true,"
+        "\"traces\":{\"groups\":[\"U\",\"W\"]},\"synapses\":[\"W2/9/7\",\"B2/7/0\"]}}",
+    };
+    char hash[5][80];
+    for (size_t i = 0; i < 5; i++) {
+        struct tet_plan plan;
+        struct dataset_spec spec;
+        struct dataset_info info;
+        struct definition *d = read_good(texts[i]);
+        const bool on = i == 4;
+        snprintf(hash[i], sizeof hash[i], "%s", d->runs[0].hash);
+        const json_t *stored = d->runs[0].resolved;
+        assert_int_equal(definition_dataset(&spec, stored, NULL), TET_OK);
+        assert_int_equal(catalog_info(catalog, &spec, &info, NULL), TET_OK);
+        assert_int_equal(definition_plan(&plan, stored, &info, NULL), TET_OK);
+        assert_true(plan.record_assembly == on && plan.record_activity == on &&
+                    plan.record_spectrum == on && plan.augment_flip == on);
+        assert_int_equal(plan.augment_crop, on ? 4 : 0);
+        assert_int_equal(plan.traces, on ? 8 : 0);
+        assert_true(plan.trace_group[TET_W] == on && plan.trace_group[TET_U] == on);
+        assert_false(plan.trace_group[TET_B] || plan.trace_group[TET_V]);
+        assert_int_equal(plan.n_synapses, on ? 2 : 0);
+        if (on) {
+            assert_string_equal(
+                json_string_value(json_array_get(member(stored, "record.traces.groups"), 0)), "W");
+            const struct tet_synapse *s = &plan.synapse[1];
+            assert_true(s->group == TET_B && s->layer == 2 && s->row == 7 && s->column == 0);
+        } else
+            assert_string_equal(hash[i], hash[0]);
+        definition_free(d);
+        expect_idempotent(texts[i]);
+    }
+    assert_string_not_equal(hash[4], hash[0]);
+}
+
+/* What one rule of a sweep has a use for does not change the runs of the others. */
+static void test_later_settings_of_other_rules(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{" BASE ",\"rule\":{\"name\":\"sal\"},\"record\":{\"spectrum\":true,"
+        "\"traces\":{\"groups\":[\"V\",\"U\"],\"per_array\":2},\"synapses\":[\"V1/0/0\"]},"
+        "\"sweep\":{\"rule.name\":[\"bp\",\"sal\"]}}";
+    struct definition *d = read_good(text),
+                      *plain = read_good("{" BASE ",\"rule\":{\"name\":\"bp\"}}");
+    assert_int_equal(d->n_runs, 2);
+    assert_string_equal(d->runs[0].hash, plain->runs[0].hash);
+    assert_true(json_is_true(member(d->runs[1].resolved, "record.spectrum")));
+    assert_int_equal(json_array_size(member(d->runs[1].resolved, "record.synapses")), 1);
+    definition_free(plain);
+    definition_free(d);
+    expect_idempotent(text);
 }
 
 static void test_rule_names(void **state)
@@ -533,6 +606,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
         cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
+        cmocka_unit_test(test_later_settings),
+        cmocka_unit_test(test_later_settings_of_other_rules),
         cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
         cmocka_unit_test(test_wiring),   cmocka_unit_test(test_off),
         cmocka_unit_test(test_timing),   cmocka_unit_test(test_changes),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The examples that a run sees: their order, standardising, bytes and floats, and the parts. */
 #include "naive.h"
+#include "philox.h"
 
 static struct data data;
 
@@ -167,6 +168,191 @@ static void bytes_are_values(void **state)
     tet_trainer_destroy(t);
 }
 
+/* ---- augmentation ---- */
+
+enum { PLANES = 2, ROWS = 5, COLUMNS = 6, SIZE = PLANES * ROWS * COLUMNS, IMAGES = 24 };
+
+/* An image of an epoch: cut out of itself with a frame of `crop` zeros at a place that two words of the
+ * stream choose, and mirrored by the top bit of a third. */
+static void augment_naively(const struct tet_plan *p, uint32_t epoch, uint32_t example,
+                            const double *image, double *out)
+{
+    enum { FRAMED = 32 };
+    static double framed[FRAMED][FRAMED];
+    const struct tet_stream stream = tet_stream_make(p->seed, TET_STREAM_AUGMENT, epoch);
+    const uint32_t c = p->augment_crop, places = 2 * c + 1;
+    uint32_t word[4];
+    tet_philox(&stream, example, word);
+    const uint32_t down = (uint32_t)floor(word[0] * 0x1p-32 * places);
+    const uint32_t across = (uint32_t)floor(word[1] * 0x1p-32 * places);
+    for (uint32_t plane = 0; plane < PLANES; plane++) {
+        memset(framed, 0, sizeof framed);
+        for (uint32_t y = 0; y < ROWS; y++)
+            for (uint32_t x = 0; x < COLUMNS; x++)
+                framed[y + c][x + c] = image[(plane * ROWS + y) * COLUMNS + x];
+        for (uint32_t y = 0; y < ROWS; y++)
+            for (uint32_t x = 0; x < COLUMNS; x++) {
+                const bool flip = p->augment_flip && word[2] >= 0x80000000u;
+                const uint32_t to = flip ? COLUMNS - 1 - x : x;
+                out[(plane * ROWS + y) * COLUMNS + to] = framed[y + down][x + across];
+            }
+    }
+}
+
+/* The next training input as the network sees it: see inputs_seen. */
+static void next_input(struct tet_trainer *t, float *seen)
+{
+    static const float zeros[2 * SIZE];
+    static float w[2 * SIZE];
+    const uint64_t step = tet_trainer_cursor(t).step;
+    tet_trainer_set(t, 0, zeros);
+    tet_trainer_set(t, 1, zeros);
+    while (tet_trainer_cursor(t).step == step)
+        (void)tet_trainer_step(t);
+    tet_trainer_get(t, 0, w);
+    memcpy(seen, w, SIZE * sizeof *w);
+}
+
+static struct tet_plan augment_plan(uint32_t crop, bool flip)
+{
+    struct tet_plan p = make_plan(TET_RULE_BP, TET_MSE, IMAGES, 1, 1.0f);
+    p.epochs = 3;
+    p.augment_crop = crop;
+    p.augment_flip = flip;
+    make_data(&data, 32 + crop, IMAGES, 0, SIZE, 2, false);
+    make_images(&data, PLANES, ROWS, COLUMNS);
+    for (uint32_t i = 0; i < IMAGES; i++) {
+        data.t[2 * i] = 1.0f;
+        data.t[2 * i + 1] = 0.0f;
+    }
+    return p;
+}
+
+/* The inputs of a plan without augmentation, in the dataset's order. */
+static void plain_inputs(struct tet_plan p, double *plain)
+{
+    float seen[SIZE];
+    p.augment_crop = 0;
+    p.augment_flip = p.shuffle = false;
+    struct tet_trainer *t = make(&p, &data, NULL);
+    for (uint32_t i = 0; i < IMAGES; i++) {
+        next_input(t, seen);
+        for (uint32_t k = 0; k < SIZE; k++)
+            plain[i * SIZE + k] = seen[k];
+    }
+    tet_trainer_destroy(t);
+}
+
+static bool same_image(const float *seen, const double *image)
+{
+    for (uint32_t k = 0; k < SIZE; k++)
+        if ((double)seen[k] != image[k])
+            return false;
+    return true;
+}
+
+static void augmented_images(void **state)
+{
+    (void)state;
+    static double plain[IMAGES * SIZE];
+    for (uint32_t crop = 0; crop <= TET_MAX_CROP; crop++) // 8 may leave nothing of 5 x 6
+        for (int variant = crop == 0 ? 1 : 0; variant < 12; variant++) {
+            struct tet_plan p = augment_plan(crop, variant % 2 != 0);
+            p.standardize = (enum tet_standardize)(variant / 2 % 3);
+            p.shuffle = variant >= 6;
+            if (variant % 4 == 3) {
+                for (uint32_t i = 0; i < IMAGES * SIZE; i++)
+                    data.bytes[i] = (uint8_t)(draw() >> 40);
+                data.set.train.floats = NULL;
+                data.set.train.bytes = data.bytes;
+            }
+            plain_inputs(p, plain);
+            struct tet_trainer *t = make(&p, &data, NULL);
+            for (uint32_t i = 0; i < 3 * IMAGES; i++) {
+                static uint32_t order[IMAGES];
+                double image[SIZE];
+                float seen[SIZE];
+                for (uint32_t k = 0; k < IMAGES && i % IMAGES == 0; k++)
+                    order[k] = k;
+                const struct tet_stream stream =
+                    tet_stream_make(p.seed, TET_STREAM_SHUFFLE, i / IMAGES);
+                if (p.shuffle && i % IMAGES == 0)
+                    tet_shuffle(&stream, order, IMAGES);
+                const uint32_t example = order[i % IMAGES];
+                next_input(t, seen);
+                augment_naively(&p, i / IMAGES, example, plain + example * SIZE, image);
+                if (!same_image(seen, image))
+                    fail_msg("crop %u, variant %d: example %u of epoch %u differs", crop, variant,
+                             example, i / IMAGES);
+            }
+            tet_trainer_destroy(t);
+        }
+}
+
+/* All places alike, half of the images mirrored: a pixel of 1 with a 2 to its right. */
+static void augmentation_is_even(void **state)
+{
+    (void)state;
+    enum { CROP = 1, EPOCHS = 150 };
+    struct tet_plan p = augment_plan(CROP, true);
+    const double n = (double)IMAGES * EPOCHS;
+    double counts[9] = {0}, mirrored = 0.0;
+    memset(data.x, 0, sizeof data.x);
+    for (uint32_t i = 0; i < IMAGES; i++) {
+        data.x[i * SIZE + 2 * COLUMNS + 2] = 1.0f;
+        data.x[i * SIZE + 2 * COLUMNS + 3] = 2.0f;
+    }
+    p.epochs = EPOCHS;
+    struct tet_trainer *t = make(&p, &data, NULL);
+    for (uint32_t i = 0; i < IMAGES * EPOCHS; i++) {
+        float seen[SIZE];
+        uint32_t one = 0, two = 0;
+        next_input(t, seen);
+        for (uint32_t k = 0; k < SIZE; k++) {
+            one = seen[k] == 1.0f ? k : one;
+            two = seen[k] == 2.0f ? k : two;
+        }
+        mirrored += two < one;
+        const uint32_t from_left = two < one ? COLUMNS - 1 - one % COLUMNS : one % COLUMNS;
+        assert_true(one / COLUMNS >= 1 && one / COLUMNS <= 3 && from_left >= 1 && from_left <= 3);
+        counts[(one / COLUMNS - 1) * 3 + from_left - 1]++;
+    }
+    tet_trainer_destroy(t);
+    close_to("mirrored", 0, 0, mirrored / n, 0.5, 5.0 * sqrt(0.25 / n));
+    for (int i = 0; i < 9; i++)
+        close_to("place", (uint64_t)i, 0, counts[i] / n, 1.0 / 9.0, 5.0 * sqrt(8.0 / 81.0 / n));
+}
+
+/* What is validated and tested on stays as it is. */
+static void only_training_is_augmented(void **state)
+{
+    (void)state;
+    static struct log logs[2];
+    for (int augmented = 0; augmented < 2; augmented++) {
+        struct tet_plan p = augment_plan(augmented ? 2 : 0, augmented);
+        make_data(&data, 33, IMAGES, 7, SIZE, 2, true);
+        make_images(&data, PLANES, ROWS, COLUMNS);
+        p.n_train = IMAGES - 5;
+        p.n_validation = 5;
+        p.n_test = 7;
+        p.batch = 4;
+        for (int g = 0; g < TET_GROUPS; g++)
+            p.group[g].lr = 0.0f;
+        struct tet_trainer *t = make(&p, &data, &logs[augmented]);
+        assert_int_equal(run(t), TET_FINISHED);
+        tet_trainer_destroy(t);
+    }
+    assert_int_equal(logs[0].n, logs[1].n);
+    for (size_t i = 0; i < logs[0].n; i++) {
+        const struct tet_record *plain = &logs[0].record[i], *other = &logs[1].record[i];
+        assert_int_equal(plain->series, other->series);
+        if (plain->series == TET_SERIES_TRAIN_LOSS)
+            assert_true(plain->value != other->value);
+        else if (plain->series != TET_SERIES_TRAIN_ACCURACY)
+            assert_true(same_double(plain->value, other->value));
+    }
+}
+
 static void parts(void **state)
 {
     (void)state;
@@ -217,6 +403,9 @@ int main(void)
         cmocka_unit_test(order),
         cmocka_unit_test(standardizing),
         cmocka_unit_test(bytes_are_values),
+        cmocka_unit_test(augmented_images),
+        cmocka_unit_test(augmentation_is_even),
+        cmocka_unit_test(only_training_is_augmented),
         cmocka_unit_test(parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,7 @@ static const struct bad_case bad_cases[] = {
      {{"/rule/name", "\"sall\"", "=one of bp, fa, kp, sal, usf, frsf, brsf, dfa, wm", "sal"}}},
     {"{" BASE ",\"rule\":{}}",
      {{"/rule/name", "null", "=required: one of bp, fa, kp, sal, usf, frsf, brsf, dfa, wm", NULL}}},
-    {"{" SAL ",\"interventions\":[]}", {{"/interventions", "[]", "one of name", NULL}}},
+    {"{" SAL ",\"distractions\":[]}", {{"/distractions", "[]", "one of name", NULL}}},
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"bp\"},\"network\":{\"layers\":["
      "{\"type\":\"conv\",\"units\":0,\"activation\":\"selu\"},7]}}",
      {{"/network/layers/0/type", "\"conv\"", "=one of dense, conv2d, max_pool, avg_pool, flatten",
@@ -95,7 +95,7 @@ static const struct bad_case bad_cases[] = {
     {"{" BASE ",\"rule\":{\"name\":\"dfa\",\"groups\":{\"B\":{},\"D\":{\"plastic\":true}}},"
      "\"optimizer\":{\"groups\":{\"D\":{\"lr\":1}}}}",
      {{"/optimizer/groups/D", "{\"lr\":1}", "=one of W, B, V, U", NULL},
-      {"/rule/groups/B", "{\"init\":\"normal\",\"scale\":1}", "=groups of rule dfa: W, D", NULL},
+      {"/rule/groups/B", "{\"init\":\"normal\"}", "=groups of rule dfa: W, D", NULL},
       {"/rule/groups/D/plastic", "true", "=false: the feedback of rule dfa is fixed", NULL}}},
     {"{" BASE ",\"rule\":{\"name\":\"wm\"},\"optimizer\":{\"groups\":{\"B\":{\"lr\":1}}}}",
      {{"/optimizer/groups/B", "{\"lr\":1}",
@@ -185,6 +185,51 @@ static const struct bad_case bad_cases[] = {
     {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"kp\",\"gate\":false},"
      "\"network\":{\"layers\":[{\"units\":8,\"descending_units\":4}]}}",
      {{"/network/layers/0/descending_units", "4", "rule kp has no laterals", NULL}}},
+    /* what is recorded, and augmentation */
+    {"{" SAL ",\"record\":{\"assembly\":1,\"traces\":{\"per_array\":0},\"synapses\":\"W1/0/0\"}}",
+     {{"/record/assembly", "1", "=true or false", NULL},
+      {"/record/traces/groups", "null", "required", NULL},
+      {"/record/traces/per_array", "0", "=integer from 1 to 256", NULL},
+      {"/record/synapses", "\"W1/0/0\"", "array", NULL}}},
+    {"{" SAL ",\"record\":{\"traces\":{\"groups\":[\"E\",\"W\",\"W\"]}}}",
+     {{"/record/traces/groups/2", "\"W\"", "differ", NULL},
+      {"/record/traces/groups/0", "\"E\"", "=one of W, B, V, U, D", NULL}}},
+    {"{" SAL
+     ",\"record\":{\"synapses\":[\"W1/16/0\",\"W1/15/784\",\"W3/0/0\",\"B1/0/0\",\"V1/7/16\","
+     "\"W2/9/7\"]}}",
+     {{"/record/synapses/0", "\"W1/16/0\"", "=row 0 to 15, column 0 to 783 of W1", NULL},
+      {"/record/synapses/1", "\"W1/15/784\"", "=row 0 to 15, column 0 to 783 of W1", NULL},
+      {"/record/synapses/2", "\"W3/0/0\"", "=array W1 to W2", NULL},
+      {"/record/synapses/3", "\"B1/0/0\"", "=array B2 to B2", NULL},
+      {"/record/synapses/4", "\"V1/7/16\"", "=row 0 to 15, column 0 to 15 of V1", NULL}}},
+    {"{" SAL ",\"record\":{\"synapses\":[\"W1/00/1\",\"W1/-1/1\",\"X1/0/0\",\"W1/0/0/0\","
+     "\"W1/4294967296/0\",\"b1/0/0\",\"W1/1/\"]}}",
+     {{"/record/synapses/0", "\"W1/00/1\"", "array, row and column", NULL},
+      {"/record/synapses/1", "\"W1/-1/1\"", "array, row and column", NULL},
+      {"/record/synapses/2", "\"X1/0/0\"", "array, row and column", NULL},
+      {"/record/synapses/3", "\"W1/0/0/0\"", "array, row and column", NULL},
+      {"/record/synapses/4", "\"W1/4294967296/0\"", "array, row and column", NULL},
+      {"/record/synapses/5", "\"b1/0/0\"", "array, row and column", NULL},
+      {"/record/synapses/6", "\"W1/1/\"", "array, row and column", NULL}}},
+    {"{" BASE ",\"rule\":{\"name\":\"kp\"},\"record\":{\"spectrum\":true,\"traces\":{\"groups\":"
+     "[\"W\",\"U\"]},\"synapses\":[\"B2/0/0\",\"V1/0/0\"]}}",
+     {{"/record/spectrum", "true", "rule kp has no laterals", NULL},
+      {"/record/traces/groups/1", "\"U\"", "rule kp", NULL},
+      {"/record/synapses/1", "\"V1/0/0\"", "rule kp", NULL}}},
+    {"{" SAL ",\"record\":{\"traces\":{\"groups\":[\"W\",\"B\"],\"per_array\":86},"
+     "\"synapses\":[\"V1/0/0\"]}}",
+     {{"/record/traces/per_array", "86", "at most 85: there are 3 arrays", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\"},\"rule\":{\"name\":\"sal\"},\"network\":{\"layers\":["
+     "{\"units\":1024},{\"units\":1025}]},\"record\":{\"spectrum\":true}}",
+     {{"/record/spectrum", "true", "network.layers.1 is 1025 wide", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"augment\":{\"crop\":9,\"flip\":\"yes\",\"rotate\":1}},"
+     "\"rule\":{\"name\":\"bp\"},\"network\":{}}",
+     {{"/dataset/augment/crop", "9", "=integer from 0 to 8", NULL},
+      {"/dataset/augment/flip", "\"yes\"", "=true or false", NULL},
+      {"/dataset/augment/rotate", "1", "=one of crop, flip", NULL}}},
+    {"{\"dataset\":{\"name\":\"reals\",\"augment\":{\"flip\":true}},\"rule\":{\"name\":\"bp\"},"
+     "\"network\":{\"loss\":\"mse\"},\"training\":{\"batch\":4}}",
+     {{"/dataset/augment", "{\"flip\":true}", "dataset reals are not images", NULL}}},
     /* schedules */
     {"{" SAL ",\"optimizer\":{\"schedule\":{\"type\":\"stp\"}}}",
      {{"/optimizer/schedule/type", "\"stp\"", "=one of constant, step, cosine", "step"}}},

@@ -12,9 +12,12 @@ static void test_metrics(void **state)
     struct store *store = open_store();
     int64_t other = submit(store, "m", 2, 1).first_run, run = other + 1;
     struct tet_record records[] = {
-        {10, TET_SERIES_NORM_W, 2, 0.5},         {10, TET_SERIES_NORM_W, 1, 0.25},
-        {20, TET_SERIES_NORM_W, 1, NAN},         {20, TET_SERIES_TRAIN_LOSS, 0, INFINITY},
-        {20, TET_SERIES_TEST_ACCURACY, 0, 0.75}, {30, TET_SERIES_NORM_W, 1, 4},
+        {10, TET_SERIES_NORM_W, 2, 0.5, 0, 0},
+        {10, TET_SERIES_NORM_W, 1, 0.25, 0, 0},
+        {20, TET_SERIES_NORM_W, 1, NAN, 0, 0},
+        {20, TET_SERIES_TRAIN_LOSS, 0, INFINITY, 0, 0},
+        {20, TET_SERIES_TEST_ACCURACY, 0, 0.75, 0, 0},
+        {30, TET_SERIES_NORM_W, 1, 4, 0, 0},
     };
     store_metrics(store, run, records, 4);
     store_metrics(store, run, records + 4, 2);
@@ -72,7 +75,8 @@ static void test_metrics(void **state)
         &error);
     assert_int_equal(text.rows, 0);
 
-    struct tet_record twice[2] = {{30, TET_SERIES_NORM_W, 1, 6}, {30, TET_SERIES_NORM_W, 1, 5}};
+    struct tet_record twice[2] = {{30, TET_SERIES_NORM_W, 1, 6, 0, 0},
+                                  {30, TET_SERIES_NORM_W, 1, 5, 0, 0}};
     store_metrics(store, run, twice, 2); // again: takes its place, the last one
     flush(store);
     assert_non_null(strstr(metrics(store, run, &text), " 30:norm/W/1=5 "));
@@ -80,6 +84,59 @@ static void test_metrics(void **state)
                         "30:norm/W/1=5 10:norm/W/2=0.5 20:test/accuracy=0.75 20:train/loss=-99 ");
     metrics(store, run, &text);
     assert_int_equal(text.rows, 6);
+    store_close(store);
+}
+
+/* Each synapse is a series of its own; of several values in one job the last is final. */
+static void test_traces(void **state)
+{
+    (void)state;
+    struct text text;
+    struct store *store = open_store();
+    const int64_t run = submit(store, "t", 1, 1).first_run;
+    struct tet_record records[] = {
+        {1, TET_SERIES_TRACE_V, 2, 0.5, 12, 7},   {1, TET_SERIES_TRACE_V, 2, 0.25, 7, 12},
+        {1, TET_SERIES_TRACE_B, 65, 1, 0, 3},     {2, TET_SERIES_TRACE_V, 2, 0.75, 12, 7},
+        {2, TET_SERIES_TRACE_V, 2, 0.125, 7, 12},
+    };
+    store_metrics(store, run, records, 5);
+    flush(store);
+    assert_string_equal(metrics(store, run, &text),
+                        "1:trace/B65/0/3=1 1:trace/V2/12/7=0.5 1:trace/V2/7/12=0.25 "
+                        "2:trace/V2/12/7=0.75 2:trace/V2/7/12=0.125 ");
+    assert_string_equal(finals(store, run, &text),
+                        "1:trace/B65/0/3=1 2:trace/V2/12/7=0.75 2:trace/V2/7/12=0.125 ");
+    store_close(store);
+}
+
+/* What a run was like before it diverged: finite values, however many of the last ones are not. */
+static void test_last_finite(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct text text = {0};
+    struct store *store = open_store();
+    submit(store, "d", 2, 1);
+    const int64_t run = claim(store), other = claim(store);
+    assert_ok(store_last_finite_read(store, run, see_metric, &text, &error), &error);
+    assert_int_equal(text.rows, 0);
+    report(store, run, 1, TET_SERIES_NORM_W, 1, 3);
+    report(store, run, 2, TET_SERIES_NORM_W, 1, 4);
+    report(store, other, 3, TET_SERIES_NORM_W, 1, 9);
+    report(store, run, 3, TET_SERIES_NORM_W, 1, NAN);
+    report(store, run, 4, TET_SERIES_NORM_W, 1, INFINITY);
+    report(store, run, 4, TET_SERIES_NORM_B, 2, NAN);
+    report(store, run, 4, TET_SERIES_TRAIN_LOSS, 0, 0.5);
+    flush(store);
+    assert_ok(store_last_finite_read(store, run, see_metric, &text, &error), &error);
+    assert_string_equal(text.s, "4:norm/B/2=-99 4:norm/W/1=4 4:train/loss=0.5 ");
+
+    struct store_ending e = {.state = RUN_DIVERGED, .divergence = "{\"step\":5}", .step = 4};
+    assert_ok(store_end(store, run, &e, &error), &error);
+    e = (struct store_ending){.state = RUN_SUCCEEDED, .step = 4};
+    assert_ok(store_end(store, other, &e, &error), &error);
+    assert_string_equal(read_run(store, run).divergence, "{\"step\":5}");
+    assert_string_equal(read_run(store, other).divergence, "-");
     store_close(store);
 }
 
@@ -157,9 +214,10 @@ static void test_give_back(void **state)
     struct store *store = open_store();
     submit(store, "g", 1, 1);
     int64_t run = claim(store);
-    struct tet_record records[] = {{1, TET_SERIES_TRAIN_LOSS, 0, 1},
-                                   {2, TET_SERIES_TRAIN_LOSS, 0, 2},
-                                   {2, TET_SERIES_TEST_LOSS, 0, 2}}; // one more than the cursor's
+    struct tet_record records[] = {
+        {1, TET_SERIES_TRAIN_LOSS, 0, 1, 0, 0},
+        {2, TET_SERIES_TRAIN_LOSS, 0, 2, 0, 0},
+        {2, TET_SERIES_TEST_LOSS, 0, 2, 0, 0}}; // one more than the cursor's
     store_metrics(store, run, records, 3);
     struct store_checkpoint c = make_checkpoint(2, 2);
     struct store_ending e = {
@@ -184,10 +242,8 @@ static void test_give_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_metrics),
-        TEST(test_lost_records),
-        TEST(test_checkpoint),
-        TEST(test_give_back),
+        TEST(test_metrics),      TEST(test_traces),     TEST(test_last_finite),
+        TEST(test_lost_records), TEST(test_checkpoint), TEST(test_give_back),
     };
     return cmocka_run_group_tests_name("records", tests, NULL, NULL);
 }

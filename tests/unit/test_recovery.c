@@ -134,7 +134,7 @@ static void test_full_disk(void **state)
     submit(store, "f", 1, 1);
     int64_t run = claim(store);
     for (size_t i = 0; i < 2000; i++)
-        records[i] = (struct tet_record){i + 1, TET_SERIES_TRAIN_LOSS, 0, (double)i};
+        records[i] = (struct tet_record){i + 1, TET_SERIES_TRAIN_LOSS, 0, (double)i, 0, 0};
     fill(store);
     store_metrics(store, run, records, 1000);
     store_metrics(store, run, records + 1000, 1000);
@@ -188,7 +188,7 @@ static void test_recovers_alone(void **state)
     struct store *store = open_store();
     submit(store, "f", 1, 1);
     for (size_t i = 0; i < 2000; i++)
-        records[i] = (struct tet_record){i + 1, TET_SERIES_TRAIN_LOSS, 0, (double)i};
+        records[i] = (struct tet_record){i + 1, TET_SERIES_TRAIN_LOSS, 0, (double)i, 0, 0};
     fill(store);
     store_metrics(store, 1, records, 2000);
     while (store_health(store, &error) == TET_OK)
@@ -258,7 +258,7 @@ static void test_full_disk_at_shutdown(void **state)
     report(store, run, 1, TET_SERIES_TRAIN_LOSS, 0, 1);
     write_checkpoint(store, run, 1, 1, true);
     for (size_t i = 0; i < 2000; i++)
-        records[i] = (struct tet_record){i + 2, TET_SERIES_TRAIN_LOSS, 0, (double)i};
+        records[i] = (struct tet_record){i + 2, TET_SERIES_TRAIN_LOSS, 0, (double)i, 0, 0};
     fill(store);
     struct blocked b = {store, records};
     assert_int_equal(pthread_create(&thread, NULL, post_much, &b), 0);

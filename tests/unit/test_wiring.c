@@ -134,7 +134,7 @@ static void neurons_keep_their_signs(void **state)
             tet_trainer_get(t, i, end);
             tet_trainer_set(t, i, all);
             tet_trainer_get(t, i, set);
-            const int g = (int)(strchr("WBVU", tensor.name[0]) - strchr("WBVU", 'W'));
+            const int g = (int)(strchr("WBVUD", tensor.name[0]) - strchr("WBVUD", 'W'));
             const uint32_t columns = tensor.shape[1], l = (uint32_t)atoi(tensor.name + 1);
             for (uint64_t k = 0; k < tensor.n; k++) {
                 const float sign = (float)naive_sign(&p, g, l, k % columns);

@@ -56,6 +56,20 @@ static inline struct tet_trainer *make(const struct tet_plan *plan, const struct
     return t;
 }
 
+/* Weights and velocities: what else a run goes on from comes behind them. */
+static inline uint32_t circuit_tensors(const struct tet_trainer *t)
+{
+    struct tet_tensor tensor;
+    uint32_t n = tet_trainer_tensors(t);
+    while (n > 0) {
+        tet_trainer_tensor(t, n - 1, &tensor);
+        if (strncmp(tensor.name, "state/", strlen("state/")) != 0)
+            break;
+        n--;
+    }
+    return n;
+}
+
 static inline uint32_t index_of(const struct tet_trainer *t, const char *name)
 {
     struct tet_tensor tensor;

@@ -59,3 +59,6 @@ put("../weights/start.npz", npz({"W1": ((2, 4), [0.0] * 8)}))
 put("colour.npz", npz({"x": ((20, 3, 6, 8), [random.gauss(0, 1) for _ in range(20 * 3 * 6 * 8)]),
                        "t": ((20,), labels(20, 4))}))
 put("tall.npz", npz({"x": ((20, 9, 5), [random.gauss(0, 1) for _ in range(20 * 9 * 5)]), "t": ((20,), labels(20, 4))}))
+for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+    records = [bytes([i % 10] + [random.randrange(256) if k % 97 == 0 else 0 for k in range(3072)]) for i in range(20)]
+    put(f"cifar10/{name}.bin.gz", gzip.compress(b"".join(records), mtime=0))

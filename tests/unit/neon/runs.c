@@ -156,7 +156,18 @@ static struct tet_plan plan_of(enum tet_rule_name rule, const struct variant *v,
                          .standardize = v->standardize,
                          .record_every = 2,
                          .record_alignment = true,
-                         .threads = threads};
+                         .record_assembly = true,
+                         .record_activity = true,
+                         .record_spectrum = true,
+                         .trace_group = {true},
+                         .traces = 2,
+                         .augment_crop = v->pool != TET_POOL_NONE ? 2u : 0u,
+                         .augment_flip = v->pool != TET_POOL_NONE,
+                         .threads = threads,
+                         .interventions = {{1, TET_LESION, TET_W, 0, 0.2f},
+                                           {3, TET_NOISE, TET_W, 0, 0.1f},
+                                           {6, TET_RERANDOMISE, TET_W, 1, 0.0f}},
+                         .n_interventions = 3};
     for (size_t l = 0; l < p.n_hidden; l++)
         p.hidden[l] =
             (struct tet_layer_plan){.units = units[l],
@@ -187,6 +198,8 @@ static void add_record(void *context, const struct tet_record *r)
     add(r->step, 8);
     add(r->series, 4);
     add(r->layer, 4);
+    add(r->row, 4);
+    add(r->column, 4);
     add_double(r->value);
 }
 

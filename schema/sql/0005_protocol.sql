@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Tetrad's database, version 3: the tables that protocol runs end with.
+-- Tetrad's database, version 5: the tables that protocol runs end with.
 
 CREATE TABLE protocol_result (
     run  INTEGER PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE, -- run.id

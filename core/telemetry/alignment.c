@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Telemetry: cosines and norms, by the same kernels that train, in blocks of 64 rows or columns, so
- * that the scratch grows with the width and not with its square.
+ * Whether the circuit assembles: cosines by the same kernels that train, in blocks of 64 rows or
+ * columns, so that the scratch grows with the width and not with its square.
  */
-#include "telemetry.h"
+#include "telemetry/telemetry.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "exact.h"
 #include "rules/rules.h"
 
 static const struct tet_rank alone = {.size = 1};
@@ -49,8 +50,86 @@ static void unpack_columns(const struct tet_packed *p, size_t c0, size_t step, s
                 c < nc ? p->w[tet_packed_at(p->rows, p->columns, r, c0 + c * step)] : 0.0f;
 }
 
+static double modulation_cosine(const struct tet_net *net, uint32_t l, const float *signal)
+{
+    struct cosine c = {0};
+    const struct tet_volume *v = &net->layer[l].z_d;
+    const size_t ld = tet_stride(net->d[l]);
+    if (net->layer[l].image) // every position of a channel is a row of examples
+        for (size_t i = 0; i < v->channels; i++) {
+            const size_t at = tet_volume_at(v, i, 0, 0);
+            gather(&c, net, (size_t)v->rows * v->columns, net->n, net->m[l] + at, v->ld,
+                   signal + at, v->ld);
+        }
+    else
+        gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
+    return value_of(&c);
+}
+
+/* Neurons that differ over the batch, those that agree in sign, and the sum of correlations. */
+struct consistency {
+    double neurons, positive, sum;
+};
+
+/* Pearson's correlation of one neuron's modulation and signal over (rows, n), a row every `ld`
+ * floats, a value every `step`. Of equal floats the mean is exact, so a constant has no variance. */
+static void correlate(struct consistency *to, const float *m, const float *s, size_t rows,
+                      size_t ld, size_t n, size_t step)
+{
+    const double count = (double)rows * (double)n;
+    double mean_m = 0.0, mean_s = 0.0, ms = 0.0, mm = 0.0, ss = 0.0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) {
+            mean_m += m[r * ld + i * step];
+            mean_s += s[r * ld + i * step];
+        }
+    mean_m /= count;
+    mean_s /= count;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) {
+            const double a = m[r * ld + i * step] - mean_m, b = s[r * ld + i * step] - mean_s;
+            ms += a * b;
+            mm += a * a;
+            ss += b * b;
+        }
+    const double spread = sqrt(mm) * sqrt(ss);
+    if (spread == 0.0)
+        return;
+    to->neurons++;
+    to->positive += ms > 0.0;
+    to->sum += ms / spread;
+}
+
+static struct consistency consistency_of(const struct tet_net *net, uint32_t l, const float *signal)
+{
+    struct consistency c = {0};
+    const struct tet_volume *v = &net->layer[l].z_d;
+    for (size_t i = 0; i < net->d[l]; i++)
+        if (net->layer[l].image) {
+            const size_t at = tet_volume_at(v, i, 0, 0);
+            correlate(&c, net->m[l] + at, signal + at, (size_t)v->rows * v->columns, v->ld, net->n,
+                      1);
+        } else
+            correlate(&c, net->m[l] + i, signal + i, 1, 0, net->n, tet_stride(net->d[l]));
+    return c;
+}
+
+/* What a run goes on from: whether the layer has had each cosine. */
+static void reach(struct tet_net *net, uint32_t l, double value, uint64_t step,
+                  const struct tet_emitter *to)
+{
+    static const double thresholds[] = {0.5, 0.9};
+    for (int i = 0; i < 2; i++) {
+        float *reached = &net->reached[2 * (l - 1) + (uint32_t)i];
+        if (*reached != 0.0f || !(value >= thresholds[i]))
+            continue;
+        *reached = 1.0f;
+        tet_emit(to, (enum tet_series)(TET_SERIES_ALIGNMENT_REACHED_HALF + i), l, (double)step);
+    }
+}
+
 /* m_l against the backpropagated signal of the same batch. */
-static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
+static void modulation(struct tet_net *net, uint64_t step, const struct tet_emitter *to)
 {
     const float *above = net->s[net->L];
     for (uint32_t l = net->L - 1; l >= 1; l--) {
@@ -60,18 +139,17 @@ static void modulation(struct tet_net *net, tet_emit_fn *emit, void *context)
             tet_net_backpropagate(net, l, above, below);
             signal = below;
         }
-        struct cosine c = {0};
-        const struct tet_volume *v = &net->layer[l].z_d;
-        const size_t ld = tet_stride(net->d[l]);
-        if (net->layer[l].image) // every position of a channel is a row of examples
-            for (size_t i = 0; i < v->channels; i++) {
-                const size_t at = tet_volume_at(v, i, 0, 0);
-                gather(&c, net, (size_t)v->rows * v->columns, net->n, net->m[l] + at, v->ld,
-                       signal + at, v->ld);
-            }
-        else
-            gather(&c, net, net->n, net->d[l], net->m[l], ld, signal, ld);
-        emit(context, TET_SERIES_ALIGNMENT_MODULATION, l, value_of(&c));
+        const double value = modulation_cosine(net, l, signal);
+        if (net->plan.record_alignment)
+            tet_emit(to, TET_SERIES_ALIGNMENT_MODULATION, l, value);
+        if (net->plan.record_assembly) {
+            const struct consistency c = consistency_of(net, l, signal);
+            const double n = c.neurons > 0.0 ? c.neurons : 1.0;
+            tet_emit(to, TET_SERIES_ALIGNMENT_MODULATION_ANGLE, l, tet_exact_degrees(value));
+            tet_emit(to, TET_SERIES_ALIGNMENT_CONSISTENCY, l, c.positive / n);
+            tet_emit(to, TET_SERIES_ALIGNMENT_CONSISTENCY_MEAN, l, c.sum / n);
+            reach(net, l, value, step, to);
+        }
         above = signal;
     }
 }
@@ -146,7 +224,7 @@ static double feedback_without_laterals(struct tet_net *net, uint32_t l)
 /* D_l against W_{l+1}^T ... W_L^T, what the gradient would go by if all gates were open, in blocks of
  * 64 outputs, for the layers that have dense ones alone above them: each block goes down from W_L^T,
  * stage by stage. */
-static void direct_feedback(struct tet_net *net, tet_emit_fn *emit, void *context)
+static void direct_feedback(struct tet_net *net, const struct tet_emitter *to)
 {
     const uint32_t outputs = net->d[net->L];
     struct cosine sum[TET_LAYERS] = {0};
@@ -172,7 +250,7 @@ static void direct_feedback(struct tet_net *net, tet_emit_fn *emit, void *contex
         }
     }
     for (uint32_t l = lowest; l < net->L; l++)
-        emit(context, TET_SERIES_ALIGNMENT_FEEDBACK, l, value_of(&sum[l]));
+        tet_emit(to, TET_SERIES_ALIGNMENT_FEEDBACK, l, value_of(&sum[l]));
 }
 
 /* The rows of P from r on, r a multiple of 64. */
@@ -235,46 +313,24 @@ static double grams_over_positions(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
-static double norm(const struct tet_net *net, const struct tet_packed *p)
-{
-    const size_t n = tet_packed_floats(p->rows, p->columns);
-    return sqrt((double)net->kernels->dot(1, n, p->w, n, p->w, n));
-}
-
-static void alignment(struct tet_net *net, tet_emit_fn *emit, void *context)
+void tet_telemetry_alignment(struct tet_net *net, uint64_t step, const struct tet_emitter *to)
 {
     const bool *has = net->rule->info.group;
-    modulation(net, emit, context);
+    if (net->plan.record_alignment || net->plan.record_assembly)
+        modulation(net, step, to);
+    if (!net->plan.record_alignment)
+        return;
     if (has[TET_D])
-        direct_feedback(net, emit, context);
+        direct_feedback(net, to);
     for (uint32_t l = 1; l < net->L && net->feedback[l + 1].w != NULL; l++)
-        emit(context, TET_SERIES_ALIGNMENT_FEEDBACK, l,
-             has[TET_V] ? feedback_with_laterals(net, l) : feedback_without_laterals(net, l));
+        tet_emit(to, TET_SERIES_ALIGNMENT_FEEDBACK, l,
+                 has[TET_V] ? feedback_with_laterals(net, l) : feedback_without_laterals(net, l));
     for (uint32_t l = 1; l < net->L && has[TET_V]; l++) {
-        emit(context, TET_SERIES_ALIGNMENT_LATERAL, l,
-             grams(net, &net->p[TET_W][l], &net->p[TET_V][l]));
-        emit(context, TET_SERIES_ALIGNMENT_LATERAL_DESCENDING, l,
-             net->layer[l + 1].image || net->layer[l].positions == 1
-                 ? grams(net, &net->p[TET_B][l + 1], &net->p[TET_U][l])
-                 : grams_over_positions(net, l));
-    }
-}
-
-void tet_telemetry(struct tet_net *net, tet_emit_fn *emit, void *context)
-{
-    if (net->plan.record_alignment && net->L > 1)
-        alignment(net, emit, context);
-    double norms[TET_LAYERS] = {0};
-    for (enum tet_group g = 0; g < TET_GROUPS; g++) {
-        uint32_t first, last;
-        tet_net_range(net, g, &first, &last);
-        for (uint32_t l = first; l <= last; l++) {
-            const double value = norm(net, &net->p[g][l]);
-            emit(context, (enum tet_series)(TET_SERIES_NORM_W + (int)g), l, value);
-            if (g == TET_W)
-                norms[l] = value;
-            if (g == TET_B)
-                emit(context, TET_SERIES_NORM_RATIO, l, norms[l] == 0.0 ? 0.0 : value / norms[l]);
-        }
+        tet_emit(to, TET_SERIES_ALIGNMENT_LATERAL, l,
+                 grams(net, &net->p[TET_W][l], &net->p[TET_V][l]));
+        tet_emit(to, TET_SERIES_ALIGNMENT_LATERAL_DESCENDING, l,
+                 net->layer[l + 1].image || net->layer[l].positions == 1
+                     ? grams(net, &net->p[TET_B][l + 1], &net->p[TET_U][l])
+                     : grams_over_positions(net, l));
     }
 }
