@@ -138,7 +138,25 @@ def lesion(result):
     return figure
 
 
-DRAWN = {"a": accuracies, "b": self_assembly, "c": depth, "d": accuracies, "e": lesion}
+def assembled(result):
+    """Table f: the cosine's course, a panel for each layer, a line for each setting of SAL."""
+    experiment = result["experiments"][0]
+    layers = sections.layers_of(experiment["runs"])
+    shown = [(p, runs) for p, runs in sections.groups(experiment) if p["rule.name"] != "bp"]
+    figure, axes = plt.subplots(1, len(layers), figsize=(4.6 * len(layers), 3.6), squeeze=False, sharey=True)
+    for axis, layer in zip(axes[0], layers):
+        for i, (parameters, runs) in enumerate(shown):
+            style = {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i % len(DASHES)]}
+            label = sections.setting_text(experiment, parameters).split(", ", 1)[1]
+            course(axis, runs, f"alignment/modulation/{layer}", style, label)
+        axis.axhline(0.9, color="#888888", linewidth=0.6, linestyle=":")
+        axis.set(xlabel="mini-batches, thousands", title=f"hidden layer {layer}", ylim=(0, 1))
+    axes[0][0].set_ylabel("cosine with the gradient")
+    axes[0][-1].legend(fontsize=7, loc="lower right")
+    return figure
+
+
+DRAWN = {"a": accuracies, "b": self_assembly, "c": depth, "d": accuracies, "e": lesion, "f": assembled}
 
 
 def draw(result, path):

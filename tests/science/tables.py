@@ -121,6 +121,7 @@ def nine_rules(name):
                        quick={**STROKES, "sweep": {"rule.name": QUICK_RULES, "training.seed": [1, 2, 3]}}))
 
 
+IDENTITY = {"V": {"init": "identity"}, "U": {"init": "identity"}}
 CONVOLUTION = [{"type": "conv2d", "channels": 6, "kernel": 5, "stride": 2, "padding": 2}, {"units": 24}]
 
 TABLES = {table.key: table for table in (
@@ -151,4 +152,9 @@ TABLES = {table.key: table for table in (
             "sweep": [{"training.seed": [1, 2]},
                       {"interventions": [[{"epoch": 2, "type": "lesion", "group": "V", "layer": 1, "fraction": share}]
                                          for share in (0.5, 1)], "training.seed": [1, 2]}]}),)),
+    Table("f", "SAL that assembles wholly", "mnist", (
+        Experiment("f-assembled", metrics=("test/accuracy",), baseline={"rule.name": "bp"}, series=COSINES, bins=4,
+                   quick={**STROKES, "sweep": [{"rule.name": ["bp"], "optimizer.decay": [0.0001], "training.seed": [1, 2]},
+                                               {"rule.name": ["sal"], "rule.groups": [IDENTITY],
+                                                "optimizer.decay": [0.001], "training.seed": [1, 2]}]}),)),
 )}
