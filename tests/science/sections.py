@@ -234,7 +234,7 @@ def depth(result, _):
     units = experiment["runs"][0]["parameters"]["network.layers"][0]["units"]
     depths = [row[1] for row in rows]
     return [f"{min(depths)} to {max(depths)} hidden layers of {units} neurons. Each rule has one pair of rates at "
-            "every depth, not tuned by depth; `sal, identity` is SAL whose laterals start as the identity and learn.",
+            "every depth, not tuned by depth; `sal, identity` is SAL whose laterals start as the identity and learn slowly.",
             "",
             *markdown(["rule", "hidden layers", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
                        "cosine by layer"], rows)]
