@@ -181,8 +181,8 @@ static void emit_telemetry(void *context, struct tet_record record)
         t->report(t->context, &record);
 }
 
-/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes before
- * the changes, or where stages change on the way behind them. */
+/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes
+ * before the changes, or where stages change on the way behind them. */
 static void learn_from_signal(struct tet_trainer *t, bool record)
 {
     struct tet_net *net = &t->net;

@@ -8,8 +8,8 @@
  *                                                     report; then epoch + 1, batch = 0
  *     all steps are done and cursor.batch = 0         finished
  *
- * Where the validation part selects (selection.h) it may say that all steps are done earlier, and the
- * last evaluation looks at the test part with the weights that it has chosen.
+ * Where the validation part selects (selection.h) it may say that all steps are done earlier, and
+ * the last evaluation looks at the test part with the weights that it has chosen.
  *
  * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
  * reports the same.

@@ -90,8 +90,9 @@ static void measure(struct pool *pool, const json_t *definition,
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Whether the run could not begin for what the server finds around it: a dataset that is not there or not the same, too little
- * memory. That is no result: the run waits, paused, for the next start of the server. */
+/* Whether the run could not begin for what the server finds around it: a dataset that is not there
+ * or not the same, too little memory. That is no result: the run waits, paused, for the next start
+ * of the server. */
 static bool is_hindered(const struct session_result *result)
 {
     const enum tet_err err = result->err;

@@ -16,8 +16,8 @@
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
- * them. Most that one step can have: every series that there is, of each layer and each synapse that
- * is followed. */
+ * them. Most that one step can have: every series that there is, of each layer and each synapse
+ * that is followed. */
 enum {
     STEP_RECORDS = TET_SERIES_COUNT * (TET_MAX_HIDDEN + 2) + TET_MAX_TRACES,
     PENDING = 2 * STEP_RECORDS

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Feedback with the signs of W transposed: usf, frsf and brsf (Liao, Leibo, Poggio 2016). The matrix
- * of a stage is formed once for each mini-batch, from the weights that the batch ascended by, and
- * used like B.
+ * Feedback with the signs of W transposed: usf, frsf and brsf (Liao, Leibo, Poggio 2016). The
+ * matrix of a stage is formed once for each mini-batch, from the weights that the batch ascended
+ * by, and used like B.
  */
 #ifndef CORE_RULES_SIGNS_H
 #define CORE_RULES_SIGNS_H

@@ -114,7 +114,8 @@ enum { TET_SERIES_NAME = 64 };
 
 /* tet_series_text: writes "alignment/modulation/2" into text; of synapses "trace/W2". */
 void tet_series_text(enum tet_series series, uint32_t layer, char text[TET_SERIES_NAME]);
-/* tet_record_text: the name of the record's series, of a synapse with its place: "trace/W2/12/7". */
+/* tet_record_text: the name of the record's series, of a synapse with its place:
+ * "trace/W2/12/7". */
 void tet_record_text(const struct tet_record *record, char text[TET_SERIES_NAME]);
 const char *tet_series_name(enum tet_series series); // without layer and place: "trace/W"
 enum tet_series_kind tet_series_kind(enum tet_series series);
@@ -134,8 +135,8 @@ struct tet_cursor {
     uint32_t batch;   // mini-batches of the current epoch trained
 };
 
-/* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1", "D1"; "velocity/W1"
- * with momentum; "state/NAME", whatever else a run needs to go on. */
+/* An array of a trainer, by the names of circuit.md: "W1", "b1", "B2", "V1", "U1", "D1";
+ * "velocity/W1" with momentum; "state/NAME", whatever else a run needs to go on. */
 struct tet_tensor {
     char name[24];
     uint32_t rank;     // 1: b; 2: dense; 4: a kernel (to, from, K, K)
@@ -180,7 +181,8 @@ uint32_t tet_trainer_tensors(
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
-/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0. */
+/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become
+ * 0. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 
@@ -191,10 +193,10 @@ TET_MUST_CHECK enum tet_err tet_cursor_check(const struct tet_plan *plan,
                                              const struct tet_cursor *cursor,
                                              struct tet_error *error);
 
-/* tet_trainer_seek: continue from a cursor; the caller then sets every tensor as well. A cursor taken
- * inside an evaluation continues at that evaluation's start. An intervention after `step`
- * mini-batches is still to happen where the cursor's step is the same. Errors: TET_BAD_DEFINITION (a cursor
- * that this plan cannot have). */
+/* tet_trainer_seek: continue from a cursor; the caller then sets every tensor as well. A cursor
+ * taken inside an evaluation continues at that evaluation's start. An intervention after `step`
+ * mini-batches is still to happen where the cursor's step is the same. Errors: TET_BAD_DEFINITION
+ * (a cursor that this plan cannot have). */
 TET_MUST_CHECK enum tet_err tet_trainer_seek(struct tet_trainer *trainer,
                                              const struct tet_cursor *cursor,
                                              struct tet_error *error);
@@ -210,8 +212,8 @@ double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any
 const struct tet_divergence *tet_trainer_divergence(const struct tet_trainer *trainer);
 
-/* tet_isa_check: whether the environment's TETRAD_ISA names kernels that this processor has. Errors:
- * TET_BAD_REQUEST. */
+/* tet_isa_check: whether the environment's TETRAD_ISA names kernels that this processor has.
+ * Errors: TET_BAD_REQUEST. */
 TET_MUST_CHECK enum tet_err tet_isa_check(struct tet_error *error);
 const char *tet_isa_name(void); // the kernels in use: "avx512", "avx2", "neon", "scalar"
 

@@ -185,10 +185,12 @@ static enum tet_err make_base(struct forking *f)
     {
         bool set = true;
         if (!may_change(path))
-            refuse(f, path,
-                   "name, tags, optimizer, record, interventions and what is below them, rule.* but "
-                   "delay, training.* but batch and shuffle: a fork goes on with its parent's dataset, "
-                   "network and mini-batches");
+            refuse(
+                f, path,
+                "name, tags, optimizer, record, interventions and what is below them, rule.* but "
+                "delay, training.* but batch and shuffle: a fork goes on with its parent's "
+                "dataset, "
+                "network and mini-batches");
         else if (is_plain(path))
             set = set_plain(f->base, path, value);
         else

@@ -127,7 +127,8 @@ static void put_groups(const struct tet_rule_info *info, unsigned g, char text[R
     }
 }
 
-/* Whether a member is what the schema fills in: nobody need have said it. `place`: of the object. */
+/* Whether a member is what the schema fills in: nobody need have said it. `place`: of the
+ * object. */
 static bool is_default(const char *place, const char *key, const json_t *member)
 {
     const json_t *schema = schema_experiment();
@@ -144,8 +145,8 @@ static bool is_default(const char *place, const char *key, const json_t *member)
                : json_equal(value, member);
 }
 
-/* An object that the rule has no use for, member `name` of `parent` at `place`. Where the sweep sets
- * one of its members, that is where it comes from. */
+/* An object that the rule has no use for, member `name` of `parent` at `place`. Where the sweep
+ * sets one of its members, that is where it comes from. */
 static void drop_object(struct resolve_work *w, json_t *parent, const char *name, const char *place,
                         unsigned need, const char *allowed)
 {

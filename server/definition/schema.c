@@ -441,7 +441,8 @@ static bool within(const json_t *schema, const char *least, const char *most, si
            (hi == NULL || n <= (size_t)json_integer_value(hi));
 }
 
-/* -1, 0, 1: value below, equal to, above bound. Whole numbers are compared as such, beyond 2^53 too. */
+/* -1, 0, 1: value below, equal to, above bound. Whole numbers are compared as such, beyond 2^53
+ * too. */
 static int compare(const json_t *value, const json_t *bound)
 {
     if (json_is_integer(value) && json_is_integer(bound)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Drives the real server through interventions and forks: timelines, what a fork may change and what
- * comes of it, and all of it across kill -9. Every reply is held against openapi.json.
+ * Drives the real server through interventions and forks: timelines, what a fork may change and
+ * what comes of it, and all of it across kill -9. Every reply is held against openapi.json.
  */
 #include "api/contract.h"
 
@@ -239,8 +239,8 @@ static void check_reached(const json_t *run, json_int_t step)
     json_decref(metrics);
 }
 
-/* What a run remembers of what it has recorded comes from the checkpoint if that has it, begins anew
- * if not, and is of no use to a fork that records less. The weights are the same. */
+/* What a run remembers of what it has recorded comes from the checkpoint if that has it, begins
+ * anew if not, and is of no use to a fork that records less. The weights are the same. */
 static void test_record_state(void **state)
 {
     (void)state;

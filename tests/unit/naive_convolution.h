@@ -4,15 +4,16 @@
  * follows a trainer (follow.h).
  *
  * A stage's kernel slides over the images of x_{l-1}; a dense stage is one whose kernel is as large
- * as those images, so that it stops once. What a stage looks at is a list of taps: coarse position p
- * of z_l, tap k, fine position q of x_{l-1}. With sums over the taps,
+ * as those images, so that it stops once. What a stage looks at is a list of taps: coarse position
+ * p of z_l, tap k, fine position q of x_{l-1}. With sums over the taps,
  *
  *     z_l[o][p]          = b[o] + sum W_l[o][c][k] x_{l-1}[c][q]
  *     (B_l s_l)[c][q]    = sum B_l[c][o][k] s_l[o][p]             on the grid of x_{l-1}
  *     drive of W_l[o][c][k] = sum m_l[o][p] x_{l-1}[c][q]
  *     drive of B_l[c][o][k] = sum u_{l-1}[c][q] s_l[o][p]         kp: x_{l-1}, m_l
  *
- * and V_l, U_l act on the channels at each position, of the grid of z_l, U_l for u_l on that of x_l.
+ * and V_l, U_l act on the channels at each position, of the grid of z_l, U_l for u_l on that of
+ * x_l.
  */
 #ifndef TESTS_NAIVE_CONVOLUTION_H
 #define TESTS_NAIVE_CONVOLUTION_H
@@ -59,8 +60,8 @@ struct grid {
     uint32_t rows, columns;
 };
 
-/* A window of `rows` by `columns` that slides over `fine` with `padding` rings around it. Returns the
- * coarse grid. */
+/* A window of `rows` by `columns` that slides over `fine` with `padding` rings around it. Returns
+ * the coarse grid. */
 static inline struct grid slide(struct taps *t, struct grid fine, uint32_t rows, uint32_t columns,
                                 uint32_t stride, uint32_t padding)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The locality audit: its verdicts, that no list can be shorter by a word, and that what a rule hides
- * (reads and writes outside of its updates) is found.
+ * The locality audit: its verdicts, that no list can be shorter by a word, and that what a rule
+ * hides (reads and writes outside of its updates) is found.
  */
 #include "audit.h"
 

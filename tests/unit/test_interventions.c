@@ -208,7 +208,8 @@ static void go_on(const char *what, struct tet_trainer *t, struct tet_trainer *b
     }
 }
 
-/* Which synapses are there before any intervention: a sparse group's others are 0 from the start. */
+/* Which synapses are there before any intervention: a sparse group's others are 0 from the
+ * start. */
 static bool *wiring_of(const struct tet_plan *p, uint64_t *n)
 {
     struct tet_plan plain = without(p);

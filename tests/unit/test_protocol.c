@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Protocols against plain loops in double: what every condition does to every group, for rules with
- * and without laterals, at layers in and below the top. Then what theory predicts: one afferent alone
- * changes nothing beyond decay. Patterns, wiring, kernels, and plans that must be refused.
+ * and without laterals, at layers in and below the top. Then what theory predicts: one afferent
+ * alone changes nothing beyond decay. Patterns, wiring, kernels, and plans that must be refused.
  */
 #include <tetrad/protocol.h>
 
@@ -345,8 +345,8 @@ static const struct tet_protocol_row *row_of(const struct tet_protocol_row *rows
     return NULL;
 }
 
-/* With silent thresholds, which pairs move which synapses of sal: the presynaptic neuron and the other
- * afferent of the postsynaptic one must both be active. */
+/* With silent thresholds, which pairs move which synapses of sal: the presynaptic neuron and the
+ * other afferent of the postsynaptic one must both be active. */
 static void one_afferent_alone_changes_nothing(void **state)
 {
     (void)state;
