@@ -61,7 +61,7 @@ static bool augments(const struct tet_plan *plan)
     return plan->augment_crop > 0 || plan->augment_flip;
 }
 
-static void mirror(float *row, size_t n)
+static void flip_row(float *row, size_t n)
 {
     for (size_t i = 0; i < n / 2; i++) {
         const float kept = row[i];
@@ -93,7 +93,7 @@ static void stage_augmented(const struct tet_trainer *t, size_t example, float *
         standardize(t, example, (i - i % rows + row - frame) * columns + from + right - frame,
                     to - from, x + from);
         if (flip)
-            mirror(x, columns);
+            flip_row(x, columns);
     }
 }
 

@@ -60,12 +60,12 @@ struct tet_net {
     uint32_t d[TET_LAYERS]; // d_0..d_L; channels of convolutional layers, and of the image below
     uint32_t e[TET_LAYERS]; // e_1..e_L; likewise
     struct tet_layer layer[TET_LAYERS];
-    size_t n;                 // examples at hand
-    size_t capacity;          // examples there is room for
-    float rate;               // factor on the learning rates in this epoch
-    float factor[TET_LAYERS]; // and on those of stage l = 1..L in this mini-batch
-    uint64_t step;            // mini-batches before this one
-    bool learning;            // whether it is trained on: only then are its activities noisy
+    size_t n;                       // examples at hand
+    size_t capacity;                // examples there is room for
+    float rate;                     // factor on the learning rates in this epoch
+    float stage_factor[TET_LAYERS]; // and on those of stage l = 1..L in this mini-batch
+    uint64_t step;                  // mini-batches before this one
+    bool learning;                  // whether it is trained on: only then are its activities noisy
 
     /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
      * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
@@ -86,7 +86,7 @@ struct tet_net {
     float *sign[TET_GROUPS][TET_LAYERS];
     /* What interventions change: see interventions.h. */
     bool plastic[TET_GROUPS][TET_LAYERS]; // the synapses learn; W: and the biases
-    float group_factor[TET_GROUPS];       // on the group's learning rate
+    float group_factor[TET_GROUPS];       // on the group's learning rate, from then on
     uint8_t *alive[2][TET_LAYERS];      // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
     float *shuffled;                    // scratch: the values of an array on their way
     struct tet_state state[TET_STATES]; // n_states of them
@@ -125,14 +125,19 @@ struct tet_net {
     uint32_t n_traces;
 };
 
-/* Whether synapse (r, c) of P is there. */
+/* Whether a synapse of P is there: the one whose weight is `at` among the packed, or (r, c). */
+static inline bool tet_net_is_there_at(const struct tet_net *net, enum tet_group g, uint32_t l,
+                                       size_t at)
+{
+    const uint16_t *mask = net->mask[g][l];
+    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+}
+
 static inline bool tet_net_is_there(const struct tet_net *net, enum tet_group g, uint32_t l,
                                     size_t r, size_t c)
 {
     const struct tet_packed *p = &net->p[g][l];
-    const size_t at = tet_packed_at(p->rows, p->columns, r, c);
-    const uint16_t *mask = net->mask[g][l];
-    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+    return tet_net_is_there_at(net, g, l, tet_packed_at(p->rows, p->columns, r, c));
 }
 
 /* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */
@@ -166,8 +171,8 @@ static inline void tet_net_look(const struct tet_net *net, const float *updated,
 size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e);
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
- * pointers into base, which must be aligned to 64 and zeroed, and begins (tet_net_begin): that draws
- * the wiring, which is not part of a checkpoint. Returns the bytes. */
+ * pointers into base, which must be aligned to 64 and zeroed, and calls tet_net_begin, which draws
+ * the wiring: it is not part of a checkpoint. Returns the bytes. */
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
@@ -243,9 +248,9 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
 void tet_net_centre(struct tet_net *net);
 
 /* tet_net_weigh: with TET_NORMALIZE_STAGE, takes the power of this mini-batch into the running
- * means, and sets the factors from them. The power that stage l sees is
+ * means, and sets the stages' factors from them. The power that stage l sees is
  *
- *     the mean over examples of |x_{l-1}|^2 * overlap / 256      centred or not
+ *     the mean over examples of |x_{l-1}|^2 * overlap / 256      before centring
  *
  * overlap: how many taps of W_l's kernel look at a position of x_{l-1}, on average over them
  * (out_rows out_columns K^2 / (rows columns)); 1 for dense stages. So a dense stage that sees 256

@@ -37,6 +37,11 @@ static inline size_t tet_round(size_t n) // up to whole vectors
     return (n + TET_LANES - 1) / TET_LANES * TET_LANES;
 }
 
+static inline size_t tet_round_bytes(size_t bytes) // up to whole cache lines
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 /* Row stride of an activity: an odd number of cache lines, so that the rows of a tile never share a
  * cache set. */
 static inline size_t tet_stride(size_t d)

@@ -9,6 +9,10 @@
  * them of sums is that xi is drawn with a standard deviation divided by the root of their number. A
  * batch of noise is as large as a mini-batch. The phase follows from the step and the numbers from
  * phase, batch and example, so that no state has to be kept.
+ *
+ * The locality audit is of mini-batches and does not look at mirror phases, so that its list below
+ * has no B_l. In a phase B_{l+1} changes by xi at layer l and delta at layer l+1, both of the
+ * ascending stream: paired with the neurons that B_{l+1} connects, as in kp.
  */
 #include <math.h>
 

@@ -11,7 +11,8 @@
  * who won, g_l is poisoned too, and the update counts as local.
  *
  * Not told apart: x_l and g_l of a dense layer, which are functions of one array. The ascending
- * pass comes before, and is not audited: it is the same for all rules.
+ * pass comes before, and is not audited: it is the same for all rules. Mirror phases, between
+ * mini-batches, are not looked at.
  */
 #ifndef TETRAD_AUDIT_H
 #define TETRAD_AUDIT_H
