@@ -86,7 +86,7 @@ static void refuse_group(struct resolve_work *w, const char *pointer, const json
                    w->info->name, tet_group_name((enum tet_group)g));
 }
 
-/* The groups that the rule has, in the order W, B, V, U: it means nothing. */
+/* The groups that the rule has, in the order W, B, V, U, D: it means nothing. */
 static void resolve_traces(struct resolve_work *w)
 {
     const json_t *traces = json_object_get(record_of(w), "traces"),

@@ -62,6 +62,9 @@ TET_MUST_CHECK enum tet_err resolve_dataset(json_t *run, struct inputs *inputs,
                                             const struct inputs_dataset **entry,
                                             struct tet_error *error);
 
+/* resolve_foreign: takes out what the rule has no use for, of rule and of optimizer.groups. */
+void resolve_foreign(struct resolve_work *work);
+
 /* resolve_timing: noise, delay and order of the changes. */
 void resolve_timing(struct resolve_work *work);
 
