@@ -7,7 +7,6 @@
 #include "definition/resolve.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static json_t *record_of(const struct resolve_work *w)
 {
