@@ -115,9 +115,8 @@ struct tet_mirror_plan {
 struct tet_schedule_plan {
     enum tet_schedule_type type;
     uint32_t n_epochs;
-    uint32_t
-        epochs[TET_MAX_DROPS]; // step, ascending: the rates drop once that many epochs are done
-    float factor;              // step: of each drop; cosine: the last rate as a share of the first
+    uint32_t epochs[TET_MAX_DROPS]; // step, ascending: once so many are done, the rates drop
+    float factor; // step: of each drop; cosine: the last rate as a share of the first
 };
 
 enum tet_metric { TET_METRIC_NONE, TET_METRIC_LOSS, TET_METRIC_ACCURACY };
@@ -259,9 +258,10 @@ bool tet_plan_array(const struct tet_plan *plan, const struct tet_shape *shape, 
 /* tet_plan_arrays: how many matrices group g has, biases apart. */
 uint32_t tet_plan_arrays(const struct tet_plan *plan, enum tet_group g);
 
-uint64_t
-tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller
-uint64_t tet_plan_steps(const struct tet_plan *plan);  // of the whole run
+/* tet_plan_steps_per_epoch, tet_plan_steps: mini-batches of an epoch, whose last may be smaller,
+ * and of the whole run. */
+uint64_t tet_plan_steps_per_epoch(const struct tet_plan *plan);
+uint64_t tet_plan_steps(const struct tet_plan *plan);
 
 /* tet_plan_flops: floating-point operations of the products that train on one example, two for each
  * fused multiply-add; evaluation and telemetry apart. What a share of the machine's limit is a
