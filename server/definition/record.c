@@ -158,8 +158,8 @@ static void check_synapses(struct resolve_work *w)
             continue;
         if (!resolve_synapse(json_string_value(text), &s))
             faults_add(w->faults, pointer, text, NULL,
-                       "array, row and column, from 0: \"W1/12/7\"; arrays are W, B, V, U and D with "
-                       "their layer");
+                       "array, row and column, from 0: \"W1/12/7\"; arrays are W, B, V, U and D "
+                       "with their layer");
         else if (w->info != NULL && !w->info->group[s.group])
             refuse_group(w, pointer, text, (int)s.group);
     }

@@ -402,7 +402,8 @@ static void test_refused(void **state)
     json_decref(refused);
 }
 
-/* The signs of neurons are drawn from the seed, as wiring is: with others, weights would be lost. */
+/* The signs of neurons are drawn from the seed, as wiring is: with others, weights would be
+ * lost. */
 static void test_signs(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Runs with many interventions: the same bits with any number of threads and from wherever they were
- * saved; streams of their own; and interventions that cannot be.
+ * Runs with many interventions: the same bits with any number of threads and from wherever they
+ * were saved; streams of their own; and interventions that cannot be.
  */
 #include <stdio.h>
 
