@@ -38,25 +38,28 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
-CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.c core/delay.c core/draw.c core/eigenvalues.c \
-        core/error.c core/exact.c core/interventions.c core/network.c core/noise.c core/philox.c core/plan.c core/protocol.c \
-        core/selection.c core/series.c core/stages.c core/state.c core/team.c core/trainer.c core/wiring.c \
-        core/telemetry/telemetry.c core/telemetry/alignment.c core/telemetry/activity.c core/telemetry/spectrum.c core/telemetry/traces.c \
+CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.c core/delay.c core/draw.c \
+        core/eigenvalues.c core/error.c core/exact.c core/interventions.c core/network.c core/noise.c core/philox.c \
+        core/plan.c core/protocol.c core/selection.c core/series.c core/stages.c core/state.c core/team.c \
+        core/trainer.c core/wiring.c \
         core/data/dataset.c core/data/glyphs.c core/data/strokes.c \
         core/kernels/scalar.c core/kernels/select.c $(KERNELS-$(ARCH)) \
-        core/rules/rules.c core/rules/bp.c core/rules/fa.c core/rules/kp.c core/rules/sal.c \
-        core/rules/signs.c core/rules/usf.c core/rules/frsf.c core/rules/brsf.c core/rules/dfa.c core/rules/wm.c
+        core/rules/bp.c core/rules/brsf.c core/rules/dfa.c core/rules/fa.c core/rules/frsf.c core/rules/kp.c \
+        core/rules/rules.c core/rules/sal.c core/rules/signs.c core/rules/usf.c core/rules/wm.c \
+        core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
+        core/telemetry/traces.c
 
-SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c server/protocol.c \
-          server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/submit.c server/summary.c \
-          server/table.c server/terminal.c server/text.c server/weights.c \
+SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c \
+          server/protocol.c server/rules.c server/run.c server/serve.c server/session.c server/statistics.c \
+          server/submit.c server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery test_store test_team test_timeline
+CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_http_limits test_records test_recovery \
+              test_store test_team test_timeline
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))
@@ -73,23 +76,26 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test demo demo-stop check check-fast tests bench bench-quick bench-programs install uninstall clean science science-quick
+.PHONY: all help deps deps-test tests check bench bench-quick bench-programs science science-quick install uninstall \
+        demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make            install what is missing, build build/tetrad
-#: make demo       start a server, submit SAL against backpropagation, show the result
-#: make demo-stop  stop that server
-#: make check      install what the tests need, build, run every test
-#: make bench      measure the core against the limit of the machine, PyTorch and OpenBLAS (ten minutes; keep it quiet)
-#: make bench-quick  the same coarsely, in under two minutes
-#: make science    the tables of schema/examples/science, or TABLE=a of them (over an hour; needs datasets: TETRAD_DATA)
+#: make                install what is missing, build build/tetrad
+#: make demo           start a server, submit SAL against backpropagation, show the result
+#: make demo-stop      stop that server
+#: make tests          build every test program, run none
+#: make check          install what the tests need, build and run every test
+#: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
+#: make bench-quick    the same coarsely, in under two minutes
+#: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
-#: make install    into DESTDIR and PREFIX (default /usr/local)
-#: make clean      remove build/
+#: make install        into DESTDIR and PREFIX (default /usr/local)
+#: make uninstall      take that away again
+#: make clean          remove build/
 
 deps:
 	$(Q)deploy/deps build
@@ -175,6 +181,16 @@ bench bench-quick: deps
 	+$(Q)$(SUBMAKE) bench-programs
 	$(Q)CC='$(CC)' /usr/bin/python3 tests/bench/bench.py --build $(BUILD) $(if $(filter bench-quick,$@),--quick)
 
+# ---- the tables of the science -----------------------------------------------------------------
+
+# Datasets are not part of the repository: TETRAD_DATA is a folder with mnist/ and cifar10/.
+science science-quick: all
+	$(Q)deploy/deps science || echo 'make $@: goes on without pictures' >&2
+	$(Q)/usr/bin/python3 tests/science/science.py --tetrad $(PROGRAM) $(if $(TABLE),--table $(TABLE)) \
+		$(if $(filter science-quick,$@),--quick)
+
+# ---- using -------------------------------------------------------------------------------------
+
 install: $(PROGRAM) $(LIBRARY)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/tetrad/examples
@@ -192,11 +208,6 @@ uninstall:
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)
-# Datasets are not part of the repository: TETRAD_DATA is a folder with mnist/ and cifar10/.
-science science-quick: all
-	$(Q)deploy/deps science || echo 'make $@: goes on without pictures' >&2
-	$(Q)/usr/bin/python3 tests/science/science.py --tetrad $(PROGRAM) $(if $(TABLE),--table $(TABLE)) \
-		$(if $(filter science-quick,$@),--quick)
 demo-stop:
 	$(Q)deploy/demo $(PROGRAM) stop
 

@@ -342,12 +342,11 @@ static struct tet_plan make_plan(enum tet_rule_name rule, bool gate, bool images
                          .seed = 1,
                          .n_train = EXAMPLES};
     for (enum tet_group g = 0; g < TET_GROUPS; g++)
-        p.group[g] =
-            (struct tet_group_plan){.lr = 0.1f,
-                                    .decay = 0.01f,
-                                    .scale = 1.0f,
-                                    .plastic = !tet_rule_info(rule)->fixed[g],
-                                    .probability = 0.8f};
+        p.group[g] = (struct tet_group_plan){.lr = 0.1f,
+                                             .decay = 0.01f,
+                                             .scale = 1.0f,
+                                             .plastic = !tet_rule_info(rule)->fixed[g],
+                                             .probability = 0.8f};
     if (images) {
         p.hidden[p.n_hidden++] = (struct tet_layer_plan){.units = 3,
                                                          .descending_units = 3,

@@ -14,12 +14,12 @@ TET_MUST_CHECK enum tet_err tet_audit_rule(struct tet_audit *audit, enum tet_rul
 
 /* ---- audit_reads.c: lists of what an update reads ---- */
 
-/* tet_reads_of: the rule's list for arrays of that letter, past its name ("u_{l-1} s_l"); NULL where
- * there is none. */
+/* tet_reads_of: the rule's list for arrays of that letter, past its name ("u_{l-1} s_l"); NULL
+ * where there is none. */
 const char *tet_reads_of(const struct tet_rule *rule, char kind);
 
-/* tet_reads_next: the next word of a list, without sign() or gate(): its letter, and its layer for an
- * update of layer l; the letter is '-' for a gate that the plan has not. false: no more. */
+/* tet_reads_next: the next word of a list, without sign() or gate(): its letter, and its layer for
+ * an update of layer l; the letter is '-' for a gate that the plan has not. false: no more. */
 bool tet_reads_next(const struct tet_net *net, const char **list, uint32_t l, char *kind,
                     uint32_t *layer);
 

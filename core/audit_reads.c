@@ -57,8 +57,8 @@ static bool has_word(const char *list, const char *word, size_t n)
     return false;
 }
 
-/* What is at the place of an update: see audit.h. A lateral brings its own; without one, s_l reaches
- * the ascending neuron, and x_l the descending one, by pairing. */
+/* What is at the place of an update: see audit.h. A lateral brings its own; without one, s_l
+ * reaches the ascending neuron, and x_l the descending one, by pairing. */
 static const struct {
     char kind;
     enum tet_verdict verdict;

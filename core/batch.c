@@ -61,7 +61,7 @@ static bool augments(const struct tet_plan *plan)
     return plan->augment_crop > 0 || plan->augment_flip;
 }
 
-static void mirror(float *row, size_t n)
+static void flip_row(float *row, size_t n)
 {
     for (size_t i = 0; i < n / 2; i++) {
         const float kept = row[i];
@@ -93,7 +93,7 @@ static void stage_augmented(const struct tet_trainer *t, size_t example, float *
         standardize(t, example, (i - i % rows + row - frame) * columns + from + right - frame,
                     to - from, x + from);
         if (flip)
-            mirror(x, columns);
+            flip_row(x, columns);
     }
 }
 
@@ -181,8 +181,8 @@ static void emit_telemetry(void *context, struct tet_record record)
         t->report(t->context, &record);
 }
 
-/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes before
- * the changes, or where stages change on the way behind them. */
+/* From s_L on. Telemetry is of the circuit that the signal descended through, so that it comes
+ * before the changes, or where stages change on the way behind them. */
 static void learn_from_signal(struct tet_trainer *t, bool record)
 {
     struct tet_net *net = &t->net;

@@ -144,6 +144,6 @@ void tet_net_weigh(struct tet_net *net)
         float *mean = &net->power[l - 1];
         const float now = power(net, l);
         *mean = *mean > 0.0f ? *mean + TET_POWER_SHARE * (now - *mean) : now;
-        net->factor[l] = 1.0f / (*mean > TET_LEAST_POWER ? *mean : TET_LEAST_POWER);
+        net->stage_factor[l] = 1.0f / (*mean > TET_LEAST_POWER ? *mean : TET_LEAST_POWER);
     }
 }

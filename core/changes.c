@@ -30,7 +30,8 @@ struct change {
 static float rate_of(const struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const float lr = net->plan.group[g].lr * net->rate * net->group_factor[g];
-    return g == TET_B && net->rule->info.mirrors ? lr : lr * net->factor[g == TET_U ? l + 1 : l];
+    return g == TET_B && net->rule->info.mirrors ? lr
+                                                 : lr * net->stage_factor[g == TET_U ? l + 1 : l];
 }
 
 static void change_image(const struct change *c, const struct tet_rank *share)

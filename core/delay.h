@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A signal that changes synapses some mini-batches after its own, by a ring of slots: the mini-batch
- * of step t leaves its activities, or s_L alone, in slot t mod k and takes out those of t - k. Slots
- * are states of a checkpoint; how many examples wait in one follows from plan and step.
+ * A signal that changes synapses some mini-batches after its own, by a ring of slots: the
+ * mini-batch of step t leaves its activities, or s_L alone, in slot t mod k and takes out those of
+ * t - k. Slots are states of a checkpoint; how many examples wait in one follows from plan and
+ * step.
  */
 #ifndef CORE_DELAY_H
 #define CORE_DELAY_H

@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Makes row k of a, left of its diagonal, the reflection v = x -+ |x| e_{k-1}; returns 2 / |v|^2, or
- * 0 where there is nothing to reflect. *beside: what stays beside the diagonal. */
+/* Makes row k of a, left of its diagonal, the reflection v = x -+ |x| e_{k-1}; returns 2 / |v|^2,
+ * or 0 where there is nothing to reflect. *beside: what stays beside the diagonal. */
 static double reflect(double *v, size_t k, double *beside)
 {
     double scale = 0.0, sum = 0.0;
@@ -28,8 +28,8 @@ static double reflect(double *v, size_t k, double *beside)
     return 1.0 / half;
 }
 
-/* a := H a H of the leading (k, k), H = 1 - factor v v^T: a -= v w^T + w v^T, with p = factor a v and
- * w = p - (factor / 2) (p v) v. */
+/* a := H a H of the leading (k, k), H = 1 - factor v v^T: a -= v w^T + w v^T, with p = factor a v
+ * and w = p - (factor / 2) (p v) v. */
 static void apply(double *a, size_t n, size_t k, const double *v, double factor, double *w)
 {
     double along = 0.0;

@@ -61,8 +61,7 @@ static enum tet_err check_place(const struct tet_net *net, uint32_t i, struct te
         if (v->type == TET_UNFREEZE && net->rule->info.fixed[v->group])
             return tet_error_set(error, TET_BAD_DEFINITION,
                                  "intervention %u: group %s of rule %s is fixed", i,
-                                 tet_group_name(v->group),
-                                 net->rule->info.name);
+                                 tet_group_name(v->group), net->rule->info.name);
     }
     const bool layered = v->type != TET_RATE;
     if ((layered && first > last) || (!layered && v->layer != 0) ||

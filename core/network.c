@@ -19,7 +19,7 @@ struct carver {
 static float *carve(struct carver *c, size_t floats)
 {
     float *at = c->base != NULL ? (float *)(void *)(c->base + c->used) : NULL;
-    c->used += (floats * sizeof(float) + 63) / 64 * 64;
+    c->used += tet_round_bytes(floats * sizeof(float));
     return at;
 }
 
@@ -282,7 +282,7 @@ static void carve_changes(struct tet_net *net, struct carver *c)
     const struct tet_plan *plan = &net->plan;
     size_t drive = 0, sums = net->capacity;
     for (uint32_t l = 0; l <= net->L; l++) {
-        net->factor[l] = 1.0f;
+        net->stage_factor[l] = 1.0f;
         sums = most(sums, most(net->d[l], net->e[l]));
     }
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {

@@ -17,8 +17,8 @@ enum { TET_LAYERS = TET_MAX_HIDDEN + 2 }; // with the input and the output
 
 /* Of a new mini-batch in the running mean of powers, which begins with the first one's. */
 #define TET_POWER_SHARE 0.0625f
-#define TET_LEAST_POWER                                                                            \
-    1.0f // so that rates are never raised: a stage that sees little may be near silence
+/* Rates are never raised: a stage that sees little may be near silence. */
+#define TET_LEAST_POWER 1.0f
 
 struct tet_rule;
 struct tet_stream;
@@ -60,12 +60,12 @@ struct tet_net {
     uint32_t d[TET_LAYERS]; // d_0..d_L; channels of convolutional layers, and of the image below
     uint32_t e[TET_LAYERS]; // e_1..e_L; likewise
     struct tet_layer layer[TET_LAYERS];
-    size_t n;                 // examples at hand
-    size_t capacity;          // examples there is room for
-    float rate;               // factor on the learning rates in this epoch
-    float factor[TET_LAYERS]; // and on those of stage l = 1..L in this mini-batch
-    uint64_t step;            // mini-batches before this one
-    bool learning; // whether it is trained on: only then are its activities noisy
+    size_t n;                       // examples at hand
+    size_t capacity;                // examples there is room for
+    float rate;                     // factor on the learning rates in this epoch
+    float stage_factor[TET_LAYERS]; // and on those of stage l = 1..L in this mini-batch
+    uint64_t step;                  // mini-batches before this one
+    bool learning;                  // whether it is trained on: only then are its activities noisy
 
     /* Activities of dense layers: row-major, stride tet_stride(width). x_l and u_l are what layer
      * l+1 sees: volumes where it is a convolution, otherwise rows, an image flattened. */
@@ -86,9 +86,9 @@ struct tet_net {
     float *sign[TET_GROUPS][TET_LAYERS];
     /* What interventions change: see interventions.h. */
     bool plastic[TET_GROUPS][TET_LAYERS]; // the synapses learn; W: and the biases
-    float group_factor[TET_GROUPS];       // on the group's learning rate
-    uint8_t *alive[2][TET_LAYERS];        // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
-    float *shuffled;                      // scratch: the values of an array on their way
+    float group_factor[TET_GROUPS];       // on the group's learning rate, from then on
+    uint8_t *alive[2][TET_LAYERS];      // (d_l), (e_l): 0 for a silenced neuron; NULL: none can be
+    float *shuffled;                    // scratch: the values of an array on their way
     struct tet_state state[TET_STATES]; // n_states of them
     uint32_t n_states;
     float *selection, *selected; // selection.h; states, NULL where the plan has no use for them
@@ -97,7 +97,8 @@ struct tet_net {
     struct tet_packed feedback[TET_LAYERS];
 
     float *power; // (L) running mean of what stage l sees, at l - 1: see tet_net_weigh; a state
-    /* Scratch of changes: a drive by itself, packed, and sums, one of each share. NULL: not needed. */
+    /* Scratch of changes: a drive by itself, packed, and sums, one of each share. NULL: not
+     * needed. */
     float *drive, *sums;
     float *staged; // (N, inputs) examples on their way into x_0; x_0 itself unless that is a volume
     /* Scratch of the way down: rows, and a volume on the grid of x_l. */
@@ -124,14 +125,19 @@ struct tet_net {
     uint32_t n_traces;
 };
 
-/* Whether synapse (r, c) of P is there. */
+/* Whether a synapse of P is there: the one whose weight is `at` among the packed, or (r, c). */
+static inline bool tet_net_is_there_at(const struct tet_net *net, enum tet_group g, uint32_t l,
+                                       size_t at)
+{
+    const uint16_t *mask = net->mask[g][l];
+    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+}
+
 static inline bool tet_net_is_there(const struct tet_net *net, enum tet_group g, uint32_t l,
                                     size_t r, size_t c)
 {
     const struct tet_packed *p = &net->p[g][l];
-    const size_t at = tet_packed_at(p->rows, p->columns, r, c);
-    const uint16_t *mask = net->mask[g][l];
-    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
+    return tet_net_is_there_at(net, g, l, tet_packed_at(p->rows, p->columns, r, c));
 }
 
 /* Width of x_l as layer l+1 sees it if it is dense; of u_l likewise. */
@@ -153,8 +159,8 @@ static inline bool tet_group_is_sparse(const struct tet_group_plan *plan)
     return plan->probability > 0.0f && plan->probability < 1.0f;
 }
 
-/* tet_net_look: says that the rule is about to update an array, or has done so. Whoever writes an array
- * for a rule by other means than stages.c says so too. */
+/* tet_net_look: says that the rule is about to update an array, or has done so. Whoever writes an
+ * array for a rule by other means than stages.c says so too. */
 static inline void tet_net_look(const struct tet_net *net, const float *updated, bool before)
 {
     if (net->watch != NULL)
@@ -165,8 +171,8 @@ static inline void tet_net_look(const struct tet_net *net, const float *updated,
 size_t tet_net_seen(const struct tet_net *net, uint32_t l, bool e);
 
 /* tet_net_layout: sizes of every array for the plan. With base NULL only counts; otherwise sets the
- * pointers into base, which must be aligned to 64 and zeroed, and draws the wiring, which is not part
- * of a checkpoint. Returns the bytes. */
+ * pointers into base, which must be aligned to 64 and zeroed, and calls tet_net_begin, which draws
+ * the wiring: it is not part of a checkpoint. Returns the bytes. */
 size_t tet_net_layout(struct tet_net *net, const struct tet_plan *plan,
                       const struct tet_shape *shape, char *base);
 
@@ -179,8 +185,8 @@ void tet_net_unpack(const struct tet_packed *shape, const float *packed, float *
 
 /* ---- wiring.c: initial values ---- */
 
-/* tet_net_draw: wiring, the signs of neurons and initial weights, by streams (seed, group, layer);
- * biases 0. Wiring and signs are not part of a checkpoint: they can be drawn again. */
+/* tet_net_draw: the signs of neurons and initial weights, by streams (seed, group, layer); biases
+ * stay as they are, 0. Signs are not part of a checkpoint: they can be drawn again. */
 void tet_net_draw(struct tet_net *net);
 
 /* tet_net_draw_values: initial values of P from a stream, whether a synapse is there or not. */
@@ -197,7 +203,8 @@ double tet_net_spread(const struct tet_net *net, uint32_t l);
  * weights whose sign is not their presynaptic neuron's; by all threads. */
 void tet_net_restrict(struct tet_net *net, enum tet_group g, uint32_t l);
 
-/* tet_net_cut: sets what group g's wiring leaves out to 0 in p, weights or a drive of that shape. */
+/* tet_net_cut: sets what group g's wiring leaves out to 0 in p, weights or a drive of that
+ * shape. */
 void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l, const struct tet_packed *p);
 
 /* ---- stages.c: what flows through a stage, by all threads of the team ---- */
@@ -241,14 +248,14 @@ void tet_net_gate(struct tet_net *net, uint32_t l, const float *s,
 void tet_net_centre(struct tet_net *net);
 
 /* tet_net_weigh: with TET_NORMALIZE_STAGE, takes the power of this mini-batch into the running
- * means, and sets the factors from them. The power that stage l sees is
+ * means, and sets the stages' factors from them. The power that stage l sees is
  *
- *     the mean over examples of |x_{l-1}|^2 * overlap / 256      centred or not
+ *     the mean over examples of |x_{l-1}|^2 * overlap / 256      before centring
  *
- * overlap: how many taps of W_l's kernel look at a position of x_{l-1}, on average over them (out_rows
- * out_columns K^2 / (rows columns)); 1 for dense stages. So a dense stage that sees 256 neurons of
- * mean square 1 has power 1. The rates of W_l, b_l, V_l, U_{l-1} and B_l, decay included, are divided
- * by the running mean or by TET_LEAST_POWER, whichever is larger. */
+ * overlap: how many taps of W_l's kernel look at a position of x_{l-1}, on average over them
+ * (out_rows out_columns K^2 / (rows columns)); 1 for dense stages. So a dense stage that sees 256
+ * neurons of mean square 1 has power 1. The rates of W_l, b_l, V_l, U_{l-1} and B_l, decay
+ * included, are divided by the running mean or by TET_LEAST_POWER, whichever is larger. */
 void tet_net_weigh(struct tet_net *net);
 
 /* ---- changes.c: synapses ---- */

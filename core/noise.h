@@ -8,7 +8,7 @@
  * block of a stream has eight numbers. They are taken in lines, the blocks of a line numbered by
  * mini-batch and line, so that no state has to be kept and any thread may draw any line:
  *
- *     dense activities, s_L    a line for each of the examples there is room for, number i: neuron i
+ *     dense activities, s_L    a line for each example there is room for, number i: neuron i
  *     images                   a line for each (channel, row, column), number i: example i
  *     synapses                 a line for each column of a matrix, number i: row i
  *
@@ -22,8 +22,8 @@
 
 enum { TET_NORMALS = 4096 };
 
-/* tet_noise_table: out[q] = the standard normal quantile (q + 1/2) / TET_NORMALS, over the root mean
- * square of them all: their standard deviation is 1. */
+/* tet_noise_table: out[q] = the standard normal quantile (q + 1/2) / TET_NORMALS, over the root
+ * mean square of them all: their standard deviation is 1. */
 void tet_noise_table(float *out);
 
 /* Whether noise is added to z_l of the mini-batch at hand. */

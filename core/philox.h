@@ -18,27 +18,27 @@
 /* What a stream is for. The numbers are part of what a seed means: add at the end, never renumber.
  * Streams of a group of synapses: wiring.c, noise.h. */
 enum tet_stream_purpose {
-    TET_STREAM_W = 1,             // initial weights, index: the layer
-    TET_STREAM_B = 2,             // the same
-    TET_STREAM_V = 3,             // the same
-    TET_STREAM_U = 4,             // the same
-    TET_STREAM_SHUFFLE = 5,       // order of the examples, index: the epoch
-    TET_STREAM_STROKES_TRAIN = 6, // built-in dataset, index: the example
-    TET_STREAM_STROKES_TEST = 7,  // the same, test part
-    TET_STREAM_WIRING = 8,        // which synapses are there, W to U: 8 to 11, index: the layer
-    TET_STREAM_MAGNITUDES = 12,   // of brsf, index: the layer; by step, see rules/signs.h
-    TET_STREAM_D = 13,            // initial weights, index: the layer
-    TET_STREAM_WIRING_D = 14,     // which synapses of D are there, index: the layer
-    TET_STREAM_MIRROR = 15,       // noise of wm, index: the layer; by phase, see rules/wm.c
-    TET_STREAM_DALE = 16,         // neurons' signs: 16 + enum tet_group, index: the layer
+    TET_STREAM_W = 1,               // initial weights, index: the layer
+    TET_STREAM_B = 2,               // the same
+    TET_STREAM_V = 3,               // the same
+    TET_STREAM_U = 4,               // the same
+    TET_STREAM_SHUFFLE = 5,         // order of the examples, index: the epoch
+    TET_STREAM_STROKES_TRAIN = 6,   // built-in dataset, index: the example
+    TET_STREAM_STROKES_TEST = 7,    // the same, test part
+    TET_STREAM_WIRING = 8,          // which synapses are there, W to U: 8 to 11, index: the layer
+    TET_STREAM_MAGNITUDES = 12,     // of brsf, index: the layer; by step, see rules/signs.h
+    TET_STREAM_D = 13,              // initial weights, index: the layer
+    TET_STREAM_WIRING_D = 14,       // which synapses of D are there, index: the layer
+    TET_STREAM_MIRROR = 15,         // noise of wm, index: the layer; by phase, see rules/wm.c
+    TET_STREAM_DALE = 16,           // neurons' signs: 16 + enum tet_group, index: the layer
     TET_STREAM_NOISE_ACTIVITY = 21, // index: the layer; by step, see noise.h
     TET_STREAM_NOISE_TEACHING = 22, // by step, see noise.h
     TET_STREAM_NOISE_SYNAPSES = 23, // 23 + enum tet_group, index: the layer; by step, see noise.h
-    TET_STREAM_INTERVENTION = 28, // index: see interventions.h
-    TET_STREAM_PROTOCOL = 29,     // patterns of a protocol, index: 0 ascending, 1 descending
-    TET_STREAM_TRACES = 30,       // which synapses are followed: see telemetry/traces.c
-    TET_STREAM_AUGMENT = 31,      // crop and flip of example i, index: the epoch
-    TET_STREAM_SWEEP = 32,        // random sweeps, index: the axis; see draw.h
+    TET_STREAM_INTERVENTION = 28,   // index: see interventions.h
+    TET_STREAM_PROTOCOL = 29,       // patterns of a protocol, index: 0 ascending, 1 descending
+    TET_STREAM_TRACES = 30,         // which synapses are followed: see telemetry/traces.c
+    TET_STREAM_AUGMENT = 31,        // crop and flip of example i, index: the epoch
+    TET_STREAM_SWEEP = 32,          // random sweeps, index: the axis; see draw.h
 };
 
 struct tet_stream {
@@ -76,7 +76,6 @@ static inline float tet_uniform(uint32_t r)
  * normal number, from -6.34 to 6.34, and rising r gives rising numbers. Wichura 1988, algorithm
  * AS 241, PPND16: relative error about 1e-16. */
 double tet_normal_from_u32(uint32_t r);
-
 
 /* tet_below: a number 0 <= k < n from the first 64 bits of block i of the stream, by multiplying
  * and shifting; biased by less than n 2^-64. n at least 1. */

@@ -249,22 +249,8 @@ static enum tet_err check_extras(const struct tet_plan *p, const struct tet_shap
     return check_traces(p, shape, error);
 }
 
-enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *shape,
-                            struct tet_error *error)
+static enum tet_err check_groups(const struct tet_plan *p, struct tet_error *error)
 {
-    if ((unsigned)p->rule >= TET_RULES)
-        return tet_error_set(error, TET_BAD_DEFINITION, "rule %d is unknown", (int)p->rule);
-    enum tet_err err = check_layers(p, shape, error);
-    if (err != TET_OK)
-        return err;
-    if ((unsigned)p->loss > TET_MSE || (unsigned)p->standardize > TET_STANDARDIZE_FEATURE ||
-        (unsigned)p->schedule.type > TET_SCHEDULE_COSINE)
-        return tet_error_set(error, TET_BAD_DEFINITION,
-                             "loss %d, standardize %d, schedule %d: one is unknown", (int)p->loss,
-                             (int)p->standardize, (int)p->schedule.type);
-    if (!p->gate && !tet_rule_info(p->rule)->takes_gate)
-        return tet_error_set(error, TET_BAD_DEFINITION, "rule %s always gates",
-                             tet_rule_info(p->rule)->name);
     for (enum tet_group g = 0; g < TET_GROUPS; g++) {
         const struct tet_group_plan *group = &p->group[g];
         if ((unsigned)group->init > TET_INIT_LOG_NORMAL)
@@ -293,6 +279,12 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
                              "%d, 1 to %d, 0 to 1e30",
                              mirror->every, mirror->batches, mirror->noise, TET_MAX_MIRROR,
                              TET_MAX_MIRROR);
+    return TET_OK;
+}
+
+/* How drives become changes, and how fast. */
+static enum tet_err check_changes(const struct tet_plan *p, struct tet_error *error)
+{
     if (!(p->momentum >= 0.0f && p->momentum < 1.0f))
         return tet_error_set(error, TET_BAD_DEFINITION, "momentum %g: allowed 0 to below 1",
                              p->momentum);
@@ -302,6 +294,34 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
                              "normalize %d, homeostasis %g, clip %g: allowed 0 or 1, 0 to 1, 0 to "
                              "1e30",
                              (int)p->normalize, p->homeostasis, p->clip);
+    if (p->schedule.n_epochs > TET_MAX_DROPS || !in_range(p->schedule.factor, 0.0f, 1.0f))
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
+                             p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
+    return TET_OK;
+}
+
+enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *shape,
+                            struct tet_error *error)
+{
+    if ((unsigned)p->rule >= TET_RULES)
+        return tet_error_set(error, TET_BAD_DEFINITION, "rule %d is unknown", (int)p->rule);
+    enum tet_err err = check_layers(p, shape, error);
+    if (err != TET_OK)
+        return err;
+    if ((unsigned)p->loss > TET_MSE || (unsigned)p->standardize > TET_STANDARDIZE_FEATURE ||
+        (unsigned)p->schedule.type > TET_SCHEDULE_COSINE)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "loss %d, standardize %d, schedule %d: one is unknown", (int)p->loss,
+                             (int)p->standardize, (int)p->schedule.type);
+    if (!p->gate && !tet_rule_info(p->rule)->takes_gate)
+        return tet_error_set(error, TET_BAD_DEFINITION, "rule %s always gates",
+                             tet_rule_info(p->rule)->name);
+    err = check_groups(p, error);
+    if (err == TET_OK)
+        err = check_changes(p, error);
+    if (err != TET_OK)
+        return err;
     if (p->batch < 1 || p->batch > TET_MAX_BATCH || p->epochs < 1 || p->n_train < p->batch)
         return tet_error_set(
             error, TET_BAD_DEFINITION,
@@ -311,10 +331,6 @@ enum tet_err tet_plan_check(const struct tet_plan *p, const struct tet_shape *sh
     if (p->threads > TET_MAX_THREADS)
         return tet_error_set(error, TET_BAD_DEFINITION, "%u threads: allowed at most %d",
                              p->threads, TET_MAX_THREADS);
-    if (p->schedule.n_epochs > TET_MAX_DROPS || !in_range(p->schedule.factor, 0.0f, 1.0f))
-        return tet_error_set(error, TET_BAD_DEFINITION,
-                             "schedule of %u epochs, factor %g: allowed at most %d, 0 to 1",
-                             p->schedule.n_epochs, p->schedule.factor, TET_MAX_DROPS);
     err = check_selection(p, error);
     if (err == TET_OK)
         err = tet_interventions_check(p, error);

@@ -94,11 +94,6 @@ enum tet_err tet_protocol_check(const struct tet_protocol_plan *p, const struct 
 
 /* ---- the motif ---- */
 
-static size_t round_64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 /* Where the descending afferent of layer l comes from: the layer above, or directly the output. */
 static uint32_t outputs_of(const struct tet_net *whole, uint32_t l)
 {
@@ -141,7 +136,7 @@ static size_t layout(struct tet_protocol *t, const struct tet_protocol_plan *p,
     char *base = (char *)t;
     struct tet_shape shape;
     const struct tet_plan plan = motif_plan(p, whole, &shape);
-    size_t used = round_64(sizeof *t);
+    size_t used = tet_round_bytes(sizeof *t);
     const size_t bytes = tet_net_layout(net, &plan, &shape, base != NULL ? base + used : NULL);
     if (t != NULL) {
         t->bytes = bytes;
@@ -154,14 +149,14 @@ static size_t layout(struct tet_protocol *t, const struct tet_protocol_plan *p,
     float *arrays[4];
     for (int i = 0; i < 4; i++) {
         arrays[i] = base != NULL ? (float *)(void *)(base + used) : NULL;
-        used += round_64(p->n * tet_stride(widths[i]) * sizeof(float));
+        used += tet_round_bytes(p->n * tet_stride(widths[i]) * sizeof(float));
     }
     /* Columns of W_1, B_2, V_1, U_1. */
     const size_t columns[TET_MOTIF] = {net->d[0], net->e[2], net->e[1], net->d[1]};
     for (unsigned g = 0; g < TET_MOTIF; g++) {
         if (t != NULL)
             t->active[g] = (unsigned char *)base + used;
-        used += round_64(columns[g]);
+        used += tet_round_bytes(columns[g]);
     }
     if (t != NULL) {
         t->ascending = arrays[0];
@@ -314,12 +309,6 @@ static double over(double sum, double n)
     return n > 0.0 ? sum / n : 0.0;
 }
 
-static bool is_there(const struct tet_net *net, enum tet_group g, uint32_t i, size_t at)
-{
-    const uint16_t *mask = net->mask[g][i];
-    return mask == NULL || ((unsigned)mask[at / TET_LANES] >> at % TET_LANES & 1u) != 0;
-}
-
 static void read_row(struct tet_protocol *t, enum tet_group g)
 {
     const uint32_t i = g == TET_B ? 2 : 1;
@@ -329,7 +318,7 @@ static void read_row(struct tet_protocol *t, enum tet_group g)
     for (size_t r = 0; r < p->rows; r++)
         for (size_t c = 0; c < p->columns; c++) {
             const size_t at = tet_packed_at(p->rows, p->columns, r, c);
-            if (is_there(&t->net, g, i, at))
+            if (tet_net_is_there_at(&t->net, g, i, at))
                 add(&s, before[at], p->w[at], decayed[at], t->active[g][c] != 0);
         }
     const double n = (double)s.n, norm = sqrt(s.square), hit = (double)s.stimulated;
@@ -413,7 +402,7 @@ enum tet_err tet_protocol_create(struct tet_protocol **created, const struct tet
     if (err != TET_OK)
         return err;
     const size_t bytes = layout(NULL, p, whole);
-    struct tet_protocol *t = aligned_alloc(64, round_64(bytes));
+    struct tet_protocol *t = aligned_alloc(64, tet_round_bytes(bytes));
     if (t == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for a protocol of %zu bytes", bytes);
     memset(t, 0, bytes);

@@ -5,10 +5,10 @@
  *
  *     going on --judge says so, or all steps are done--> ending --the last evaluation--> ended
  *
- * All of it lies in state arrays of the network, so that a run which is saved anywhere goes on as if
- * it had not been: "selection" (metric of the best epoch, its number from 1, the phase) and, where
- * the best epoch's weights are to be the run's, "selected_weights": a copy of all weights and biases as they lie
- * in memory, which is the same on every machine.
+ * All of it lies in state arrays of the network, so that a run which is saved anywhere goes on as
+ * if it had not been: "selection" (metric of the best epoch, its number from 1, the phase) and,
+ * where the best epoch's weights are to be the run's, "selected_weights": a copy of all weights and
+ * biases as they lie in memory, which is the same on every machine.
  */
 #ifndef CORE_SELECTION_H
 #define CORE_SELECTION_H

@@ -8,8 +8,8 @@
  *                                                     report; then epoch + 1, batch = 0
  *     all steps are done and cursor.batch = 0         finished
  *
- * Where the validation part selects (selection.h) it may say that all steps are done earlier, and the
- * last evaluation looks at the test part with the weights that it has chosen.
+ * Where the validation part selects (selection.h) it may say that all steps are done earlier, and
+ * the last evaluation looks at the test part with the weights that it has chosen.
  *
  * The progress of an evaluation is not part of the cursor: after a restart it begins again, and
  * reports the same.
@@ -32,17 +32,12 @@
 
 /* ---- making ---- */
 
-static size_t round_64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 uint64_t tet_trainer_layout(struct tet_trainer *t, const struct tet_plan *plan,
                             const struct tet_shape *shape, char *base)
 {
     struct tet_net scratch = {0};
     struct tet_net *net = t != NULL ? &t->net : &scratch;
-    size_t used = round_64(sizeof *t);
+    size_t used = tet_round_bytes(sizeof *t);
     used += tet_net_layout(net, plan, shape, base != NULL ? base + used : NULL);
     const size_t sizes[] = {plan->shuffle ? plan->n_train : 0,
                             tet_round(shape->inputs),
@@ -53,7 +48,7 @@ uint64_t tet_trainer_layout(struct tet_trainer *t, const struct tet_plan *plan,
     char *at[6];
     for (int i = 0; i < 6; i++) {
         at[i] = base != NULL ? base + used : NULL;
-        used += round_64(4 * sizes[i]);
+        used += tet_round_bytes(4 * sizes[i]);
     }
     if (base != NULL) {
         t->order = (uint32_t *)(void *)at[0];

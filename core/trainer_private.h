@@ -53,9 +53,9 @@ struct tet_trainer {
     float *losses;        // (N)
 };
 
-/* tet_trainer_run_batch: runs examples first.. of a part, forward, or as a whole mini-batch; returns
- * the sum of their losses and adds to *correct. order (NULL: as they lie) has the places in the part;
- * record: telemetry is reported. */
+/* tet_trainer_run_batch: runs examples first.. of a part, forward, or as a whole mini-batch;
+ * returns the sum of their losses and adds to *correct. order (NULL: as they lie) has the places in
+ * the part; record: telemetry is reported. */
 double tet_trainer_run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,
                              uint32_t first, uint32_t n, bool learn, bool record,
                              uint64_t *correct);

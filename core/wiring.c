@@ -29,8 +29,8 @@ static double ascending_spread(const struct tet_net *net, uint32_t l)
     return spread_of(phi, in, out);
 }
 
-/* The spread of group g's initial values of layer l, before its scale. B_l has that of W_l; D_l that
- * of an output stage directly above layer l. */
+/* The spread of group g's initial values of layer l, before its scale. B_l has that of W_l; D_l
+ * that of an output stage directly above layer l. */
 static double spread_of_group(const struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];
@@ -115,7 +115,8 @@ void tet_net_cut(struct tet_net *net, enum tet_group g, uint32_t l, const struct
         tet_team_run(net->team, restrict_share, &s);
 }
 
-/* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by row. */
+/* All taps of a kernel are there or none. Number i of the stream is of the i-th pair, row by
+ * row. */
 void tet_net_wire(struct tet_net *net, enum tet_group g, uint32_t l)
 {
     const struct tet_packed *p = &net->p[g][l];

@@ -5,8 +5,8 @@
 
 #include "options.h"
 
-/* audit_command: 0: all that was audited is local, if only where neurons are paired; 1: something is
- * not; 2: there is no such rule. */
+/* audit_command: 0: all that was audited is local, if only where neurons are paired; 1: something
+ * is not; 2: there is no such rule. */
 int audit_command(const struct options *options);
 
 #endif

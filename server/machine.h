@@ -5,9 +5,8 @@
 
 #include <stdint.h>
 
-uint64_t machine_memory(
-    void); // bytes that this process may use: the machine's, or its control group's bound
+/* machine_memory: bytes that this process may use: the machine's, or its control group's bound. */
+uint64_t machine_memory(void);
 uint32_t machine_processors(void); // that this process may run on, at least 1
-int64_t machine_time_ms(void);     // UTC, since 1970
 
 #endif

@@ -96,7 +96,8 @@ bool options_switch(const struct options *options, enum option option);
 /* options_help: prints the options of a command to standard output. */
 void options_help(enum command command);
 
-/* options_data: the folder of datasets. One that was asked for must exist; the default one need not. Errors: TET_BAD_DATASET. */
+/* options_data: the folder of datasets. One that was asked for must exist; the default one need
+ * not. Errors: TET_BAD_DATASET. */
 TET_MUST_CHECK enum tet_err options_data(const struct options *options, const char **folder,
                                          struct tet_error *error);
 

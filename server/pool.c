@@ -90,8 +90,9 @@ static void measure(struct pool *pool, const json_t *definition,
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Whether the run could not begin for what the server finds around it: a dataset that is not there or not the same, too little
- * memory. That is no result: the run waits, paused, for the next start of the server. */
+/* Whether the run could not begin for what the server finds around it: a dataset that is not there
+ * or not the same, too little memory. That is no result: the run waits, paused, for the next start
+ * of the server. */
 static bool is_hindered(const struct session_result *result)
 {
     const enum tet_err err = result->err;
@@ -153,6 +154,28 @@ static bool see_state(void *context, const struct store_run *run)
     return true;
 }
 
+/* Trains, from a checkpoint where there is one. */
+static void run_session(struct worker *w, const json_t *definition,
+                        const struct store_checkpoint *resume, struct session_result *result)
+{
+    const struct pool *pool = w->pool;
+    const json_int_t keep =
+        json_integer_value(json_object_get(json_object_get(definition, "record"), "keep"));
+    w->keep = keep > 0 ? (uint32_t)keep : 2;
+    const struct session session = {.definition = definition,
+                                    .catalog = pool->options.catalog,
+                                    .weights_folder = pool->options.weights_folder,
+                                    .memory_bytes = pool->options.memory_bytes,
+                                    .resume = resume,
+                                    .stop = &w->stop,
+                                    .live = &w->live,
+                                    .sink = {.context = w,
+                                             .records = sink_records,
+                                             .intervened = sink_intervened,
+                                             .checkpoint = sink_checkpoint}};
+    session_run(&session, result);
+}
+
 static void train(struct worker *w, const struct store_claim *claim)
 {
     struct pool *pool = w->pool;
@@ -177,21 +200,7 @@ static void train(struct worker *w, const struct store_claim *claim)
         result.err = err;
         snprintf(result.reason, sizeof result.reason, "%s", error.message);
     } else {
-        const json_int_t keep =
-            json_integer_value(json_object_get(json_object_get(definition, "record"), "keep"));
-        w->keep = keep > 0 ? (uint32_t)keep : 2;
-        const struct session session = {.definition = definition,
-                                        .catalog = pool->options.catalog,
-                                        .weights_folder = pool->options.weights_folder,
-                                        .memory_bytes = pool->options.memory_bytes,
-                                        .resume = claim->resumed ? &resume : NULL,
-                                        .stop = &w->stop,
-                                        .live = &w->live,
-                                        .sink = {.context = w,
-                                                 .records = sink_records,
-                                                 .intervened = sink_intervened,
-                                                 .checkpoint = sink_checkpoint}};
-        session_run(&session, &result);
+        run_session(w, definition, claim->resumed ? &resume : NULL, &result);
         measure(pool, definition, &result, resume.cursor.step);
     }
     if (is_hindered(&result))

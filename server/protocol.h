@@ -28,8 +28,8 @@ char *protocol_csv(const json_t *rows);
 /* protocol_print: the table for people, aligned. */
 void protocol_print(FILE *out, const json_t *rows);
 
-/* protocol_patterns: how many patterns a resolved definition's protocol presents at a time; 0 where it is
- * not a protocol's. */
+/* protocol_patterns: how many patterns a resolved definition's protocol presents at a time; 0 where
+ * it is not a protocol's. */
 uint32_t protocol_patterns(const json_t *definition);
 
 #endif

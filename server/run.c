@@ -192,11 +192,30 @@ static void watch(struct training *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+/* The exit status that a run's end comes to; its weights are written where they are asked for, and
+ * what there is to say is said. */
+static int conclude(struct training *t)
+{
+    struct tet_error error = {0};
+    int status = STATUS_OK;
+    if (t->result.state == RUN_FAILED)
+        status = status_of(t->result.err);
+    else if (t->result.state == RUN_DIVERGED)
+        status = STATUS_DIVERGED;
+    else if (t->result.state == RUN_CANCELLED)
+        status = STATUS_INTERRUPTED;
+    else if (write_weights(t, &error) != TET_OK)
+        status = status_of(error.err);
+    if (t->result.reason[0] != '\0' || error.err != TET_OK)
+        fprintf(stderr, "tetrad: run %zu %s: %s\n", t->index + 1, run_state_text(t->result.state),
+                error.err != TET_OK ? error.message : t->result.reason);
+    return status;
+}
+
 static int train_one(struct work *w, size_t index)
 {
     struct training t = {.work = w, .index = index};
     const struct run_definition *run = &w->definition->runs[index];
-    struct tet_error error = {0};
     pthread_t thread;
     int status = STATUS_OK;
     t.live.loss = t.live.train_accuracy = t.live.test_accuracy = NAN;
@@ -223,17 +242,7 @@ static int train_one(struct work *w, size_t index)
     w->outcomes[index].state = t.result.state;
     memcpy(w->outcomes[index].digest, t.result.digest, sizeof t.result.digest);
     w->protocols[index] = t.result.protocol;
-    if (t.result.state == RUN_FAILED)
-        status = status_of(t.result.err);
-    else if (t.result.state == RUN_DIVERGED)
-        status = STATUS_DIVERGED;
-    else if (t.result.state == RUN_CANCELLED)
-        status = STATUS_INTERRUPTED;
-    else if (write_weights(&t, &error) != TET_OK)
-        status = status_of(error.err);
-    if (t.result.reason[0] != '\0' || error.err != TET_OK)
-        fprintf(stderr, "tetrad: run %zu %s: %s\n", index + 1, run_state_text(t.result.state),
-                error.err != TET_OK ? error.message : t.result.reason);
+    status = conclude(&t);
 out:
     store_checkpoint_free(&t.result.last);
     pthread_cond_destroy(&t.over);

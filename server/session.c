@@ -16,8 +16,8 @@
 #include "weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
- * them. Most that one step can have: every series that there is, of each layer and each synapse that
- * is followed. */
+ * them. Most that one step can have: every series that there is, of each layer and each synapse
+ * that is followed. */
 enum {
     STEP_RECORDS = TET_SERIES_COUNT * (TET_MAX_HIDDEN + 2) + TET_MAX_TRACES,
     PENDING = 2 * STEP_RECORDS
@@ -242,6 +242,15 @@ static void fail(struct session_result *result, const struct tet_error *error)
     snprintf(result->reason, sizeof result->reason, "%s", error->message);
 }
 
+/* What becomes of a run after its last event, or where it was told to stop. */
+static enum run_state state_after(enum tet_event event, int stop)
+{
+    return event == TET_DIVERGED       ? RUN_DIVERGED
+           : event == TET_FINISHED     ? RUN_SUCCEEDED
+           : stop == SESSION_GIVE_BACK ? RUN_QUEUED
+                                       : RUN_CANCELLED;
+}
+
 /* Trains until the end or until told to stop. */
 static void train(struct run *r, struct session_result *result)
 {
@@ -263,10 +272,7 @@ static void train(struct run *r, struct session_result *result)
             return;
         }
     }
-    result->state = event == TET_DIVERGED       ? RUN_DIVERGED
-                    : event == TET_FINISHED     ? RUN_SUCCEEDED
-                    : stop == SESSION_GIVE_BACK ? RUN_QUEUED
-                                                : RUN_CANCELLED;
+    result->state = state_after(event, stop);
     if (result->state == RUN_DIVERGED) {
         describe_divergence(r, result->reason);
         if (put_divergence(tet_trainer_divergence(r->trainer), result->divergence, &error) !=
@@ -345,10 +351,7 @@ static void run_protocol(struct run *r, struct session_result *result)
     }
     const enum tet_event event = present(r, p, plan.n, plan.pairings, &stop);
     result->step = tet_protocol_step_count(p);
-    result->state = event == TET_DIVERGED       ? RUN_DIVERGED
-                    : event == TET_FINISHED     ? RUN_SUCCEEDED
-                    : stop == SESSION_GIVE_BACK ? RUN_QUEUED
-                                                : RUN_CANCELLED;
+    result->state = state_after(event, stop);
     if (event == TET_DIVERGED)
         snprintf(result->reason, sizeof result->reason,
                  "a weight is not finite after condition \"%s\"",

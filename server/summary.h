@@ -21,8 +21,8 @@ enum { SUMMARY_MAX_STEPS = 1000000 }; // points times steps of a summary of all 
 struct summary *summary_create(void);
 void summary_free(struct summary *summary); // NULL is fine
 
-/* summary_add, summary_add_step: take a run's value, and one of many by step (STORE_AT_ALL; after all
- * of summary_add). Both are store_value_fn, with the summary as context; false: see
+/* summary_add, summary_add_step: take a run's value, and one of many by step (STORE_AT_ALL; after
+ * all of summary_add). Both are store_value_fn, with the summary as context; false: see
  * summary_failed. */
 bool summary_add(void *summary, const struct store_value *value);
 bool summary_add_step(void *summary, const struct store_value *value);

@@ -201,8 +201,8 @@ static const struct outcome *with_seed(const struct outcome *outcomes, size_t n,
     return NULL;
 }
 
-/* Of the n points of bp the only one, or the one with the point's other parameters; NULL where there
- * is none. */
+/* Of the n points of bp the only one, or the one with the point's other parameters; NULL where
+ * there is none. */
 static const struct outcome *choose(const struct outcome *const *bp, size_t n,
                                     const struct outcome *point)
 {

@@ -37,6 +37,11 @@ static inline size_t tet_round(size_t n) // up to whole vectors
     return (n + TET_LANES - 1) / TET_LANES * TET_LANES;
 }
 
+static inline size_t tet_round_bytes(size_t bytes) // up to whole cache lines
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 /* Row stride of an activity: an odd number of cache lines, so that the rows of a tile never share a
  * cache set. */
 static inline size_t tet_stride(size_t d)
@@ -242,8 +247,8 @@ struct tet_kernels {
      * one of the factors must be zero there. */
     void (*convolve_drive)(const struct tet_convolution_drive *d, const struct tet_packed *p);
 
-    /* b[c] <- b[c] + lr * sum over positions and examples (lanes as above) of a; the rank's share of
-     * the channels. Examples from n to n rounded up count. */
+    /* b[c] <- b[c] + lr * sum over positions and examples (lanes as above) of a; the rank's share
+     * of the channels. Examples from n to n rounded up count. */
     void (*convolve_bias)(const struct tet_rank *rank, size_t n, const float *a,
                           const struct tet_volume *va, float lr, float *b);
 
@@ -252,8 +257,8 @@ struct tet_kernels {
     void (*pool)(const struct tet_pooling *p);
 
     /* s = what reaches each fine position from above: through a maximum to its winner, the first
-     * (ky, kx) whose a equals x; through a mean to all its taps, times 1 / K^2. Windows that share a
-     * position add in the order (oy, ox). */
+     * (ky, kx) whose a equals x; through a mean to all its taps, times 1 / K^2. Windows that share
+     * a position add in the order (oy, ox). */
     void (*unpool)(const struct tet_pooling *p);
 
     /* b[r] <- b[r] + lr * sum over n (16 lanes) of a[n][r], r < R rounded up */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* dfa: direct feedback alignment. The teaching signal reaches every hidden layer through fixed random
- * synapses of its own, D. */
+/* dfa: direct feedback alignment. The teaching signal reaches every hidden layer through fixed
+ * random synapses of its own, D. */
 #include "rules/rules.h"
 
 static void descend(struct tet_net *net)

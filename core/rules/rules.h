@@ -15,8 +15,8 @@ struct tet_rule {
     struct tet_rule_info info;
     bool backward; // the signal descends by W_l^T itself: there is no feedback to compare with it
     bool half_normal; // its magnitudes come from the net's table of quantiles (signs.h)
-    /* Before a mini-batch ascends, with nothing but the weights and the step; may use all activities
-     * as scratch. NULL: nothing to do. */
+    /* Before a mini-batch ascends, with nothing but the weights and the step; may use all
+     * activities as scratch. NULL: nothing to do. */
     void (*prepare)(struct tet_net *net);
     /* From x_0..x_L and s_L: the descending activities and the modulations, s_l and m_l, l =
      * L-1..1. */
@@ -34,10 +34,10 @@ struct tet_rule {
      * carries the signal down does not change with the mini-batch, and the order means nothing. */
     void (*descend_to)(struct tet_net *net, uint32_t l);
     void (*change_stage)(struct tet_net *net, uint32_t l);
-    /* What each update may read besides the array itself, in the symbols of circuit.md: "B_l: u_{l-1}
-     * s_l". Indices l, {l-1}, {l+1} and L; g_l is the gate phi'(z_l), F_l the feedback that a rule
-     * forms; sign(W_l) is W_l; gate(g_l) is read where rule.gate is
-     * on, or max_pool asks who won. NULL ends the list. audit.c holds the rule to it. */
+    /* What each update may read besides the array itself, as "B_l: u_{l-1} s_l". Indices l, {l-1},
+     * {l+1} and L; g_l is the gate phi'(z_l), F_l the feedback that a rule forms; sign(W_l) is W_l;
+     * gate(g_l) is read where the gate of s_l is on, or max_pool asks who won. NULL ends the list.
+     * audit.c holds the rule to it. */
     const char *reads[TET_READS];
 };
 
@@ -46,8 +46,8 @@ const struct tet_rule *tet_rule(enum tet_rule_name name);
 extern const struct tet_rule tet_rule_bp, tet_rule_fa, tet_rule_kp, tet_rule_sal, tet_rule_usf,
     tet_rule_frsf, tet_rule_brsf, tet_rule_dfa, tet_rule_wm;
 
-/* tet_rule_learn_top_down: stage l changes, l = L..1, before the signal descends from it through the
- * changed synapses. change false: it only descends. */
+/* tet_rule_learn_top_down: stage l changes, l = L..1, before the signal descends from it through
+ * the changed synapses. change false: it only descends. */
 void tet_rule_learn_top_down(struct tet_net *net, bool change);
 
 /* tet_rule_descend_by_feedback: s_l = g_l * (B_{l+1} s_{l+1}) with identity laterals, m_l = g_l *

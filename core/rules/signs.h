@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Feedback with the signs of W transposed: usf, frsf and brsf (Liao, Leibo, Poggio 2016). The matrix
- * of a stage is formed once for each mini-batch, from the weights that the batch ascended by, and
- * used like B.
+ * Feedback with the signs of W transposed: usf, frsf and brsf (Liao, Leibo, Poggio 2016). The
+ * matrix of a stage is formed once for each mini-batch, as the signal comes to it, and used like B:
+ * from the weights that the batch ascended by or, in the order from the top down, the changed ones.
  */
 #ifndef CORE_RULES_SIGNS_H
 #define CORE_RULES_SIGNS_H

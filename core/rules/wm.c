@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * wm: weight mirror. While B carries the signal it does not change. In the mirror phases between
- * mini-batches, noise xi stands in place of each hidden layer's activity x_l, the layer above answers
- * delta = W_{l+1} xi, and B_{l+1} learns from the two: the mean of xi delta^T is noise^2 W_{l+1}^T, so
- * that B_{l+1} goes to (noise^2 / decay) W_{l+1}^T.
+ * mini-batches, noise xi stands in place of each hidden layer's activity x_l, the layer above
+ * answers delta = W_{l+1} xi, and B_{l+1} learns from the two: the mean of xi delta^T is noise^2
+ * W_{l+1}^T, so that B_{l+1} goes to (noise^2 / decay) W_{l+1}^T.
  *
  * Means are over the batch and, in a convolutional stage, over the positions of delta: what makes
  * them of sums is that xi is drawn with a standard deviation divided by the root of their number. A
  * batch of noise is as large as a mini-batch. The phase follows from the step and the numbers from
  * phase, batch and example, so that no state has to be kept.
+ *
+ * The locality audit is of mini-batches and does not look at mirror phases, so that its list below
+ * has no B_l. In a phase B_{l+1} changes by xi at layer l and delta at layer l+1, both of the
+ * ascending stream: paired with the neurons that B_{l+1} connects, as in kp.
  */
 #include <math.h>
 
@@ -49,7 +53,8 @@ static void draw_example(const struct noise *noise, size_t n)
     }
 }
 
-/* Shares are of sixteen examples, the width of a volume's vectors; those that there are not are 0. */
+/* Shares are of sixteen examples, the width of a volume's vectors; those that there are not are
+ * 0. */
 static void draw_share(void *context, const struct tet_rank *share)
 {
     const struct noise *noise = context;

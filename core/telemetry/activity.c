@@ -118,8 +118,8 @@ static double effective_rank(double *a, size_t n, double *scratch)
     return sum > 0.0 ? tet_exact_exp(entropy) : 0.0;
 }
 
-/* Cholesky: g (n, n), positive semi-definite, becomes L with g = L L^T. A pivot that rounding leaves
- * of zero has a column of zeros. */
+/* Cholesky: g (n, n), positive semi-definite, becomes L with g = L L^T. A pivot that rounding
+ * leaves of zero has a column of zeros. */
 static void factorise(double *g, size_t n)
 {
     double largest = 0.0;

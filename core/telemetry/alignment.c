@@ -72,7 +72,8 @@ struct consistency {
 };
 
 /* Pearson's correlation of one neuron's modulation and signal over (rows, n), a row every `ld`
- * floats, a value every `step`. Of equal floats the mean is exact, so a constant has no variance. */
+ * floats, a value every `step`. Of equal floats the mean is exact, so a constant has no
+ * variance. */
 static void correlate(struct consistency *to, const float *m, const float *s, size_t rows,
                       size_t ld, size_t n, size_t step)
 {
@@ -221,9 +222,9 @@ static double feedback_without_laterals(struct tet_net *net, uint32_t l)
     return value_of(&sum);
 }
 
-/* D_l against W_{l+1}^T ... W_L^T, what the gradient would go by if all gates were open, in blocks of
- * 64 outputs, for the layers that have dense ones alone above them: each block goes down from W_L^T,
- * stage by stage. */
+/* D_l against W_{l+1}^T ... W_L^T, what the gradient would go by if all gates were open, in blocks
+ * of 64 outputs, for the layers that have dense ones alone above them: each block goes down from
+ * W_L^T, stage by stage. */
 static void direct_feedback(struct tet_net *net, const struct tet_emitter *to)
 {
     const uint32_t outputs = net->d[net->L];
@@ -260,8 +261,8 @@ static struct tet_packed rows_from(const struct tet_packed *p, size_t r)
         .rows = p->rows - (uint32_t)r, .columns = p->columns, .w = p->w + r * p->columns};
 }
 
-/* A A^T against B B^T, both (R, R), in blocks of 64 rows. Both are symmetric: what lies right of the
- * blocks on the diagonal counts twice, what lies left of them is not computed. */
+/* A A^T against B B^T, both (R, R), in blocks of 64 rows. Both are symmetric: what lies right of
+ * the blocks on the diagonal counts twice, what lies left of them is not computed. */
 static double grams(struct tet_net *net, const struct tet_packed *a, const struct tet_packed *b)
 {
     const size_t ld = tet_stride(a->rows);
@@ -281,7 +282,8 @@ static double grams(struct tet_net *net, const struct tet_packed *a, const struc
 }
 
 /* Adds to out (64, R) the products of rows r0.. of B with all its rows, over the columns c0.. to
- * c0 + nc and all positions; a row of B is (channel, position). block (R * positions, 64): scratch. */
+ * c0 + nc and all positions; a row of B is (channel, position). block (R * positions, 64):
+ * scratch. */
 static void add_gram_over_positions(struct tet_net *net, const struct tet_packed *b,
                                     size_t positions, size_t r0, size_t c0, size_t nc, float *block,
                                     float *out, size_t ldo)
@@ -294,8 +296,8 @@ static void add_gram_over_positions(struct tet_net *net, const struct tet_packed
                                                          block + c * row, TET_PANEL);
 }
 
-/* B_{l+1} B_{l+1}^T, of channels, summed over the positions of an image below a dense layer, against
- * U_l U_l^T. */
+/* B_{l+1} B_{l+1}^T, of channels, summed over the positions of an image below a dense layer,
+ * against U_l U_l^T. */
 static double grams_over_positions(struct tet_net *net, uint32_t l)
 {
     const struct tet_packed *b = &net->p[TET_B][l + 1], *u = &net->p[TET_U][l];

@@ -10,7 +10,6 @@
 #include "telemetry/telemetry.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "eigenvalues.h"
 #include "rules/rules.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The telemetry of circuit.md, from a network between `descend` and `change`; what each series means
- * is said in TET_SERIES. Which are recorded is the plan's choice; network.c provides the scratch.
+ * The telemetry of circuit.md, from a network between `descend` and `change`; what each series
+ * means is said in TET_SERIES. Which are recorded is the plan's choice; network.c provides the
+ * scratch.
  *
  * Sums that become records run in double and in a fixed order, or through the kernels, and nothing
  * of libm but sqrt is used: records are the same to the bit on every machine.
@@ -39,8 +40,8 @@ void tet_telemetry_traces(const struct tet_net *net, const struct tet_emitter *t
  * laterals. */
 void tet_telemetry_spectrum(struct tet_net *net, const struct tet_emitter *to);
 
-/* tet_traces_choose: sets net->trace: what the plan names, then what it has drawn. Once the wiring is
- * there. */
+/* tet_traces_choose: sets net->trace: what the plan names, then what it has drawn. Once the wiring
+ * is there. */
 void tet_traces_choose(struct tet_net *net);
 
 #endif

@@ -4,8 +4,8 @@
  * groups that it names, drawn from the seed.
  *
  * The k-th that is drawn of layer l's array of group g is number tet_below(stream, g 2^32 + k,
- * synapses) of the array, row by row, of stream (seed, TET_STREAM_TRACES, l), without those that are
- * followed already and those that the wiring leaves out. An array of no more synapses than are
+ * synapses) of the array, row by row, of stream (seed, TET_STREAM_TRACES, l), without those that
+ * are followed already and those that the wiring leaves out. An array of no more synapses than are
  * wanted is followed whole.
  */
 #include "telemetry/telemetry.h"

@@ -3,15 +3,16 @@
  * The locality audit: what the updates of a learning rule read, shown by poisoning all else.
  *
  * A rule lists for each of its updates (an activity of the way down, a group of synapses) what it
- * may read. The audit works through one mini-batch on small networks, dense and convolutional, gated
- * and not. All arrays hold NaN, but during an update those that it lists, and the one that it makes;
- * what comes out must be, bit for bit, what comes out where nothing is poisoned. So a list that is
- * too short is found out. Then the lists are judged: whether what is read is at the synapse or the
- * neuron itself. The gate of s_l is the plan's choice: where it is off, and no max_pool asks who won,
- * g_l is poisoned too, and the update counts as local.
+ * may read. The audit works through one mini-batch on small networks, dense and convolutional,
+ * gated and not. All arrays hold NaN, but during an update those that it lists, and the one that it
+ * makes; what comes out must be, bit for bit, what comes out where nothing is poisoned. So a list
+ * that is too short is found out. Then the lists are judged: whether what is read is at the synapse
+ * or the neuron itself. The gate of s_l is the plan's choice: where it is off, and no max_pool asks
+ * who won, g_l is poisoned too, and the update counts as local.
  *
- * Not told apart: x_l and g_l of a dense layer, which are functions of one array. The ascending pass
- * comes before, and is not audited: it is the same for all rules.
+ * Not told apart: x_l and g_l of a dense layer, which are functions of one array. The ascending
+ * pass comes before, and is not audited: it is the same for all rules. Mirror phases, between
+ * mini-batches, are not looked at.
  */
 #ifndef TETRAD_AUDIT_H
 #define TETRAD_AUDIT_H
@@ -19,8 +20,8 @@
 #include <tetrad/plan.h>
 
 /* X(NAME, text): from good to bad.
- * local: all that is read is the synapse's own weight, its pre- or postsynaptic neuron's activity, or
- * what another synapse brings to the latter.
+ * local: all that is read is the synapse's own weight, its pre- or postsynaptic neuron's activity,
+ * or what another synapse brings to the latter.
  * paired: local where ascending and descending neurons are paired one to one, so that one knows its
  * partner's activity.
  * not local: reads what is neither, such as other synapses' weights (weight transport).

@@ -3,11 +3,11 @@
  * A plan: everything that decides a run's weights, apart from the dataset, as plain values.
  *
  * Letters (circuit.md): L stages, numbered l = 1..L; layer 0 is the input, layer L the output,
- * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is a kind of synapse,
- * the four that may be plastic, W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l, e_l), U_l (e_l,
- * d_l), and D_l (d_l, d_L), from the output directly to layer l. In convolutional layers d_l and e_l
- * count channels, W_l (d_l, d_{l-1}, K, K) and B_l (e_{l-1}, e_l, K, K) have a K x K kernel for every
- * pair, and D_l has a row for each channel and position of x_l.
+ * layers 1..L-1 are hidden. d_l ascending width, e_l descending width. A group is a kind of
+ * synapse, the four that may be plastic, W_l (d_l, d_{l-1}), B_{l+1} (e_l, e_{l+1}), V_l (d_l,
+ * e_l), U_l (e_l, d_l), and D_l (d_l, d_L), from the output directly to layer l. In convolutional
+ * layers d_l and e_l count channels, W_l (d_l, d_{l-1}, K, K) and B_l (e_{l-1}, e_l, K, K) have a K
+ * x K kernel for every pair, and D_l has a row for each channel and position of x_l.
  */
 #ifndef TETRAD_PLAN_H
 #define TETRAD_PLAN_H
@@ -115,15 +115,14 @@ struct tet_mirror_plan {
 struct tet_schedule_plan {
     enum tet_schedule_type type;
     uint32_t n_epochs;
-    uint32_t
-        epochs[TET_MAX_DROPS]; // step, ascending: the rates drop once that many epochs are done
-    float factor;              // step: of each drop; cosine: the last rate as a share of the first
+    uint32_t epochs[TET_MAX_DROPS]; // step, ascending: once so many are done, the rates drop
+    float factor; // step: of each drop; cosine: the last rate as a share of the first
 };
 
 enum tet_metric { TET_METRIC_NONE, TET_METRIC_LOSS, TET_METRIC_ACCURACY };
 
-/* What the validation part decides. An epoch is better than the best before it where its metric beats
- * that by more than min_delta; the best is kept as 32 bits. */
+/* What the validation part decides. An epoch is better than the best before it where its metric
+ * beats that by more than min_delta; the best is kept as 32 bits. */
 struct tet_selection_plan {
     enum tet_metric metric; // NONE: it decides nothing
     uint32_t patience;      // epochs in a row without a better one that end the run; 0: none do
@@ -192,11 +191,11 @@ struct tet_plan {
                            // last examples of its training part
     enum tet_standardize standardize; // bytes that are not standardised count as v / 255
     struct tet_selection_plan selection;
-    bool test_at_end;                 // the test part is looked at once, with the run's weights
-    uint32_t record_every;            // steps between telemetry records, 0: never
+    bool test_at_end;      // the test part is looked at once, with the run's weights
+    uint32_t record_every; // steps between telemetry records, 0: never
     bool record_alignment;
-    /* More telemetry, see TET_SERIES: alignment/modulation_angle, _consistency and steps_to; activity;
-     * spectrum, at the ends of epochs; trace. */
+    /* More telemetry, see TET_SERIES: alignment/modulation_angle, _consistency and steps_to;
+     * activity; spectrum, at the ends of epochs; trace. */
     bool record_assembly, record_activity, record_spectrum;
     bool trace_group[TET_GROUPS];               // of whose every array `traces` synapses
     uint32_t traces;                            // drawn from the seed are followed
@@ -215,8 +214,8 @@ struct tet_plan {
 struct tet_shape {
     uint32_t inputs;  // d_0
     uint32_t outputs; // d_L: classes, or the width of the targets
-    /* Of an image, channel by channel, row by row: inputs = channels * rows * columns. All 0 or 1, 1,
-     * inputs where the examples are not images. */
+    /* Of an image, channel by channel, row by row: inputs = channels * rows * columns. All 0 or 1,
+     * 1, inputs where the examples are not images. */
     uint32_t channels, rows, columns;
 };
 
@@ -250,18 +249,19 @@ TET_MUST_CHECK enum tet_err tet_plan_check(const struct tet_plan *plan,
  * for a plan that passed tet_plan_check. */
 uint64_t tet_plan_memory(const struct tet_plan *plan, const struct tet_shape *shape);
 
-/* tet_plan_array: the rows and columns of group g's matrix of layer l, a kernel as struct tet_synapse
- * counts it; false where the plan's rule has no such array. For plans whose strides are at least
- * 1 and whose layers fit the shape. */
+/* tet_plan_array: the rows and columns of group g's matrix of layer l, a kernel as struct
+ * tet_synapse counts it; false where the plan's rule has no such array. For plans whose strides are
+ * at least 1 and whose layers fit the shape. */
 bool tet_plan_array(const struct tet_plan *plan, const struct tet_shape *shape, enum tet_group g,
                     uint32_t l, uint32_t *rows, uint32_t *columns);
 
 /* tet_plan_arrays: how many matrices group g has, biases apart. */
 uint32_t tet_plan_arrays(const struct tet_plan *plan, enum tet_group g);
 
-uint64_t
-tet_plan_steps_per_epoch(const struct tet_plan *plan); // the last mini-batch may be smaller
-uint64_t tet_plan_steps(const struct tet_plan *plan);  // of the whole run
+/* tet_plan_steps_per_epoch, tet_plan_steps: mini-batches of an epoch, whose last may be smaller,
+ * and of the whole run. */
+uint64_t tet_plan_steps_per_epoch(const struct tet_plan *plan);
+uint64_t tet_plan_steps(const struct tet_plan *plan);
 
 /* tet_plan_flops: floating-point operations of the products that train on one example, two for each
  * fused multiply-add; evaluation and telemetry apart. What a share of the machine's limit is a
@@ -293,6 +293,6 @@ static inline bool tet_rule_descends(const struct tet_rule_info *info)
     return info->group[TET_B] || info->group[TET_D];
 }
 
-const char *tet_group_name(enum tet_group group);                   // "W"
+const char *tet_group_name(enum tet_group group); // "W"
 
 #endif

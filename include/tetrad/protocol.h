@@ -5,7 +5,8 @@
  * all four groups of synapses is read.
  *
  * The motif of a dense layer l: its ascending neurons have the afferents W_l (from x_{l-1}) and V_l
- * (from s_l), its descending neurons B_{l+1} (from s_{l+1}) and U_l (from x_l). To stimulate an
+ * (from s_l), its descending neurons B_{l+1} (from s_{l+1}) and U_l (from x_l). Where the rule has
+ * D, D_l (from s_L) takes the place of B_{l+1}; mirror phases do not take place. To stimulate an
  * afferent is to hold the neurons that it comes from at the patterns: x_{l-1} for W, s_{l+1} for B;
  * for U and V, which come from the motif's own neurons, x_l and s_l at what the patterns evoke in
  * them at the start. Of the other two sources x_{l-1} and s_{l+1} are silent; the motif's own

@@ -60,16 +60,18 @@ json_t *api_parse(const char *text);
 /* api_protocol_json: {"rows": [...]} of a protocol run; null where it has none (yet). */
 json_t *api_protocol_json(struct api *api, int64_t run);
 
-/* api_read_key: the Idempotency-Key, NULL where there is none; false: it is wrong, and replied to. */
+/* api_read_key: the Idempotency-Key, NULL where there is none; false: it is wrong, and replied
+ * to. */
 bool api_read_key(const struct http_request *request, struct http_reply *reply, const char **key);
 
-/* api_submit_definition: stores the experiment, and where its first run begins if start is not NULL;
- * replies. */
+/* api_submit_definition: stores the experiment, and where its first run begins if start is not
+ * NULL; replies. */
 struct definition;
 void api_submit_definition(struct api *api, struct http_reply *reply, const struct definition *d,
                            const char *key, const struct store_checkpoint *start);
 
-/* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or "experiment". */
+/* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or
+ * "experiment". */
 void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
                 const char *kind, int64_t experiment, int64_t run);
 

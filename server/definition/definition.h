@@ -84,9 +84,9 @@ TET_MUST_CHECK enum tet_err definition_plan(struct tet_plan *plan, const json_t 
                                             const struct dataset_info *info,
                                             struct tet_error *error);
 
-/* definition_protocol: the protocol of a resolved run definition of type protocol. The caller frees with
- * definition_protocol_free. Errors: TET_BAD_DEFINITION. Ranges are for tet_protocol_check, but for
- * the widths of given patterns, which resolving has made sure of. */
+/* definition_protocol: the protocol of a resolved run definition of type protocol. The caller frees
+ * with definition_protocol_free. Errors: TET_BAD_DEFINITION. Ranges are for tet_protocol_check, but
+ * for the widths of given patterns, which resolving has made sure of. */
 TET_MUST_CHECK enum tet_err definition_protocol(struct tet_protocol_plan *plan,
                                                 const json_t *resolved, struct tet_error *error);
 void definition_protocol_free(struct tet_protocol_plan *plan);

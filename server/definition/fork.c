@@ -103,12 +103,16 @@ static void unwrite_rates(json_t *base)
     }
 }
 
+/* Whether the rule has no use for an intervention: as is_of_rule says no of it in a plan. */
 static bool lacks(const struct tet_rule_info *info, const json_t *intervention)
 {
     const int group = resolve_group(json_string_value(json_object_get(intervention, "group")));
-    const char *neurons = json_string_value(json_object_get(intervention, "neurons"));
+    const char *neurons = json_string_value(json_object_get(intervention, "neurons")),
+               *type = json_string_value(json_object_get(intervention, "type"));
     if (neurons != NULL && strcmp(neurons, "descending") == 0)
         return !tet_rule_descends(info);
+    if (group >= 0 && info->fixed[group] && type != NULL && strcmp(type, "unfreeze") == 0)
+        return true;
     return group >= 0 && !info->group[group];
 }
 
@@ -185,10 +189,12 @@ static enum tet_err make_base(struct forking *f)
     {
         bool set = true;
         if (!may_change(path))
-            refuse(f, path,
-                   "name, tags, optimizer, record, interventions and what is below them, rule.* but "
-                   "delay, training.* but batch and shuffle: a fork goes on with its parent's dataset, "
-                   "network and mini-batches");
+            refuse(
+                f, path,
+                "name, tags, optimizer, record, interventions and what is below them, rule.* but "
+                "delay, training.* but batch and shuffle: a fork goes on with its parent's "
+                "dataset, "
+                "network and mini-batches");
         else if (is_plain(path))
             set = set_plain(f->base, path, value);
         else
@@ -296,16 +302,18 @@ static bool silences(const struct tet_intervention *v)
            v->type == TET_SILENCE_DESCENDING;
 }
 
-/* A new order of the examples begins with an epoch; wiring and lesions were drawn from the old
- * seed. */
+/* A new order of the examples begins with an epoch; wiring, the signs of neurons and lesions were
+ * drawn from the old seed. */
 static void check_seed(struct forking *f)
 {
     bool drawn = false;
     if (f->before.seed == f->after.seed)
         return;
-    for (unsigned g = 0; g < TET_GROUPS; g++)
-        drawn =
-            drawn || (f->after.group[g].probability > 0.0f && f->after.group[g].probability < 1.0f);
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        const struct tet_group_plan *group = &f->after.group[g];
+        drawn = drawn || (group->probability > 0.0f && group->probability < 1.0f) ||
+                group->excitatory > 0.0f;
+    }
     for (uint32_t i = 0; i < f->before.n_interventions; i++)
         drawn = drawn || (silences(&f->before.interventions[i]) &&
                           f->before.interventions[i].step < f->parent->cursor.step);
@@ -313,7 +321,8 @@ static void check_seed(struct forking *f)
         refuse(f, "training.seed", "the parent's: the checkpoint is in the midst of an epoch");
     else if (drawn)
         refuse(f, "training.seed",
-               "the parent's: the wiring of sparse groups, or a lesion, was drawn from it");
+               "the parent's: the wiring of sparse groups, the signs of neurons or a lesion were "
+               "drawn from it");
 }
 
 static bool is_of_rule(const struct tet_plan *plan, const struct tet_intervention *v)
@@ -321,6 +330,8 @@ static bool is_of_rule(const struct tet_plan *plan, const struct tet_interventio
     const struct tet_rule_info *info = tet_rule_info(plan->rule);
     if (v->type == TET_SILENCE_DESCENDING)
         return tet_rule_descends(info);
+    if (v->type == TET_UNFREEZE && info->fixed[v->group])
+        return false;
     return v->group == TET_GROUPS || info->group[v->group];
 }
 

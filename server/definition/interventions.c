@@ -2,7 +2,8 @@
 /*
  * Resolves interventions: times, places, and which of them the run's rule has no use for.
  *
- * The schema has checked each by itself; one that it took out is null here, or lacks what was wrong.
+ * The schema has checked each by itself; one that it took out is null here, or lacks what was
+ * wrong.
  */
 #include "definition/resolve.h"
 

@@ -7,7 +7,6 @@
 #include "definition/resolve.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static json_t *record_of(const struct resolve_work *w)
 {
@@ -86,7 +85,7 @@ static void refuse_group(struct resolve_work *w, const char *pointer, const json
                    w->info->name, tet_group_name((enum tet_group)g));
 }
 
-/* The groups that the rule has, in the order W, B, V, U: it means nothing. */
+/* The groups that the rule has, in the order W, B, V, U, D: it means nothing. */
 static void resolve_traces(struct resolve_work *w)
 {
     const json_t *traces = json_object_get(record_of(w), "traces"),
@@ -159,8 +158,8 @@ static void check_synapses(struct resolve_work *w)
             continue;
         if (!resolve_synapse(json_string_value(text), &s))
             faults_add(w->faults, pointer, text, NULL,
-                       "array, row and column, from 0: \"W1/12/7\"; arrays are W, B, V and U with "
-                       "their layer");
+                       "array, row and column, from 0: \"W1/12/7\"; arrays are W, B, V, U and D "
+                       "with their layer");
         else if (w->info != NULL && !w->info->group[s.group])
             refuse_group(w, pointer, text, (int)s.group);
     }

@@ -62,6 +62,9 @@ TET_MUST_CHECK enum tet_err resolve_dataset(json_t *run, struct inputs *inputs,
                                             const struct inputs_dataset **entry,
                                             struct tet_error *error);
 
+/* resolve_foreign: takes out what the rule has no use for, of rule and of optimizer.groups. */
+void resolve_foreign(struct resolve_work *work);
+
 /* resolve_timing: noise, delay and order of the changes. */
 void resolve_timing(struct resolve_work *work);
 
@@ -75,8 +78,8 @@ void resolve_images(struct resolve_work *work, const struct dataset_info *info);
 /* resolve_protocol: `type` and `protocol` by themselves. */
 void resolve_protocol(struct resolve_work *work);
 
-/* resolve_protocol_plan: the protocol against a plan that passed its check, where the run is one: adds what
- * it takes to *bytes and sets *steps. false: there are faults. */
+/* resolve_protocol_plan: the protocol against a plan that passed its check, where the run is one:
+ * adds what it takes to *bytes and sets *steps. false: there are faults. */
 bool resolve_protocol_plan(struct resolve_work *work, const struct tet_plan *plan,
                            const struct tet_shape *shape, uint64_t *bytes, uint64_t *steps);
 
@@ -87,8 +90,9 @@ void resolve_record(struct resolve_work *work);
 /* resolve_augment: whether there are images to augment. */
 void resolve_augment(struct resolve_work *work, const struct dataset_info *info);
 
-/* resolve_synapses: record.synapses and record.traces against the run's plan, of a run without faults so
- * far; takes synapses out that only other rules of the sweep have, so that the plan is to be made anew. */
+/* resolve_synapses: record.synapses and record.traces against the run's plan, of a run without
+ * faults so far; takes synapses out that only other rules of the sweep have, so that the plan is to
+ * be made anew. */
 void resolve_synapses(struct resolve_work *work, const struct tet_plan *plan,
                       const struct tet_shape *shape);
 

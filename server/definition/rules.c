@@ -50,8 +50,8 @@ static json_t *words_of(const json_t *schema)
     return text;
 }
 
-/* Adds the field at `path`. `fixed`: the default that the rule gives it; with `only`, no other value
- * is allowed. */
+/* Adds the field at `path`. `fixed`: the default that the rule gives it; with `only`, no other
+ * value is allowed. */
 static bool add_field(json_t *list, const char *path, const json_t *schema, const json_t *fixed,
                       bool only)
 {

@@ -42,128 +42,6 @@ const json_t *schema_deref(const json_t *schema)
     return json_object_get(json_object_get(experiment, "$defs"), name + sizeof defs - 1);
 }
 
-/* ---- words ---- */
-
-static void put_plain(const json_t *value, struct text *text)
-{
-    if (json_is_string(value)) {
-        text_puts(text, json_string_value(value));
-        return;
-    }
-    char *canonical = json_canonical(value);
-    if (canonical == NULL)
-        text->failed = true;
-    else
-        text_puts(text, canonical);
-    free(canonical);
-}
-
-static void put_list(const json_t *values, struct text *text)
-{
-    size_t i;
-    json_t *value;
-    text_puts(text, "one of ");
-    json_array_foreach(values, i, value)
-    {
-        if (i > 0)
-            text_puts(text, ", ");
-        put_plain(value, text);
-    }
-}
-
-static void put_names(const json_t *object, struct text *text)
-{
-    const char *key, *between = "one of ";
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        text_printf(text, "%s%s", between, key);
-        between = ", ";
-    }
-}
-
-/* "from 1 to 5", ">= 0 and < 1", "of 1 to 16 items": lo or hi may be NULL. */
-static void put_range(const json_t *schema, struct text *text)
-{
-    static const struct {
-        const char *key, *sign;
-    } bounds[] = {
-        {"minimum", ">="}, {"exclusiveMinimum", ">"}, {"maximum", "<="}, {"exclusiveMaximum", "<"}};
-    const json_t *lo = json_object_get(schema, "minimum"), *hi = json_object_get(schema, "maximum");
-    if (lo != NULL && hi != NULL) {
-        text_puts(text, " from ");
-        put_plain(lo, text);
-        text_puts(text, " to ");
-        put_plain(hi, text);
-        return;
-    }
-    const char *between = " ";
-    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
-        const json_t *bound = json_object_get(schema, bounds[i].key);
-        if (bound == NULL)
-            continue;
-        text_printf(text, "%s%s ", between, bounds[i].sign);
-        put_plain(bound, text);
-        between = " and ";
-    }
-}
-
-static void put_counts(const json_t *schema, const char *least, const char *most, const char *what,
-                       struct text *text)
-{
-    const json_t *lo = json_object_get(schema, least), *hi = json_object_get(schema, most);
-    if (lo != NULL && json_equal(lo, hi))
-        text_printf(text, " of %" JSON_INTEGER_FORMAT " %s", json_integer_value(lo), what);
-    else if (lo != NULL && hi != NULL)
-        text_printf(text, " of %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT " %s",
-                    json_integer_value(lo), json_integer_value(hi), what);
-    else if (lo != NULL)
-        text_printf(text, " of at least %" JSON_INTEGER_FORMAT " %s", json_integer_value(lo), what);
-    else if (hi != NULL)
-        text_printf(text, " of at most %" JSON_INTEGER_FORMAT " %s", json_integer_value(hi), what);
-}
-
-static void put_branches(const json_t *branches, struct text *text)
-{
-    size_t i;
-    json_t *branch;
-    const char *last = "";
-    json_array_foreach(branches, i, branch)
-    {
-        const char *type = json_string_value(json_object_get(schema_deref(branch), "type"));
-        if (type == NULL || strcmp(type, last) == 0)
-            continue;
-        text_printf(text, "%s%s", last[0] != '\0' ? " or " : "", type);
-        last = type;
-    }
-}
-
-void schema_words(const json_t *schema, struct text *text)
-{
-    schema = schema_deref(schema);
-    const json_t *values = json_object_get(schema, "enum"), *one = json_object_get(schema, "const"),
-                 *branches = json_object_get(schema, "anyOf");
-    const char *type = json_string_value(json_object_get(schema, "type"));
-    if (values != NULL)
-        put_list(values, text);
-    else if (one != NULL)
-        put_plain(one, text);
-    else if (branches != NULL)
-        put_branches(branches, text);
-    else if (type == NULL)
-        text_puts(text, "any value");
-    else if (strcmp(type, "boolean") == 0)
-        text_puts(text, "true or false");
-    else
-        text_puts(text, type);
-    if (values != NULL || one != NULL || type == NULL)
-        return;
-    put_range(schema, text);
-    put_counts(schema, "minLength", "maxLength", "characters", text);
-    put_counts(schema, "minItems", "maxItems", "items", text);
-    put_counts(schema, "minProperties", "maxProperties", "fields", text);
-}
-
 /* ---- unions ---- */
 
 static bool is_whole(const json_t *value)
@@ -301,7 +179,18 @@ static void put_owners(const json_t *branches, const char *name, struct text *te
             text_printf(text, "; %s goes with %s ", name, key);
         else
             text_puts(text, " or ");
-        put_plain(json_object_get(property, "const"), text);
+        schema_words(property, text);
+    }
+}
+
+static void put_names(const json_t *object, struct text *text)
+{
+    const char *key, *between = "one of ";
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        text_printf(text, "%s%s", between, key);
+        between = ", ";
     }
 }
 
@@ -441,7 +330,8 @@ static bool within(const json_t *schema, const char *least, const char *most, si
            (hi == NULL || n <= (size_t)json_integer_value(hi));
 }
 
-/* -1, 0, 1: value below, equal to, above bound. Whole numbers are compared as such, beyond 2^53 too. */
+/* -1, 0, 1: value below, equal to, above bound. Whole numbers are compared as such, beyond 2^53
+ * too. */
 static int compare(const json_t *value, const json_t *bound)
 {
     if (json_is_integer(value) && json_is_integer(bound)) {

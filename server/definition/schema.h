@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The part of JSON Schema 2020-12 that schema/experiment.schema.json uses: type (one), properties,
- * required, additionalProperties, minProperties, maxProperties, items, minItems, maxItems, uniqueItems, enum,
- * const, minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, maxLength, default, $ref
- * to
- * "#/$defs/NAME", and anyOf, whose branches differ in their type or in a property with a const.
+ * required, additionalProperties, minProperties, maxProperties, items, minItems, maxItems,
+ * uniqueItems, enum, const, minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength,
+ * maxLength, default, $ref to "#/$defs/NAME", and anyOf, whose branches differ in their type or in
+ * a property with a const.
  *
  * A value is filled first (schema_fill), then checked (schema_check).
  */

@@ -5,8 +5,8 @@
  * A grid's axes are in the order of their paths' bytes, the first varying slowest, whatever order
  * they were written in: so canonical JSON, which sorts keys, still says what the runs' order is.
  *
- * A grid may also have points, random (points.c) or listed. These are axes too, one for each path of
- * the points, but tied: all of them take the value of the same point. Points vary slowest.
+ * A grid may also have points, random (points.c) or listed. These are axes too, one for each path
+ * of the points, but tied: all of them take the value of the same point. Points vary slowest.
  */
 #ifndef SERVER_DEFINITION_SWEEP_H
 #define SERVER_DEFINITION_SWEEP_H

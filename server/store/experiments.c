@@ -242,7 +242,9 @@ static enum tet_err list_running(struct db *db, struct cancel_job *job, struct t
 
 static enum tet_err cancel_work(struct store *store, struct job *base, struct tet_error *error)
 {
-#define CHANGE  "UPDATE run SET state = 'cancelled', reason = 'cancelled by a user', ended_ms = :now"
+#define CHANGE                                                                                     \
+    "UPDATE run SET state = 'cancelled', reason = 'cancelled by a user',"                          \
+    " ended_ms = :now"
 #define WAITING " AND state IN ('queued', 'paused', 'running')"
     struct cancel_job *job = (struct cancel_job *)base;
     struct db *db = &store->db;

@@ -223,9 +223,6 @@ TET_MUST_CHECK enum tet_err store_max_pages(struct store *store, uint32_t pages,
 
 /* ---- runs.c, checkpoints.c: parts of jobs ---- */
 
-/* run_trim: removes what a run recorded after its newest checkpoint (everything where it has none),
- * and sets its step and records to the checkpoint's. */
-TET_MUST_CHECK enum tet_err run_trim(struct db *db, int64_t run, struct tet_error *error);
 /* runs_recover: sends every running run back to the queue, trimmed. */
 TET_MUST_CHECK enum tet_err runs_recover(struct db *db, struct tet_error *error);
 bool run_state_parse(const char *text, enum run_state *state);

@@ -153,7 +153,9 @@ static enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *e
     return err;
 }
 
-enum tet_err run_trim(struct db *db, int64_t run, struct tet_error *error)
+/* Removes what a run recorded after its newest checkpoint (everything where it has none), and sets
+ * its step and records to the checkpoint's. */
+static enum tet_err trim(struct db *db, int64_t run, struct tet_error *error)
 {
     int64_t records = 0, step = 0;
     struct query q = query_open(db,
@@ -205,7 +207,7 @@ enum tet_err runs_recover(struct db *db, struct tet_error *error)
             db_number(db, "SELECT id FROM run WHERE state = 'running' LIMIT 1", &run, error);
         if (err != TET_OK || run == 0)
             return err;
-        err = run_trim(db, run, error);
+        err = trim(db, run, error);
         if (err != TET_OK)
             return err;
         struct query q = query_open(
@@ -306,7 +308,7 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
     if (err == TET_OK)
         err = write_ending(db, run, &e, false, error);
     if (err == TET_OK && !run_state_final(e.state))
-        err = run_trim(db, run, error);
+        err = trim(db, run, error);
     return err;
 }
 
@@ -328,8 +330,8 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms, r.divergence FROM run r CROSS JOIN run_definition d ON d.run = "   \
-    "r.id"
+    " r.started_ms, r.ended_ms, r.divergence"                                                      \
+    " FROM run r CROSS JOIN run_definition d ON d.run = r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)
 {

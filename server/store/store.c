@@ -23,9 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const versions[STORE_SCHEMA_VERSION] = {embed_sql_0001, embed_sql_0002,
-                                                           embed_sql_0003, embed_sql_0004,
-                                                           embed_sql_0005};
+static const char *const versions[STORE_SCHEMA_VERSION] = {
+    embed_sql_0001, embed_sql_0002, embed_sql_0003, embed_sql_0004, embed_sql_0005};
 
 int64_t store_now_ms(void)
 {

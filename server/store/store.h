@@ -123,7 +123,8 @@ void store_claim_free(struct store_claim *claim);
 void store_metrics(struct store *store, int64_t run, const struct tet_record *records, size_t n);
 
 /* store_intervention: queues that a run's intervention `number` happened once `step` mini-batches
- * were trained; as store_metrics. detail: a JSON object. One that is known already stays as it is. */
+ * were trained; as store_metrics. detail: a JSON object. One that is known already stays as it
+ * is. */
 void store_intervention(struct store *store, int64_t run, uint32_t number, uint64_t step,
                         const char *detail);
 
@@ -327,16 +328,16 @@ struct store_value {
 };
 typedef bool store_value_fn(void *context, const struct store_value *value);
 
-/* store_values_read: every run of an experiment, ascending, in whatever state, with the record asked
- * for; with STORE_AT_ALL once for each record, and once where there is none. Not one snapshot: runs
- * may go on meanwhile. */
+/* store_values_read: every run of an experiment, ascending, in whatever state, with the record
+ * asked for; with STORE_AT_ALL once for each record, and once where there is none. Not one
+ * snapshot: runs may go on meanwhile. */
 TET_MUST_CHECK enum tet_err store_values_read(struct store *store,
                                               const struct store_question *question,
                                               store_value_fn *visit, void *context,
                                               struct tet_error *error);
 
-/* store_protocol_read: the rows that a protocol run ended with, canonical JSON, a new string that the
- * caller frees. TET_NOT_FOUND where it has none. */
+/* store_protocol_read: the rows that a protocol run ended with, canonical JSON, a new string that
+ * the caller frees. TET_NOT_FOUND where it has none. */
 TET_MUST_CHECK enum tet_err store_protocol_read(struct store *store, int64_t run, char **rows,
                                                 struct tet_error *error);
 

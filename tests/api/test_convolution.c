@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Convolutional networks through the real server: their faults, their weights of rank 4 in all forms,
- * going on after a restart, weights given back as initial ones, and CIFAR's files as a dataset. Every
- * reply is held against openapi.json.
+ * Convolutional networks through the real server: their faults, their weights of rank 4 in all
+ * forms, going on after a restart, weights given back as initial ones, and CIFAR's files as a
+ * dataset. Every reply is held against openapi.json.
  */
 #include "api/contract.h"
 
@@ -178,7 +178,8 @@ static void test_defaults_learn(void **state)
     json_decref(run);
 }
 
-/* SIGTERM in the middle of a run: it goes on from its checkpoint, kernels and velocities and all. */
+/* SIGTERM in the middle of a run: it goes on from its checkpoint, kernels and velocities and
+ * all. */
 static void test_restart(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Drives the real server through interventions and forks: timelines, what a fork may change and what
- * comes of it, and all of it across kill -9. Every reply is held against openapi.json.
+ * Drives the real server through interventions and forks: timelines, what a fork may change and
+ * what comes of it, and all of it across kill -9. Every reply is held against openapi.json.
  */
 #include "api/contract.h"
 
@@ -239,8 +239,8 @@ static void check_reached(const json_t *run, json_int_t step)
     json_decref(metrics);
 }
 
-/* What a run remembers of what it has recorded comes from the checkpoint if that has it, begins anew
- * if not, and is of no use to a fork that records less. The weights are the same. */
+/* What a run remembers of what it has recorded comes from the checkpoint if that has it, begins
+ * anew if not, and is of no use to a fork that records less. The weights are the same. */
 static void test_record_state(void **state)
 {
     (void)state;
@@ -402,6 +402,39 @@ static void test_refused(void **state)
     json_decref(refused);
 }
 
+/* The signs of neurons are drawn from the seed, as wiring is: with others, weights would be
+ * lost. */
+static void test_signs(void **state)
+{
+    (void)state;
+    json_t *parent =
+        train("{" DATA "," NET
+              ",\"rule\":{\"name\":\"bp\",\"groups\":{\"W\":{\"dale\":{}}}}," TRAINING "}");
+    const json_int_t id = integer(parent, "id");
+    check_refused(id, "{\"changes\":{\"training.seed\":2}}", "/changes/training.seed", "signs");
+    json_t *run = forked(id, "{\"step\":20}");
+    assert_string_equal(text(run, "digest"), text(parent, "digest"));
+    json_decref(run);
+    json_decref(parent);
+}
+
+/* What unfroze a group is of no use to a rule that keeps the group fixed, past or to come. */
+static void test_unfreeze(void **state)
+{
+    (void)state;
+    json_t *parent =
+        train("{" DATA "," NET ",\"rule\":{\"name\":\"kp\",\"groups\":{\"B\":{\"plastic\":"
+              "false}}}," TRAINING ",\"interventions\":["
+              "{\"epoch\":1,\"type\":\"unfreeze\",\"group\":\"B\"},"
+              "{\"epoch\":3,\"type\":\"scale\",\"group\":\"B\",\"factor\":0.5}]}");
+    json_t *run = forked(integer(parent, "id"), "{\"step\":20,\"changes\":{\"rule.name\":\"fa\"}}");
+    const json_t *list = json_object_get(json_object_get(run, "definition"), "interventions");
+    assert_int_equal(json_array_size(list), 1);
+    assert_string_equal(text(json_array_get(list, 0), "type"), "scale");
+    json_decref(run);
+    json_decref(parent);
+}
+
 /* Only the newest is kept; a run that has none cannot be forked. */
 static void test_pruned(void **state)
 {
@@ -506,7 +539,8 @@ int main(void)
         cmocka_unit_test(test_timeline),     cmocka_unit_test(test_unchanged),
         cmocka_unit_test(test_changes),      cmocka_unit_test(test_rules),
         cmocka_unit_test(test_record_state), cmocka_unit_test(test_record_of_rules),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_pruned),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_signs),
+        cmocka_unit_test(test_unfreeze),     cmocka_unit_test(test_pruned),
         cmocka_unit_test(test_idempotency),  cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

@@ -118,7 +118,8 @@ def test_sal_unequal_descending_widths_without_gate():
 
 
 def test_sal_rates_and_decays_per_group():
-    compare("sal", optimizer={"lr": dict(W=0.05, B=0.03, V=0.02, U=0.04), "decay": dict(W=1e-3, B=5e-3, V=2e-2, U=1e-2)})
+    rates, decays = dict(W=0.05, B=0.03, V=0.02, U=0.04), dict(W=1e-3, B=5e-3, V=2e-2, U=1e-2)
+    compare("sal", optimizer={"lr": rates, "decay": decays})
 
 
 def test_sal_deep():

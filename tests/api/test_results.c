@@ -9,7 +9,9 @@
 #include <zip.h>
 
 #define STROKES(train) "\"dataset\":{\"name\":\"strokes\",\"train\":" #train ",\"test\":100}"
-#define SMALL          "\"network\":{\"layers\":[{\"units\":6},{\"units\":5}]},\"rule\":{\"name\":\"sal\"}"
+#define SMALL                                                                                      \
+    "\"network\":{\"layers\":[{\"units\":6},{\"units\":5}]},"                                      \
+    "\"rule\":{\"name\":\"sal\"}"
 
 /* Three checkpoints' worth of epochs, telemetry at every step. */
 static const char trained[] =

@@ -142,28 +142,27 @@ static void test_parameters(void **state)
     json_t *rules = get(&server, 200, "/v1/rules");
     static const struct {
         const char *rule, *path, *type, *allowed, *value; // the default; NULL: not there
-    } cases[] = {
-        {"bp", "rule.gate", NULL, NULL, NULL},
-        {"bp", "rule.groups.B.init", NULL, NULL, NULL},
-        {"bp", "rule.groups.W.plastic", "boolean", "true or false", "true"},
-        {"fa", "rule.gate", "boolean", "true or false", "true"},
-        {"fa", "rule.groups.B.plastic", "boolean", "false", "false"},
-        {"kp", "rule.groups.B.plastic", "boolean", "true or false", "true"},
-        {"kp", "rule.mirror.lr", NULL, NULL, NULL},
-        {"sal", "rule.groups.V.init", "string", "one of normal, uniform, log_normal, identity",
-         "null"},
-        {"kp", "rule.homeostasis.rate", "number", "number from 0 to 1", "null"},
-        {"wm", "rule.homeostasis.rate", NULL, NULL, NULL},
-        {"sal", "rule.groups.U.scale", "number", "number >= 0", "null"},
-        {"sal", "optimizer.groups.V.lr", "number", "number >= 0", "null"},
-        {"dfa", "rule.groups.D.scale", "number", "number >= 0", "1"},
-        {"dfa", "rule.groups.D.plastic", "boolean", "false", "false"},
-        {"dfa", "optimizer.groups.W.decay", "number", "number >= 0", "null"},
-        {"dfa", "optimizer.groups.D.lr", NULL, NULL, NULL},
-        {"wm", "rule.mirror.every", "integer", "integer from 1 to 1048576", "100"},
-        {"wm", "rule.mirror.decay", "number", "number >= 0", "null"},
-        {"wm", "optimizer.groups.B.lr", NULL, NULL, NULL},
-        {"wm", "rule.name", NULL, NULL, NULL}};
+    } cases[] = {{"bp", "rule.gate", NULL, NULL, NULL},
+                 {"bp", "rule.groups.B.init", NULL, NULL, NULL},
+                 {"bp", "rule.groups.W.plastic", "boolean", "true or false", "true"},
+                 {"fa", "rule.gate", "boolean", "true or false", "true"},
+                 {"fa", "rule.groups.B.plastic", "boolean", "false", "false"},
+                 {"kp", "rule.groups.B.plastic", "boolean", "true or false", "true"},
+                 {"kp", "rule.mirror.lr", NULL, NULL, NULL},
+                 {"sal", "rule.groups.V.init", "string",
+                  "one of normal, uniform, log_normal, identity", "null"},
+                 {"kp", "rule.homeostasis.rate", "number", "number from 0 to 1", "null"},
+                 {"wm", "rule.homeostasis.rate", NULL, NULL, NULL},
+                 {"sal", "rule.groups.U.scale", "number", "number >= 0", "null"},
+                 {"sal", "optimizer.groups.V.lr", "number", "number >= 0", "null"},
+                 {"dfa", "rule.groups.D.scale", "number", "number >= 0", "1"},
+                 {"dfa", "rule.groups.D.plastic", "boolean", "false", "false"},
+                 {"dfa", "optimizer.groups.W.decay", "number", "number >= 0", "null"},
+                 {"dfa", "optimizer.groups.D.lr", NULL, NULL, NULL},
+                 {"wm", "rule.mirror.every", "integer", "integer from 1 to 1048576", "100"},
+                 {"wm", "rule.mirror.decay", "number", "number >= 0", "null"},
+                 {"wm", "optimizer.groups.B.lr", NULL, NULL, NULL},
+                 {"wm", "rule.name", NULL, NULL, NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const json_t *p = parameter(rules, cases[i].rule, cases[i].path);
         if ((p != NULL) != (cases[i].type != NULL))
@@ -614,20 +613,13 @@ static void test_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documents),
-        cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_series),
-        cmocka_unit_test(test_health),
-        cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_nothing_there),
-        cmocka_unit_test(test_datasets),
-        cmocka_unit_test(test_training_on_files),
-        cmocka_unit_test(test_submit),
-        cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_dry_run),
-        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_documents), cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_rules),     cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_series),    cmocka_unit_test(test_health),
+        cmocka_unit_test(test_methods),   cmocka_unit_test(test_nothing_there),
+        cmocka_unit_test(test_datasets),  cmocka_unit_test(test_training_on_files),
+        cmocka_unit_test(test_submit),    cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_dry_run),   cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

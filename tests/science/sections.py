@@ -295,7 +295,7 @@ def setting_text(experiment, parameters):
     layer = tables.setting(experiment, run, "network.layers")[0]
     if parameters["rule.name"] != "bp":
         start = tables.setting(experiment, run, "rule.groups.V.init", "random")
-        lr, own = tables.setting(experiment, run, "optimizer.lr"), tables.setting(experiment, run, "optimizer.groups.V.lr")
+        lr, own = (tables.setting(experiment, run, f"optimizer.{path}") for path in ("lr", "groups.V.lr"))
         words.append(f"laterals from the {start}" if start == "identity" else "random laterals")
         if own is not None:
             words.append(f"{lr / own:.0f} times slower")

@@ -154,7 +154,9 @@ TABLES = {table.key: table for table in (
                                          for share in (0.5, 1)], "training.seed": [1, 2]}]}),)),
     Table("f", "SAL that assembles wholly", "mnist", (
         Experiment("f-assembled", metrics=("test/accuracy",), baseline={"rule.name": "bp"}, series=COSINES, bins=4,
-                   quick={**STROKES, "sweep": [{"rule.name": ["bp"], "optimizer.decay": [0.0001], "training.seed": [1, 2]},
-                                               {"rule.name": ["sal"], "rule.groups": [IDENTITY],
-                                                "optimizer.decay": [0.001], "training.seed": [1, 2]}]}),)),
+                   quick={
+                       **STROKES,
+                       "sweep": [{"rule.name": ["bp"], "optimizer.decay": [0.0001], "training.seed": [1, 2]},
+                                 {"rule.name": ["sal"], "rule.groups": [IDENTITY], "optimizer.decay": [0.001],
+                                  "training.seed": [1, 2]}]}),)),
 )}

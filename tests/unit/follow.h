@@ -4,8 +4,8 @@
  * everything that it reports. Included by a network once it has defined
  *
  *     LAYERS, WIDTH, BATCH   how large it may be
- *     net                    its plan, L, d[], inputs, step; in double x, z, s [layer][example * WIDTH
- *                            + unit]; the activities last, from z on
+ *     net                    its plan, L, d[], inputs, step; in double x, z, s, the activities,
+ *                            [layer][example * WIDTH + unit]; these last, from z on
  *
  * and before it defines the functions below.
  */
@@ -21,7 +21,7 @@ static inline void take_over(const struct tet_trainer *t, const struct tet_plan 
                              const struct data *data); // takes the trainer's weights over
 static inline void ascend(uint32_t n);                 // x_0 of n examples to z_L
 static inline void descend_to(uint32_t n,
-                              uint32_t l); // s_{l+1} to s_l and m_l; all u_l where l = L
+                              uint32_t l);        // s_{l+1} to s_l and m_l; all u_l where l = L
 static inline void weigh(uint32_t n, uint32_t l); // what stage l sees; and takes its mean out of it
 static inline void change_stage(uint32_t n, uint32_t l, double rate); // W_l, b_l, B_l, V_l, U_l
 static inline size_t check_telemetry(const struct log *log, uint64_t step,

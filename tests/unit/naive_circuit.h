@@ -39,8 +39,8 @@ static inline int naive_sign(const struct tet_plan *plan, int g, uint32_t l, uin
     return naive_share(plan, 16 + (unsigned)g, l, neuron) < excitatory ? 1 : -1;
 }
 
-/* Number i of a line of noise: see core/noise.h. The middles of 4096 parts of equal probability, their
- * mean square made 1. */
+/* Number i of a line of noise: see core/noise.h. The middles of 4096 parts of equal probability,
+ * their mean square made 1. */
 static inline double naive_normal(const struct tet_plan *plan, unsigned purpose, uint32_t l,
                                   uint64_t lines, uint64_t line, uint64_t numbers, uint64_t i)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The sign-concordant rules once more in double, for the naive networks, dense and convolutional. */
+/* The sign-concordant rules once more in double, for the naive networks, dense and
+ * convolutional. */
 #ifndef TESTS_NAIVE_SIGNS_H
 #define TESTS_NAIVE_SIGNS_H
 

@@ -30,8 +30,8 @@ static inline bool naive_is_gap(const struct tet_plan *plan, const struct naive_
            (at->g >= 0 && naive_is_absent(plan, at->g, at->l, (r * at->columns + c) / at->taps));
 }
 
-static inline void naive_scale(double share, double size, double norm,
-                               const double *d, double *p, size_t n)
+static inline void naive_scale(double share, double size, double norm, const double *d, double *p,
+                               size_t n)
 {
     const double own = naive_norm(p, n);
     for (size_t i = 0; i < n; i++)
@@ -41,8 +41,9 @@ static inline void naive_scale(double share, double size, double norm,
         p[i] *= norm / now;
 }
 
-/* The drive d of an array changes p and its velocity v. rate: of the schedule; factor: of the stage; w:
- * the norm that B is to have. Drives are clipped, and left out where there is no synapse. */
+/* The drive d of an array changes p and its velocity v. rate: of the schedule; factor: of the
+ * stage; w: the norm that B is to have. Drives are clipped, and left out where there is no
+ * synapse. */
 static inline void naive_change(const struct tet_plan *plan, const struct naive_array *at,
                                 double rate, double factor, double w, double *d, double *p,
                                 double *v)
@@ -60,8 +61,8 @@ static inline void naive_change(const struct tet_plan *plan, const struct naive_
     const double scale = clip > 0.0 && size > clip ? clip / size : 1.0;
     const bool homeostatic = plan->homeostasis > 0.0f && at->g > TET_W && !mirrored;
     if (homeostatic)
-        naive_scale((double)plan->homeostasis * rate, size,
-                    at->g == TET_B ? w : naive_norm(p, n), d, p, n);
+        naive_scale((double)plan->homeostasis * rate, size, at->g == TET_B ? w : naive_norm(p, n),
+                    d, p, n);
     for (size_t i = 0; i < n; i++) {
         if (naive_is_gap(plan, at, i))
             continue;
@@ -71,8 +72,8 @@ static inline void naive_change(const struct tet_plan *plan, const struct naive_
         }
         const uint32_t r = (uint32_t)(i / at->stride), c = (uint32_t)(i % at->stride);
         if (at->g >= 0)
-            p[i] = naive_settled(plan, at->g, at->l, at->rows, at->columns, r, c,
-                                 c / at->of_neuron, p[i]);
+            p[i] = naive_settled(plan, at->g, at->l, at->rows, at->columns, r, c, c / at->of_neuron,
+                                 p[i]);
     }
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What telemetry says of signals and activities, in plain double loops: for the naive networks, whose
- * activities are (example, neuron, position), WIDTH for each example. Included by them.
+ * What telemetry says of signals and activities, in plain double loops: for the naive networks,
+ * whose activities are (example, neuron, position), WIDTH for each example. Included by them.
  */
 #ifndef TESTS_NAIVE_TELEMETRY_H
 #define TESTS_NAIVE_TELEMETRY_H
 
 #include "follow.h"
 
-/* Singular values of a (rows, columns), destroyed, by one-sided Jacobi rotations of its rows (Hestenes
- * 1958): the norms of the rows once they are orthogonal. */
+/* Singular values of a (rows, columns), destroyed, by one-sided Jacobi rotations of its rows
+ * (Hestenes 1958): the norms of the rows once they are orthogonal. */
 static inline void naive_singular(double *a, uint32_t rows, uint32_t columns, double *values)
 {
     for (int sweep = 0; sweep < 40; sweep++)
@@ -63,8 +63,8 @@ static inline double naive_largest(const double *x, uint32_t n, uint32_t first, 
     return largest;
 }
 
-/* Correlations over examples and positions. Those that rounding may turn are unsure: they are near 0,
- * or the neuron's signals cancel (usf: feedback of one sign sums the teaching signal, to 0). */
+/* Correlations over examples and positions. Those that rounding may turn are unsure: they are near
+ * 0, or the neuron's signals cancel (usf: feedback of one sign sums the teaching signal, to 0). */
 static inline void check_consistency(const struct log *log, uint64_t step, uint32_t n, uint32_t l,
                                      uint32_t positions)
 {
@@ -146,8 +146,8 @@ static inline void check_ranks(const struct log *log, uint64_t step, uint32_t n,
                  naive_effective_rank(a, width, below), 2e-3);
 }
 
-/* Of layer l: x_l has `width` values an example, x_{l-1} has `below`, m_l d_l * positions. `cosine`:
- * of its modulation. Returns how many records there are. */
+/* Of layer l: x_l has `width` values an example, x_{l-1} has `below`, m_l d_l * positions.
+ * `cosine`: of its modulation. Returns how many records there are. */
 static inline size_t check_more_telemetry(const struct log *log, uint64_t step, uint32_t n,
                                           uint32_t l, uint32_t positions, uint32_t width,
                                           uint32_t below, bool dense, double cosine)

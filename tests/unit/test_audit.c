@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The locality audit: its verdicts, that no list can be shorter by a word, and that what a rule hides
- * (reads and writes outside of its updates) is found.
+ * The locality audit: its verdicts, that no list can be shorter by a word, and that what a rule
+ * hides (reads and writes outside of its updates) is found.
  */
 #include "audit.h"
 
@@ -50,6 +50,8 @@ static void verdicts(void **state)
         {TET_RULE_USF, TET_VERDICT_NOT_LOCAL, "F_l", "reads the sign of W_l"},
         {TET_RULE_FRSF, TET_VERDICT_NOT_LOCAL, "F_l", "reads the sign of W_l"},
         {TET_RULE_BRSF, TET_VERDICT_NOT_LOCAL, "F_l", "reads the sign of W_l"},
+        {TET_RULE_DFA, TET_VERDICT_PAIRED, "m_l", "needs s_l at the ascending neuron"},
+        {TET_RULE_WM, TET_VERDICT_PAIRED, "m_l", "needs s_l at the ascending neuron"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct tet_error error = {0};
@@ -59,6 +61,7 @@ static void verdicts(void **state)
         if (audit.verdict != cases[i].verdict)
             fail_msg("%s: got %s", name, tet_verdict_text(audit.verdict));
     }
+    assert_int_equal(COUNT(cases), TET_RULES);
 }
 
 static void every_rule_keeps_its_list(void **state)

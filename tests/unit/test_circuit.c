@@ -19,7 +19,8 @@ static void rules_follow_their_equations(void **state)
         for (int rule = 0; rule < TET_RULES; rule++)
             for (int variant = 0; variant < 2; variant++) {
                 char what[80];
-                /* Signs of one kind sum what cross-entropy teaches to 0: usf has no direction then. */
+                /* Signs of one kind sum what cross-entropy teaches to 0: usf has no direction
+                 * then. */
                 const enum tet_loss loss = rule == TET_RULE_USF ? TET_MSE : TET_CROSS_ENTROPY;
                 struct tet_plan p =
                     small_plan((enum tet_rule_name)rule, loss, variant % 2 ? TET_TANH : TET_RELU,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The database file: foreign and damaged ones, older versions, paths that cannot be used, one in use. */
+/* The database file: foreign and damaged ones, older versions, paths that cannot be used, one in
+ * use. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -84,7 +85,8 @@ static void test_foreign_files(void **state)
     refuse(path, TET_DATABASE, "damaged");
 }
 
-/* A checkpoint that version 1 wrote is there under this one, to the bit, and newer ones beside it. */
+/* A checkpoint that version 1 wrote is there under this one, to the bit, and newer ones beside
+ * it. */
 static void test_version_1(void **state)
 {
     (void)state;

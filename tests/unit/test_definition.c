@@ -481,7 +481,8 @@ static void test_changes(void **state)
                       "\"sweep\":{\"rule.name\":[\"sal\",\"fa\",\"kp\",\"bp\"]}}");
 }
 
-/* The laterals of convolutions begin as the identity, and slowly, and B small, unless told otherwise. */
+/* The laterals of convolutions begin as the identity, and slowly, and B small, unless told
+ * otherwise. */
 static void test_laterals_of_convolutions(void **state)
 {
     (void)state;
@@ -604,16 +605,22 @@ static void test_rule_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_examples), cmocka_unit_test(test_idempotence),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_idempotence),
         cmocka_unit_test(test_later_settings),
         cmocka_unit_test(test_later_settings_of_other_rules),
-        cmocka_unit_test(test_hashes),   cmocka_unit_test(test_rule_names),
-        cmocka_unit_test(test_wiring),   cmocka_unit_test(test_off),
-        cmocka_unit_test(test_timing),   cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_rule_names),
+        cmocka_unit_test(test_wiring),
+        cmocka_unit_test(test_off),
+        cmocka_unit_test(test_timing),
+        cmocka_unit_test(test_changes),
         cmocka_unit_test(test_laterals_of_convolutions),
         cmocka_unit_test(test_mirror),
-        cmocka_unit_test(test_direct),   cmocka_unit_test(test_mirror_of_another),
+        cmocka_unit_test(test_direct),
+        cmocka_unit_test(test_mirror_of_another),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

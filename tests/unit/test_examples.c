@@ -172,8 +172,8 @@ static void bytes_are_values(void **state)
 
 enum { PLANES = 2, ROWS = 5, COLUMNS = 6, SIZE = PLANES * ROWS * COLUMNS, IMAGES = 24 };
 
-/* An image of an epoch: cut out of itself with a frame of `crop` zeros at a place that two words of the
- * stream choose, and mirrored by the top bit of a third. */
+/* An image of an epoch: cut out of itself with a frame of `crop` zeros at a place that two words of
+ * the stream choose, and mirrored by the top bit of a third. */
 static void augment_naively(const struct tet_plan *p, uint32_t epoch, uint32_t example,
                             const double *image, double *out)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What follows from the equations of dfa and wm: where D starts, that it stays, and that with the
- * right D dfa is backpropagation; that a weight mirror's B goes to W transposed, of its size, in mirror
- * phases alone, and that their noise is new in each.
+ * right D dfa is backpropagation; that a weight mirror's B goes to W transposed, of its size, in
+ * mirror phases alone, and that their noise is new in each.
  */
 #include <stdio.h>
 
@@ -231,7 +231,8 @@ static void changes_in_phases_alone(void **state)
     }
 }
 
-/* With decay 0 and W held fixed a phase adds lr <xi delta^T>: two that agreed would have one noise. */
+/* With decay 0 and W held fixed a phase adds lr <xi delta^T>: two that agreed would have one
+ * noise. */
 static void noise_is_new_in_every_phase(void **state)
 {
     (void)state;
@@ -267,7 +268,8 @@ static void noise_is_new_in_every_phase(void **state)
     tet_trainer_destroy(t);
 }
 
-/* A mirror that does not learn leaves no trace: the run is that of feedback alignment, to the bit. */
+/* A mirror that does not learn leaves no trace: the run is that of feedback alignment, to the
+ * bit. */
 static void mirror_leaves_no_trace(void **state)
 {
     (void)state;

@@ -7,27 +7,8 @@
 #include <stdio.h>
 
 #include "philox.h"
-#include "training.h"
 
-static struct data data;
-
-enum { STEPS = 15, AT = 7 }; // of odd plans with 3 epochs of 5 steps; in the midst of the second
-
-static struct tet_plan plan_of(enum tet_rule_name rule, int variant)
-{
-    struct tet_plan p = odd_plan(rule, variant);
-    p.epochs = 3;
-    p.record_every = 0;
-    odd_data(&data, 50, variant);
-    return p;
-}
-
-static void add(struct tet_plan *p, uint64_t step, enum tet_intervention_type type,
-                enum tet_group group, uint32_t layer, float amount)
-{
-    p->interventions[p->n_interventions++] = (struct tet_intervention){
-        .step = step, .type = type, .group = group, .layer = layer, .amount = amount};
-}
+#include "interventions.h"
 
 /* ---- arrays of a state, by name ---- */
 
@@ -151,6 +132,7 @@ static void neuron_by_hand(const struct tet_trainer *t, const struct tet_plan *p
         part_away(t, 'U', l, false, e, i, gone);
         part_away(t, 'V', l, true, e, i, gone);
         part_away(t, 'B', l, true, e, i, gone);
+        part_away(t, 'D', l, false, e, i, gone);
         return;
     }
     part_away(t, 'W', l, false, d, i, gone);
@@ -168,15 +150,6 @@ static void empty(float *values, const bool *gone, uint64_t n)
 }
 
 /* ---- side by side ---- */
-
-/* A trainer of the plan that has made `steps` mini-batches and the evaluations before the next. */
-static struct tet_trainer *train_to(const struct tet_plan *p, uint64_t steps)
-{
-    struct tet_trainer *t = make(p, &data, NULL);
-    while (tet_trainer_cursor(t).step < steps)
-        (void)tet_trainer_step(t);
-    return t;
-}
 
 static struct tet_plan without(const struct tet_plan *p)
 {
@@ -208,7 +181,8 @@ static void go_on(const char *what, struct tet_trainer *t, struct tet_trainer *b
     }
 }
 
-/* Which synapses are there before any intervention: a sparse group's others are 0 from the start. */
+/* Which synapses are there before any intervention: a sparse group's others are 0 from the
+ * start. */
 static bool *wiring_of(const struct tet_plan *p, uint64_t *n)
 {
     struct tet_plan plain = without(p);
@@ -268,7 +242,8 @@ static void lesions(void **state)
     lesion_one(TET_RULE_KP, 3, TET_B, 3);
     lesion_one(TET_RULE_FA, 3, TET_B, 0);
     lesion_one(TET_RULE_FRSF, 0, TET_B, 0);
-    lesion_one(TET_RULE_DFA, 0, TET_D, 0);
+    for (int variant = 0; variant < ODD_PLANS; variant++)
+        lesion_one(TET_RULE_DFA, variant, TET_D, variant % 2 != 0);
     lesion_one(TET_RULE_BP, 0, TET_W, 1);
 }
 
@@ -311,7 +286,9 @@ static void neurons(void **state)
             silence_one(TET_RULE_SAL, variant, descending == 1, 0);
             silence_one(TET_RULE_SAL, variant, descending == 1, 1);
             silence_one(TET_RULE_KP, variant, descending == 1, 2);
+            silence_one(TET_RULE_DFA, variant, descending == 1, 0);
         }
+    silence_one(TET_RULE_DFA, 0, true, 2);
     silence_one(TET_RULE_BP, 3, false, 0);
     silence_one(TET_RULE_USF, 1, false, 0);
     silence_one(TET_RULE_FA, 3, true, 0);
@@ -432,14 +409,14 @@ static void draw_by_hand(float *v, const bool *there, const struct array *a,
     }
 }
 
-static void value_one(int variant, enum tet_intervention_type type, enum tet_group g,
-                      uint32_t layer, float amount)
+static void value_one(enum tet_rule_name rule, int variant, enum tet_intervention_type type,
+                      enum tet_group g, uint32_t layer, float amount)
 {
     char what[80];
-    struct tet_plan p = plan_of(TET_RULE_SAL, variant);
+    struct tet_plan p = plan_of(rule, variant);
     add(&p, AT, type, g, layer, amount);
-    snprintf(what, sizeof what, "variant %d, type %d of %c%u", variant, (int)type, groups[g],
-             layer);
+    snprintf(what, sizeof what, "%s, variant %d, type %d of %c%u", tet_rule_info(rule)->name,
+             variant, (int)type, groups[g], layer);
     const struct tet_plan plain = without(&p);
     struct tet_trainer *t = train_to(&p, AT), *by_hand = train_to(&plain, AT);
     uint64_t n;
@@ -479,12 +456,15 @@ static void values(void **state)
     (void)state;
     for (int variant = 0; variant < ODD_PLANS; variant++) {
         for (int g = TET_W; g <= TET_U; g++) {
-            value_one(variant, TET_SHUFFLE, (enum tet_group)g, g % 2 ? 0 : 2, 0.0f);
-            value_one(variant, TET_SCALE, (enum tet_group)g, g % 2 ? 2 : 0, 0.7f);
-            value_one(variant, TET_NOISE, (enum tet_group)g, 0, 0.25f);
+            value_one(TET_RULE_SAL, variant, TET_SHUFFLE, (enum tet_group)g, g % 2 ? 0 : 2, 0.0f);
+            value_one(TET_RULE_SAL, variant, TET_SCALE, (enum tet_group)g, g % 2 ? 2 : 0, 0.7f);
+            value_one(TET_RULE_SAL, variant, TET_NOISE, (enum tet_group)g, 0, 0.25f);
         }
-        value_one(variant, TET_RERANDOMISE, TET_V, 0, 0.0f);
-        value_one(variant, TET_RERANDOMISE, TET_U, 2, 0.0f);
+        value_one(TET_RULE_SAL, variant, TET_RERANDOMISE, TET_V, 0, 0.0f);
+        value_one(TET_RULE_SAL, variant, TET_RERANDOMISE, TET_U, 2, 0.0f);
+        value_one(TET_RULE_DFA, variant, TET_SHUFFLE, TET_D, 0, 0.0f);
+        value_one(TET_RULE_DFA, variant, TET_SCALE, TET_D, 2, 0.7f);
+        value_one(TET_RULE_DFA, variant, TET_NOISE, TET_D, 0, 0.25f);
     }
 }
 
@@ -521,172 +501,13 @@ static void rates(void **state)
     }
 }
 
-/* ---- bits ---- */
-
-/* Of every kind, before the first mini-batch, at ends of epochs, twice at one step, at the last. */
-static struct tet_plan busy_plan(int variant)
-{
-    struct tet_plan p = plan_of(TET_RULE_SAL, variant);
-    p.record_every = 2;
-    add(&p, 0, TET_LESION, TET_V, 0, 0.2f);
-    add(&p, 0, TET_NOISE, TET_U, 1, 0.1f);
-    add(&p, 2, TET_FREEZE, TET_W, 1, 0.0f);
-    add(&p, 3, TET_RATE, TET_GROUPS, 0, 0.9f);
-    add(&p, 5, TET_SILENCE_ASCENDING, TET_W, 1, 0.3f);
-    add(&p, 5, TET_SHUFFLE, TET_B, 0, 0.0f);
-    add(&p, 8, TET_SILENCE_DESCENDING, TET_W, 0, 0.2f);
-    add(&p, 9, TET_UNFREEZE, TET_W, 0, 0.0f);
-    add(&p, 10, TET_RERANDOMISE, TET_V, 2, 0.0f);
-    add(&p, 10, TET_SILENCE_ASCENDING, TET_W, 0, 0.5f);
-    add(&p, 12, TET_SCALE, TET_U, 0, -0.5f);
-    add(&p, 13, TET_LESION, TET_V, 1, 0.5f);
-    add(&p, 14, TET_RATE, TET_V, 0, 0.3f);
-    add(&p, 14, TET_LESION, TET_W, 2, 0.1f);
-    return p;
-}
-
-static void threads(void **state)
-{
-    (void)state;
-    for (int variant = 0; variant < ODD_PLANS; variant++) {
-        static struct log one, many;
-        struct tet_plan p = busy_plan(variant);
-        struct tet_trainer *t = make(&p, &data, &one);
-        assert_int_equal(run(t), TET_FINISHED);
-        uint64_t n;
-        float *expected = state_of(t, &n);
-        tet_trainer_destroy(t);
-        for (p.threads = 2; p.threads <= 4; p.threads += 2) {
-            t = make(&p, &data, &many);
-            assert_int_equal(run(t), TET_FINISHED);
-            same_state("threads", t, expected, n);
-            assert_int_equal(one.n, many.n);
-            same_records("threads", many.record, one.record, one.n);
-            tet_trainer_destroy(t);
-        }
-        free(expected);
-    }
-}
-
-/* Saved after every piece of work, and gone on with in a fresh trainer or one that was further. */
-static void save_anywhere(void **state)
-{
-    (void)state;
-    for (int variant = 2; variant < 4; variant++) {
-        const struct tet_plan p = busy_plan(variant);
-        struct tet_trainer *t = make(&p, &data, NULL);
-        assert_int_equal(run(t), TET_FINISHED);
-        uint64_t n, m;
-        float *expected = state_of(t, &n);
-        tet_trainer_destroy(t);
-        struct tet_trainer *first = make(&p, &data, NULL), *used = make(&p, &data, NULL);
-        for (bool more = true; more; more = tet_trainer_step(first) != TET_FINISHED) {
-            char what[64];
-            const struct tet_cursor cursor = tet_trainer_cursor(first);
-            float *saved = state_of(first, &m);
-            snprintf(what, sizeof what, "variant %d, saved at step %llu", variant,
-                     (unsigned long long)cursor.step);
-            struct tet_trainer *both[] = {make(&p, &data, NULL), used};
-            for (int i = 0; i < 2; i++) {
-                assert_int_equal(tet_trainer_seek(both[i], &cursor, NULL), TET_OK);
-                set_state(both[i], saved);
-                same_state(what, both[i], saved, m);
-                assert_int_equal(run(both[i]), TET_FINISHED);
-                same_state(what, both[i], expected, n);
-            }
-            free(saved);
-            tet_trainer_destroy(both[0]);
-        }
-        free(expected);
-        tet_trainer_destroy(first);
-        tet_trainer_destroy(used);
-    }
-}
-
-/* What happens to W happens to it whatever happens to V. */
-static void groups_have_streams_of_their_own(void **state)
-{
-    (void)state;
-    struct tet_plan p = plan_of(TET_RULE_SAL, 0), other = p;
-    add(&p, 0, TET_LESION, TET_V, 0, 0.5f);
-    add(&p, 0, TET_LESION, TET_W, 1, 0.5f);
-    add(&other, 0, TET_LESION, TET_W, 1, 0.5f);
-    struct tet_trainer *a = train_to(&p, 1), *b = train_to(&other, 1);
-    static float x[1 << 15], y[1 << 15];
-    struct tet_tensor tensor;
-    tet_trainer_tensor(a, 0, &tensor);
-    assert_string_equal(tensor.name, "W1");
-    tet_trainer_get(a, 0, x);
-    tet_trainer_get(b, 0, y);
-    uint64_t lost = 0;
-    for (uint64_t i = 0; i < tensor.n; i++) {
-        assert_true((x[i] == 0.0f) == (y[i] == 0.0f));
-        lost += x[i] == 0.0f;
-    }
-    assert_int_equal(lost, (tensor.n + 1) / 2);
-    tet_trainer_destroy(a);
-    tet_trainer_destroy(b);
-}
-
-static void impossible(void **state)
-{
-    (void)state;
-    const struct {
-        enum tet_rule_name rule;
-        struct tet_intervention v;
-    } bad[] = {
-        {TET_RULE_SAL, {STEPS, TET_LESION, TET_V, 0, 0.5f}}, // past the end
-        {TET_RULE_SAL, {1, TET_INTERVENTION_TYPES, TET_V, 0, 0.5f}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_V, 3, 0.5f}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_B, 1, 0.5f}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_V, 0, 0.0f}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_V, 0, 1.5f}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_V, 0, NAN}},
-        {TET_RULE_SAL, {1, TET_LESION, TET_GROUPS, 0, 0.5f}},
-        {TET_RULE_SAL, {1, TET_SILENCE_ASCENDING, TET_W, 3, 0.5f}}, // the output
-        {TET_RULE_SAL, {1, TET_NOISE, TET_W, 0, -1.0f}},
-        {TET_RULE_SAL, {1, TET_SCALE, TET_W, 0, INFINITY}},
-        {TET_RULE_SAL, {1, TET_RATE, TET_W, 0, -1.0f}},
-        {TET_RULE_SAL, {1, TET_RATE, TET_W, 1, 1.0f}},
-        {TET_RULE_BP, {1, TET_LESION, TET_V, 0, 0.5f}},
-        {TET_RULE_BP, {1, TET_SILENCE_DESCENDING, TET_W, 0, 0.5f}},
-        {TET_RULE_FA, {1, TET_UNFREEZE, TET_B, 0, 0.5f}},
-        {TET_RULE_DFA, {1, TET_UNFREEZE, TET_D, 0, 0.5f}},
-    };
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        struct tet_plan p = plan_of(bad[i].rule, 0);
-        struct tet_error error = {0};
-        p.interventions[p.n_interventions++] = bad[i].v;
-        if (tet_plan_check(&p, &data.set.shape, &error) != TET_BAD_DEFINITION)
-            fail_msg("intervention %zu was accepted", i);
-        assert_true(error.message[0] != '\0');
-    }
-    struct tet_plan p = plan_of(TET_RULE_SAL, 0);
-    add(&p, 3, TET_FREEZE, TET_V, 0, 0.0f);
-    add(&p, 2, TET_FREEZE, TET_V, 0, 0.0f);
-    assert_int_equal(tet_plan_check(&p, &data.set.shape, NULL), TET_BAD_DEFINITION);
-    p.n_interventions = TET_MAX_INTERVENTIONS + 1;
-    assert_int_equal(tet_plan_check(&p, &data.set.shape, NULL), TET_BAD_DEFINITION);
-    p = plan_of(TET_RULE_SAL, 0);
-    p.n_hidden = 0;
-    add(&p, 0, TET_LESION, TET_V, 0, 0.5f); // nothing there
-    assert_int_equal(tet_plan_check(&p, &data.set.shape, NULL), TET_BAD_DEFINITION);
-}
-
 int main(void)
 {
     unsetenv("TETRAD_ISA");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lesions),
-        cmocka_unit_test(neurons),
-        cmocka_unit_test(freezing),
-        cmocka_unit_test(unfreezing_the_fixed),
-        cmocka_unit_test(values),
-        cmocka_unit_test(rates),
-        cmocka_unit_test(threads),
-        cmocka_unit_test(save_anywhere),
-        cmocka_unit_test(groups_have_streams_of_their_own),
-        cmocka_unit_test(impossible),
+        cmocka_unit_test(lesions),  cmocka_unit_test(neurons),
+        cmocka_unit_test(freezing), cmocka_unit_test(unfreezing_the_fixed),
+        cmocka_unit_test(values),   cmocka_unit_test(rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

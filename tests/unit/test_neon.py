@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The same bits on every instruction set and processor. The program of neon/ is linked with the library of the build and
-run under every set that this processor has; compiled for aarch64, with the library by the Makefile's rules, it runs under
-qemu. Its lines, one for each elementary function, kernel and run, are all equal.
+"""The same bits on every instruction set and processor. The program of neon/ is linked with the library of the build
+and run under every set that this processor has; compiled for aarch64, with the library by the Makefile's rules, it runs
+under qemu. Its lines, one for each elementary function, kernel and run, are all equal.
 
 On Debian and Ubuntu `deploy/deps test` installs the compiler and qemu."""
 import os

@@ -214,7 +214,7 @@ static void refuses_files(void **state)
     unsigned char bytes[12000];
     const char *text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}\n";
     struct entry e[2] = {{"x.npy", bytes, make_npy(bytes, 1, text, 8)}, {"x.npy", bytes, 0}};
-    refuses_path("/tmp/there/is/no/such.npz", MUCH, TET_NOT_FOUND, "No such file");
+    refuses_path("/there/is/no/such.npz", MUCH, TET_NOT_FOUND, "No such file");
     refuses_path("/tmp", MUCH, TET_BAD_DATASET, "not a file");
     for (size_t n = 0; n < e[0].size - 8; n += 3) { // a cut-off array in a good archive
         struct entry cut = {"x.npy", bytes, n};
@@ -401,7 +401,7 @@ static void round_trip(void **state)
     assert_memory_equal(file, one, size_one);
     free(one);
     free(two);
-    assert_int_equal(npz_write(a, 4, "/tmp/there/is/no/such.npz", &error), TET_IO);
+    assert_int_equal(npz_write(a, 4, "/there/is/no/such.npz", &error), TET_IO);
     assert_non_null(strstr(error.message, "No such file"));
 }
 

@@ -224,8 +224,7 @@ int main(void)
         cmocka_unit_test(uniform_range),  cmocka_unit_test(normal_quantiles),
         cmocka_unit_test(normal_inverts), cmocka_unit_test(normal_bits),
         cmocka_unit_test(below_range),    cmocka_unit_test(shuffle_permutes),
-        cmocka_unit_test(exponentials),
-        cmocka_unit_test(runs_of_blocks),
+        cmocka_unit_test(exponentials),   cmocka_unit_test(runs_of_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

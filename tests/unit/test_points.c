@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sweeps with random or listed points, and what early stopping and selection need of a definition. */
+/* Sweeps with random or listed points, and what early stopping and selection need of a
+ * definition. */
 #include <math.h>
 
 #include <tetrad/draw.h>

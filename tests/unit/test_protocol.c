@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Protocols against plain loops in double: what every condition does to every group, for rules with
- * and without laterals, at layers in and below the top. Then what theory predicts: one afferent alone
- * changes nothing beyond decay. Patterns, wiring, kernels, and plans that must be refused.
+ * and without laterals, at layers in and below the top. Then what theory predicts: one afferent
+ * alone changes nothing beyond decay. Patterns, wiring, kernels, and plans that must be refused.
  */
 #include <tetrad/protocol.h>
 
@@ -15,7 +15,8 @@ enum { W = 16, N = 5, PAIRINGS = 12 };
 
 static struct data data;
 
-/* A motif: stage 1 is l, stage 2 is l + 1. Matrices (W, W), activities (N, W). */
+/* A motif: stage 1 is l, stage 2 is l + 1, or of dfa the output. Matrices (W, W), activities (N,
+ * W). */
 struct motif {
     enum tet_rule_name rule;
     enum tet_activation phi;
@@ -72,7 +73,7 @@ static void activate(const struct motif *o, unsigned afferents, struct activity 
     if (o->rule == TET_RULE_BP)
         times(o->w2, true, o->d1, o->e2, a->s2, a->s1);
     else
-        times(o->p[TET_B], false, o->e1, o->e2, a->s2, a->s1);
+        times(o->p[o->rule == TET_RULE_DFA ? TET_D : TET_B], false, o->e1, o->e2, a->s2, a->s1);
     if (o->gate)
         naive_gate(o, a->x1, a->s1);
     if (afferents & TET_AFFERENT_V)
@@ -153,7 +154,7 @@ static struct motif take_motif(const struct tet_trainer *t, const struct tet_pla
     o.d0 = l == 1 ? inputs : p->hidden[l - 2].units;
     o.d1 = p->hidden[l - 1].units;
     o.e1 = p->hidden[l - 1].descending_units;
-    o.e2 = top ? outputs : p->hidden[l].descending_units;
+    o.e2 = top || p->rule == TET_RULE_DFA ? outputs : p->hidden[l].descending_units;
     for (int g = 0; g < TET_GROUPS; g++) {
         o.lr[g] = (double)p->group[g].lr;
         o.decay[g] = (double)p->group[g].decay;
@@ -318,7 +319,8 @@ static void conditions_follow_the_rules(void **state)
 {
     (void)state;
     make_data(&data, 51, 20, 0, 12, 4, true);
-    static const enum tet_rule_name rules[] = {TET_RULE_BP, TET_RULE_FA, TET_RULE_KP, TET_RULE_SAL};
+    static const enum tet_rule_name rules[] = {TET_RULE_BP,  TET_RULE_FA,  TET_RULE_KP,
+                                               TET_RULE_SAL, TET_RULE_DFA, TET_RULE_WM};
     for (size_t r = 0; r < COUNT(rules); r++)
         for (int phi = TET_RELU; phi <= TET_IDENTITY; phi++)
             for (int gate = 1; gate >= 0; gate--) {
@@ -345,8 +347,8 @@ static const struct tet_protocol_row *row_of(const struct tet_protocol_row *rows
     return NULL;
 }
 
-/* With silent thresholds, which pairs move which synapses of sal: the presynaptic neuron and the other
- * afferent of the postsynaptic one must both be active. */
+/* With silent thresholds, which pairs move which synapses of sal: the presynaptic neuron and the
+ * other afferent of the postsynaptic one must both be active. */
 static void one_afferent_alone_changes_nothing(void **state)
 {
     (void)state;
@@ -463,7 +465,7 @@ static void kernels_agree(void **state)
     (void)state;
     static struct tet_protocol_row first[TET_PROTOCOL_ROWS];
     make_data(&data, 55, 20, 0, 12, 4, true);
-    for (int rule = TET_RULE_BP; rule <= TET_RULE_BRSF; rule++) {
+    for (int rule = 0; rule < TET_RULES; rule++) {
         struct tet_plan p = protocol_plan((enum tet_rule_name)rule, TET_TANH, true);
         p.momentum = 0.5f;
         const struct tet_protocol_plan plan = {.layer = 1,

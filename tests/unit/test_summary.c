@@ -71,8 +71,8 @@ static void expect_null(const json_t *value, const char *path)
 }
 
 /* bp: 1, 2, 3 and 6; sal: 2, 4, 9 of the same seeds, then one that bp lacks and one that diverged.
- * Differences 1, 2, 6: mean 3, sd sqrt(7), t(0.975, 2) = 4.30265272974946. Of 3 ranks, all positive,
- * p = 2 / 2^3. */
+ * Differences 1, 2, 6: mean 3, sd sqrt(7), t(0.975, 2) = 4.30265272974946. Of 3 ranks, all
+ * positive, p = 2 / 2^3. */
 static void by_hand(void **state)
 {
     (void)state;

@@ -118,7 +118,8 @@ static void test_several_points(void **state)
     expect(apart, 3, "sal, lr 0.125", "seed by seed"); // none of its rate, and a choice
 }
 
-/* A run that stops early: its last epoch is the last that there was. Epochs of 5 steps, planned 4. */
+/* A run that stops early: its last epoch is the last that there was. Epochs of 5 steps, planned
+ * 4. */
 static void test_early_end(void **state)
 {
     (void)state;

@@ -2,8 +2,8 @@
 /*
  * Telemetry beyond cosines and norms. Signals and activities: against the naive network, for every
  * rule (convolutions: test_convolutional.c). Spectra: against Jacobi's rotations, and against what
- * theory says of their decay. Traces: against the arrays. And the elementary functions and eigenvalues
- * that it is made of.
+ * theory says of their decay. Traces: against the arrays. And the elementary functions and
+ * eigenvalues that it is made of.
  */
 #include <float.h>
 #include <stdio.h>
@@ -286,8 +286,8 @@ static void spectra(void **state)
     }
 }
 
-/* Of a linear stage with equal rates the difference shrinks by (1 - lr decay)^2 a step, but for terms of
- * lr^2, whatever is learned meanwhile. */
+/* Of a linear stage with equal rates the difference shrinks by (1 - lr decay)^2 a step, but for
+ * terms of lr^2, whatever is learned meanwhile. */
 static void spectrum_decays_as_theory_says(void **state)
 {
     (void)state;
@@ -325,8 +325,8 @@ static uint32_t count_traces(uint64_t step, int g, uint32_t layer)
     return n;
 }
 
-/* Every trace of a step is what its array held before it, no two of the same synapse, none of a synapse
- * that is not there. */
+/* Every trace of a step is what its array held before it, no two of the same synapse, none of a
+ * synapse that is not there. */
 static void check_traces(const struct tet_trainer *t, uint64_t step, bool sparse)
 {
     static float w[1 << 14];

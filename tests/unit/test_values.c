@@ -9,8 +9,9 @@
 enum { RUNS = 10000, EPOCHS = 10 };
 
 /* Ten thousand runs of 10 epochs of 3 steps, 50 seeds a point; run r has test/accuracy
- * (r % 7 + step) / 100, and a validation/loss that is lowest at epoch r % 10 + 1. All succeeded, but every
- * hundredth, which diverged and has nothing. Written past the writer, which has nothing to do yet. */
+ * (r % 7 + step) / 100, and a validation/loss that is lowest at epoch r % 10 + 1. All succeeded,
+ * but every hundredth, which diverged and has nothing. Written past the writer, which has nothing
+ * to do yet. */
 static const char fill[] =
     "BEGIN;"
     "INSERT INTO experiment (owner, name, hash, created_ms, tags, definition)"

@@ -112,8 +112,8 @@ static void log_normal_numbers(void **state)
     tet_trainer_destroy(t);
 }
 
-/* Each column's weights have one sign, its neuron's, from the start, after training, and whatever is
- * set; magnitudes begin as without signs. */
+/* Each column's weights have one sign, its neuron's, from the start, after training, and whatever
+ * is set; magnitudes begin as without signs. */
 static void neurons_keep_their_signs(void **state)
 {
     (void)state;

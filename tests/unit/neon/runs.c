@@ -2,8 +2,8 @@
 /*
  * Prints digests of what the core computes under the instruction set that TETRAD_ISA names: first
  * `isa NAME`, then a line `CASE DIGEST` for each elementary function over a stride through all
- * floats and each kernel (kernels.c), and small runs of every rule (here). test_neon.py compares the
- * lines between processors and instruction sets.
+ * floats and each kernel (kernels.c), and small runs of every rule (here). test_neon.py compares
+ * the lines between processors and instruction sets.
  *
  * Depends on the core and the C library alone, so that it cross-compiles. Exit status 3: there are
  * no such kernels here.
