@@ -17,6 +17,7 @@ import contextlib
 import csv
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -114,11 +115,25 @@ def summary(server, experiment, metric, baseline):
     return server.get(f"/v1/experiments/{experiment}/summary", metric=metric, baseline=named)["points"]
 
 
+def submit(server, definition, key):
+    """The experiment's number, of an earlier start where that submitted it. What an earlier start left unfinished of
+    definitions that have changed since is cancelled; one that was cancelled so and is wanted again is made anew."""
+    for attempt in itertools.count():
+        again = f"-{attempt}" if attempt else ""
+        made = server.ask("POST", "/v1/experiments", definition,
+                          Idempotency_Key=f"science-{key[:16]}{hash_of(definition)[:32]}{again}")
+        if server.get(f"/v1/experiments/{made['id']}")["state"] != "cancelled":
+            break
+    for other in server.get("/v1/experiments")["experiments"]:
+        if other["id"] != made["id"] and other["state"] in ("queued", "running"):
+            server.ask("POST", f"/v1/experiments/{other['id']}/cancel")
+    return made["id"]
+
+
 def train(server, spec, definition, baseline, progress):
-    """Submits a definition, or finds what an earlier start submitted; returns its part of the results."""
-    made = server.ask("POST", "/v1/experiments", definition, Idempotency_Key="science-" + progress.key[:16] +
-                      hash_of(definition)[:32])
-    found = wait(server, made["id"], progress)
+    """Its part of the results."""
+    number = submit(server, definition, progress.key)
+    found = wait(server, number, progress)
     bad = [f"run {r['id']}: {r['state']}: {r['reason']}" for r in found["runs"]
            if r["state"] not in ("succeeded", "diverged")]
     if bad:
@@ -126,7 +141,7 @@ def train(server, spec, definition, baseline, progress):
     runs, seconds = zip(*(kept(server, run, spec) for run in found["runs"]))
     return {"name": spec.name, "definition": definition, "hash": found["hash"], "runs": list(runs),
             "core_seconds": round(sum(seconds)), "baseline": baseline,
-            "summary": {m: report.rounded(summary(server, made["id"], m, baseline), 6) for m in spec.metrics}}
+            "summary": {m: report.rounded(summary(server, number, m, baseline), 6) for m in spec.metrics}}
 
 
 class Progress:

@@ -317,8 +317,8 @@ def assembled(result, _):
                      with_interval(point_of(experiment, parameters)),
                      *difference(point_of(experiment, parameters)), cosines(runs)])
     epochs = experiment["definition"]["training"]["epochs"]
-    return [f"Hidden layers {network_text(experiment)}, {epochs} epochs. The settings were found on other seeds' test "
-            "part, so that their accuracies, not their cosines, are those of a choice. The cosine by layer is the mean "
+    return [f"Hidden layers {network_text(experiment)}, {epochs} epochs. The settings were found on the test part of "
+            "seed 1, so that their accuracies, not their cosines, are those of a choice. The cosine by layer is the mean "
             "over the last quarter of an epoch.", "",
             *markdown(["setting", "lr", "decay", "n", "test accuracy, %", "less bp, points", "p (Holm)",
                        "cosine by layer"], rows)]

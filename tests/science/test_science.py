@@ -240,6 +240,21 @@ def test_a_changed_definition_is_noticed():
     assert timeless(results(state)) == timeless(results(undisturbed()))
 
 
+def test_what_nobody_wants_any_more_is_cancelled():
+    state = os.path.join(FOLDER, "cancelled")
+    os.makedirs(state)
+    definition = tables.TABLES["c"].experiments[0].definition(True)
+    long = {**definition, "training": {**definition["training"], "epochs": 100000}}
+    with Server(tap.TETRAD, state, state, 1) as server:
+        first = science.submit(server, long, "k" * 64)
+        assert science.submit(server, long, "k" * 64) == first  # an earlier start's
+        second = science.submit(server, definition, "k" * 64)
+        science.wait(server, first, lambda *_: None)
+        assert server.get(f"/v1/experiments/{first}")["state"] == "cancelled"
+        assert server.get(f"/v1/experiments/{second}")["state"] != "cancelled"
+        assert science.submit(server, long, "k" * 64) not in (first, second)
+
+
 def test_bins_and_rounding():
     assert science.binned([5, 10, 15, 20], [0.0, 1.0, None, None], 10) == {"steps": [10, 20], "values": [0.5, None]}
     assert report.rounded({"a": [1 / 3, 2], "b": None}, 2) == {"a": [0.33, 2], "b": None}
