@@ -180,7 +180,9 @@ uint32_t tet_trainer_tensors(
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
-/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0. */
+/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0;
+ * but a run that has ended with the best epoch's weights has those, once all tensors are set in the
+ * order of their numbers. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 
