@@ -207,6 +207,9 @@ struct tet_selection {
     bool early;     // finished with fewer steps than planned
 };
 struct tet_selection tet_trainer_selection(const struct tet_trainer *trainer);
+/* tet_selection_is_over: whether a checkpoint with this "state/selection" is of a run that trains no
+ * more: it was stopped early, or ends with the best epoch's weights. */
+bool tet_selection_is_over(const float *selection);
 
 double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any

@@ -185,10 +185,12 @@ static enum tet_err make_base(struct forking *f)
     {
         bool set = true;
         if (!may_change(path))
-            refuse(f, path,
-                   "name, tags, optimizer, record, interventions and what is below them, rule.* but "
-                   "delay, training.* but batch and shuffle: a fork goes on with its parent's dataset, "
-                   "network and mini-batches");
+            refuse(
+                f, path,
+                "name, tags, optimizer, record, interventions and what is below them, rule.* but "
+                "delay, training.* but batch and shuffle: a fork goes on with its parent's "
+                "dataset, "
+                "network and mini-batches");
         else if (is_plain(path))
             set = set_plain(f->base, path, value);
         else
@@ -290,6 +292,27 @@ static void check_length(struct forking *f)
         faults_add(&f->faults, "/step", NULL, NULL, "%s", allowed);
 }
 
+/* A run that the validation part has ended holds the weights that were selected, and goes on no more:
+ * a change of how long it trains would do nothing. */
+static void check_end(struct forking *f)
+{
+    static const char *const of_end[] = {"training.epochs", "training.max_steps", "training.select",
+                                         "training.early_stopping"};
+    const char *path;
+    json_t *value;
+    if (!f->parent->final)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)f->changes, path, value)
+    {
+        for (size_t i = 0; i < sizeof of_end / sizeof *of_end; i++)
+            if (strcmp(path, of_end[i]) == 0 || is_below(path, of_end[i]))
+                refuse(
+                    f, path,
+                    "the parent's: its validation part has ended it at this checkpoint, with the "
+                    "weights that it selected; an earlier step goes on");
+    }
+}
+
 static bool silences(const struct tet_intervention *v)
 {
     return v->type == TET_LESION || v->type == TET_SILENCE_ASCENDING ||
@@ -389,6 +412,7 @@ static enum tet_err read_fork(struct forking *f, struct definition **d, json_t *
     if (err != TET_OK)
         return err;
     check_length(f);
+    check_end(f);
     check_seed(f);
     check_past(f);
     return f->faults.n > 0 ? bad_fork(f, details) : TET_OK;
