@@ -185,12 +185,10 @@ static enum tet_err make_base(struct forking *f)
     {
         bool set = true;
         if (!may_change(path))
-            refuse(
-                f, path,
-                "name, tags, optimizer, record, interventions and what is below them, rule.* but "
-                "delay, training.* but batch and shuffle: a fork goes on with its parent's "
-                "dataset, "
-                "network and mini-batches");
+            refuse(f, path,
+                   "name, tags, optimizer, record, interventions and what is below them, rule.* but "
+                   "delay, training.* but batch and shuffle: a fork goes on with its parent's dataset, "
+                   "network and mini-batches");
         else if (is_plain(path))
             set = set_plain(f->base, path, value);
         else
@@ -306,10 +304,9 @@ static void check_end(struct forking *f)
     {
         for (size_t i = 0; i < sizeof of_end / sizeof *of_end; i++)
             if (strcmp(path, of_end[i]) == 0 || is_below(path, of_end[i]))
-                refuse(
-                    f, path,
-                    "the parent's: its validation part has ended it at this checkpoint, with the "
-                    "weights that it selected; an earlier step goes on");
+                refuse(f, path,
+                       "the parent's: its validation part has ended it at this checkpoint, with "
+                       "the weights that it selected; an earlier step goes on");
     }
 }
 
