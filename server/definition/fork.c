@@ -310,6 +310,24 @@ static void check_end(struct forking *f)
     }
 }
 
+/* Parts of a checkpoint that are of the parent's rule: what waits for its signal, and the copy of the
+ * best epoch's weights. */
+static void check_rule(struct forking *f)
+{
+    const struct tet_plan *before = &f->before, *after = &f->after;
+    const bool *had = tet_rule_info(before->rule)->group, *has = tet_rule_info(after->rule)->group;
+    if (before->rule == after->rule)
+        return;
+    if (after->delay.batches > 0 && after->delay.eligibility)
+        refuse(f, "rule.name",
+               "the parent's: with rule.delay.eligibility what its rule did waits in the checkpoint");
+    else if (before->selection.best && after->selection.best &&
+             memcmp(had, has, TET_GROUPS * sizeof *had) != 0)
+        refuse(f, "rule.name",
+               "a rule with the parent's groups of synapses, or training.select last: the best "
+               "epoch's weights so far are of them");
+}
+
 static bool silences(const struct tet_intervention *v)
 {
     return v->type == TET_LESION || v->type == TET_SILENCE_ASCENDING ||
@@ -410,6 +428,7 @@ static enum tet_err read_fork(struct forking *f, struct definition **d, json_t *
         return err;
     check_length(f);
     check_end(f);
+    check_rule(f);
     check_seed(f);
     check_past(f);
     return f->faults.n > 0 ? bad_fork(f, details) : TET_OK;

@@ -541,15 +541,55 @@ static void test_ended(void **state)
     json_decref(parent);
 }
 
+/* What a checkpoint holds that is of its rule alone is asked for before the fork is made, not when it
+ * is trained. */
+static void test_rule_state(void **state)
+{
+    (void)state;
+#define VALIDATED                                                                                  \
+    "\"dataset\":{\"name\":\"strokes\",\"train\":500,\"validation\":100,\"test\":100}," NET
+    static const struct {
+        const char *definition, *body;
+        bool good;
+    } cases[] = {
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\"}}", false},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\",\"training.select\":\"last\"}}", true},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"usf\"}}", true},
+        {"{" VALIDATED ",\"rule\":{\"name\":\"bp\",\"delay\":{\"batches\":2}},\"training\":{"
+         "\"epochs\":3}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"wm\"}}", false},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\",\"delay\":{\"batches\":2,\"eligibility\":false}},"
+         "\"training\":{\"epochs\":3}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\"}}", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *parent = train(cases[i].definition);
+        const json_int_t id = integer(parent, "id");
+        json_t *reply = cases[i].good ? forked(id, cases[i].body) : fork_of(id, cases[i].body, 422);
+        const json_t *details = json_object_get(json_object_get(reply, "error"), "details");
+        if (!cases[i].good)
+            assert_string_equal(text(json_array_get(details, 0), "pointer"), "/changes/rule.name");
+        json_decref(reply);
+        json_decref(parent);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ended),           cmocka_unit_test(test_timeline),
-        cmocka_unit_test(test_unchanged),       cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_rules),           cmocka_unit_test(test_record_state),
-        cmocka_unit_test(test_record_of_rules), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_pruned),          cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_rule_state),   cmocka_unit_test(test_ended),
+        cmocka_unit_test(test_timeline),     cmocka_unit_test(test_unchanged),
+        cmocka_unit_test(test_changes),      cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_record_state), cmocka_unit_test(test_record_of_rules),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_pruned),
+        cmocka_unit_test(test_idempotency),  cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }
