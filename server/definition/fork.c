@@ -92,14 +92,17 @@ static bool set_plain(json_t *base, const char *path, json_t *value)
 /* What a group has from the optimizer is left out: it follows if that is changed. */
 static void unwrite_rates(json_t *base)
 {
-    json_t *optimizer = json_object_get(base, "optimizer"), *group;
-    const char *name;
-    json_object_foreach(json_object_get(optimizer, "groups"), name, group)
-    {
-        for (const char *const *key = (const char *const[]){"lr", "decay", NULL}; *key != NULL;
-             key++)
-            if (json_equal(json_object_get(group, *key), json_object_get(optimizer, *key)))
-                json_object_del(group, *key);
+    static const char *const keys[] = {"lr", "decay"};
+    json_t *groups = json_object_get(json_object_get(base, "optimizer"), "groups");
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        json_t *group = json_object_get(groups, tet_group_name((enum tet_group)g));
+        for (size_t k = 0; k < 2; k++) {
+            json_t *rate = resolve_default_rate(base, g, keys[k]);
+            const json_t *own = json_object_get(group, keys[k]);
+            if (own != NULL && rate != NULL && json_number_value(own) == json_number_value(rate))
+                json_object_del(group, keys[k]);
+            json_decref(rate);
+        }
     }
 }
 

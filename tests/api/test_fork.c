@@ -581,15 +581,40 @@ static void test_rule_state(void **state)
     }
 }
 
+/* V and U of a network with convolutions do not follow the optimizer's rate as the others do. */
+static void test_rates_of_images(void **state)
+{
+    (void)state;
+    static const char definition[] =
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":60,\"test\":10},\"network\":{\"layers\":[{"
+        "\"type\":\"conv2d\",\"channels\":3,\"kernel\":3,\"stride\":3}]},\"rule\":{\"name\":"
+        "\"sal\"},\"training\":{\"epochs\":2,\"batch\":10},\"optimizer\":{\"lr\":%s,\"groups\":{"
+        "\"V\":{\"lr\":0.001}}}}";
+    char text_of[500];
+    snprintf(text_of, sizeof text_of, definition, "0.001");
+    json_t *parent = train(text_of);
+    json_t *run = forked(integer(parent, "id"), "{\"step\":6}");
+    assert_string_equal(text(run, "digest"), text(parent, "digest"));
+    json_decref(run);
+    run = forked(integer(parent, "id"), "{\"step\":6,\"changes\":{\"optimizer.lr\":0.064}}");
+    const json_t *groups =
+        json_object_get(json_object_get(json_object_get(run, "definition"), "optimizer"), "groups");
+    assert_true(json_number_value(json_object_get(json_object_get(groups, "U"), "lr")) == 0.002);
+    assert_true(json_number_value(json_object_get(json_object_get(groups, "V"), "lr")) == 0.001);
+    json_decref(run);
+    json_decref(parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rule_state),   cmocka_unit_test(test_ended),
-        cmocka_unit_test(test_timeline),     cmocka_unit_test(test_unchanged),
-        cmocka_unit_test(test_changes),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_record_state), cmocka_unit_test(test_record_of_rules),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_pruned),
-        cmocka_unit_test(test_idempotency),  cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_rule_state),      cmocka_unit_test(test_rates_of_images),
+        cmocka_unit_test(test_ended),           cmocka_unit_test(test_timeline),
+        cmocka_unit_test(test_unchanged),       cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_rules),           cmocka_unit_test(test_record_state),
+        cmocka_unit_test(test_record_of_rules), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_pruned),          cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }
