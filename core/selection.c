@@ -3,12 +3,18 @@
 #include "selection.h"
 
 #include <string.h>
+#include <tetrad/trainer.h>
 
 enum { METRIC, EPOCH, PHASE }; // places in the state; epochs are below 2^24, exact in a float
 
 enum tet_phase tet_selection_phase(const struct tet_net *net)
 {
     return net->selection == NULL ? TET_GOING_ON : (enum tet_phase)net->selection[PHASE];
+}
+
+bool tet_selection_is_over(const float *selection)
+{
+    return selection[PHASE] != (float)TET_GOING_ON;
 }
 
 void tet_selection_set_phase(struct tet_net *net, enum tet_phase phase)

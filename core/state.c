@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "interventions.h"
+#include "selection.h"
 #include "trainer_private.h"
 
 /* An array: packed (a group's weights or velocities), or as it is (a bias, a state). */
@@ -106,6 +107,8 @@ void tet_trainer_get(const struct tet_trainer *t, uint32_t i, float *values)
         tet_net_unpack(place.packed, place.values, values);
 }
 
+/* A run that is ending holds the best epoch's weights, of which later lesions took nothing: they come
+ * once more from their copy, whose turn is after the weights and the phase. */
 void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
 {
     struct place place;
@@ -115,6 +118,8 @@ void tet_trainer_set(struct tet_trainer *t, uint32_t i, const float *values)
         memcpy(place.values, values, place.n * sizeof *values);
         if (place.layer > 0 && place.layer < t->net.L)
             tet_net_cut_biases(&t->net, place.layer);
+        if (place.values == t->net.selected && tet_selection_phase(&t->net) != TET_GOING_ON)
+            tet_selection_restore(&t->net);
     } else {
         tet_net_pack(place.packed, place.values, values);
         tet_net_restrict(&t->net, place.group, place.layer);

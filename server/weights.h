@@ -27,6 +27,9 @@ TET_MUST_CHECK enum tet_err weights_adopt(struct tet_trainer *trainer,
                                           const struct store_checkpoint *checkpoint,
                                           struct tet_error *error);
 
+/* weights_are_final: whether the validation part has ended the run whose checkpoint this is. */
+bool weights_are_final(const struct store_checkpoint *checkpoint);
+
 /* weights_digest: "sha256:..." over the weights (not the velocities) in the order of their names'
  * bytes; of each: name, NUL, rank and dimensions as 32-bit little-endian numbers, values as
  * little-endian float32 in row-major order. */

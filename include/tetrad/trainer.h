@@ -182,8 +182,9 @@ uint32_t tet_trainer_tensors(const struct tet_trainer *trainer);
 void tet_trainer_tensor(const struct tet_trainer *trainer, uint32_t i, struct tet_tensor *tensor);
 void tet_trainer_get(const struct tet_trainer *trainer, uint32_t i,
                      float *values); // (n), row-major
-/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become
- * 0. */
+/* tet_trainer_set: the values of synapses that a sparse group lacks, or that are silenced, become 0;
+ * but a run that has ended with the best epoch's weights has those, once all tensors are set in the
+ * order of their numbers. */
 void tet_trainer_set(struct tet_trainer *trainer, uint32_t i,
                      const float *values); // (n), row-major
 
@@ -208,6 +209,9 @@ struct tet_selection {
     bool early;     // finished with fewer steps than planned
 };
 struct tet_selection tet_trainer_selection(const struct tet_trainer *trainer);
+/* tet_selection_is_over: whether a checkpoint with this "state/selection" is of a run that trains no
+ * more: it was stopped early, or ends with the best epoch's weights. */
+bool tet_selection_is_over(const float *selection);
 
 double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any

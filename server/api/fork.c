@@ -139,7 +139,8 @@ void api_fork(void *context, const struct http_request *request, struct http_rep
         err = read_checkpoint(api, run, &r, &checkpoint, &error);
     if (err == TET_OK) {
         weights_digest(digest, &checkpoint);
-        const struct fork_parent parent = {run, r.resolved, digest, checkpoint.cursor};
+        const struct fork_parent parent = {run, r.resolved, digest, checkpoint.cursor,
+                                           weights_are_final(&checkpoint)};
         err = fork_read(&d, &details, &parent, r.changes, &where, &error);
     }
     checkpoint.cursor.records = 0; // it has reported nothing itself

@@ -75,29 +75,48 @@ static enum tet_err read_at(struct store_question *q, const char *at, const char
     return TET_OK;
 }
 
-/* "rule.name:bp,optimizer.lr:0.1" as {path: value}; what is not JSON is a string. */
+/* A value, JSON or a word, and how long it is: JSON may have commas inside. NULL where it is neither. */
+static json_t *read_value(const char *text, size_t *n)
+{
+    json_error_t read;
+    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &read);
+    *n = value != NULL ? (size_t)read.position : 0;
+    if (value != NULL && (text[*n] == ',' || text[*n] == '\0'))
+        return value;
+    json_decref(value);
+    *n = strcspn(text, ",");
+    return *n > 0 ? json_stringn(text, *n) : NULL;
+}
+
+/* "rule.name:bp,optimizer.lr:0.1" as {path: value}. */
 static enum tet_err read_baseline(const char *text, json_t **baseline, struct tet_error *error)
 {
-    char *copy = strdup(text), *rest = copy, *item;
-    *baseline = json_object();
     enum tet_err err = TET_OK;
-    while (copy != NULL && err == TET_OK && (item = strsep(&rest, ",")) != NULL) {
-        char *value = strchr(item, ':');
-        if (value == NULL || value == item || value[1] == '\0') {
+    *baseline = json_object();
+    for (bool more = true; more && err == TET_OK;) {
+        const size_t path = strcspn(text, ":,");
+        size_t n = 0;
+        json_t *value = path > 0 && text[path] == ':' ? read_value(text + path + 1, &n) : NULL;
+        char *name = strndup(text, path);
+        if (name == NULL || *baseline == NULL)
+            err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
+        else if (value == NULL)
             err = tet_error_set(error, TET_BAD_REQUEST,
                                 "baseline: found \"%.80s\", allowed path:value, several with "
                                 "commas: rule.name:bp,optimizer.lr:0.1",
-                                item);
-            break;
-        }
-        *value++ = '\0';
-        json_t *parsed = json_loads(value, JSON_DECODE_ANY, NULL);
-        if (json_object_set_new(*baseline, item, parsed != NULL ? parsed : json_string(value)) != 0)
+                                text);
+        else if (json_object_get(*baseline, name) != NULL)
+            err = tet_error_set(error, TET_BAD_REQUEST,
+                                "baseline: found \"%.80s\" twice, allowed one value for a path",
+                                name);
+        else if (json_object_set(*baseline, name, value) != 0)
             err = tet_error_set(error, TET_BAD_REQUEST, "baseline: it is not valid UTF-8");
+        json_decref(value);
+        free(name);
+        text += path + (text[path] == ':') + n;
+        more = *text == ',';
+        text += more;
     }
-    if (copy == NULL || *baseline == NULL)
-        err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    free(copy);
     return err;
 }
 

@@ -92,14 +92,17 @@ static bool set_plain(json_t *base, const char *path, json_t *value)
 /* What a group has from the optimizer is left out: it follows if that is changed. */
 static void unwrite_rates(json_t *base)
 {
-    json_t *optimizer = json_object_get(base, "optimizer"), *group;
-    const char *name;
-    json_object_foreach(json_object_get(optimizer, "groups"), name, group)
-    {
-        for (const char *const *key = (const char *const[]){"lr", "decay", NULL}; *key != NULL;
-             key++)
-            if (json_equal(json_object_get(group, *key), json_object_get(optimizer, *key)))
-                json_object_del(group, *key);
+    static const char *const keys[] = {"lr", "decay"};
+    json_t *groups = json_object_get(json_object_get(base, "optimizer"), "groups");
+    for (unsigned g = 0; g < TET_GROUPS; g++) {
+        json_t *group = json_object_get(groups, tet_group_name((enum tet_group)g));
+        for (size_t k = 0; k < 2; k++) {
+            json_t *rate = resolve_default_rate(base, g, keys[k]);
+            const json_t *own = json_object_get(group, keys[k]);
+            if (own != NULL && rate != NULL && json_number_value(own) == json_number_value(rate))
+                json_object_del(group, keys[k]);
+            json_decref(rate);
+        }
     }
 }
 
@@ -296,6 +299,44 @@ static void check_length(struct forking *f)
         faults_add(&f->faults, "/step", NULL, NULL, "%s", allowed);
 }
 
+/* A run that the validation part has ended holds the weights that were selected, and goes on no more:
+ * a change of how long it trains would do nothing. */
+static void check_end(struct forking *f)
+{
+    static const char *const of_end[] = {"training.epochs", "training.max_steps", "training.select",
+                                         "training.early_stopping"};
+    const char *path;
+    json_t *value;
+    if (!f->parent->final)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)f->changes, path, value)
+    {
+        for (size_t i = 0; i < sizeof of_end / sizeof *of_end; i++)
+            if (strcmp(path, of_end[i]) == 0 || is_below(path, of_end[i]))
+                refuse(f, path,
+                       "the parent's: its validation part has ended it at this checkpoint, with "
+                       "the weights that it selected; an earlier step goes on");
+    }
+}
+
+/* Parts of a checkpoint that are of the parent's rule: what waits for its signal, and the copy of the
+ * best epoch's weights. */
+static void check_rule(struct forking *f)
+{
+    const struct tet_plan *before = &f->before, *after = &f->after;
+    const bool *had = tet_rule_info(before->rule)->group, *has = tet_rule_info(after->rule)->group;
+    if (before->rule == after->rule)
+        return;
+    if (after->delay.batches > 0 && after->delay.eligibility)
+        refuse(f, "rule.name",
+               "the parent's: with rule.delay.eligibility what its rule did waits in the checkpoint");
+    else if (before->selection.best && after->selection.best &&
+             memcmp(had, has, TET_GROUPS * sizeof *had) != 0)
+        refuse(f, "rule.name",
+               "a rule with the parent's groups of synapses, or training.select last: the best "
+               "epoch's weights so far are of them");
+}
+
 static bool silences(const struct tet_intervention *v)
 {
     return v->type == TET_LESION || v->type == TET_SILENCE_ASCENDING ||
@@ -400,6 +441,8 @@ static enum tet_err read_fork(struct forking *f, struct definition **d, json_t *
     if (err != TET_OK)
         return err;
     check_length(f);
+    check_end(f);
+    check_rule(f);
     check_seed(f);
     check_past(f);
     return f->faults.n > 0 ? bad_fork(f, details) : TET_OK;

@@ -57,13 +57,23 @@ static void order_conditions(struct resolve_work *w, json_t *protocol)
     resolve_set(w, protocol, "afferents", list);
 }
 
+/* A protocol does nothing to the circuit but its conditions. */
+static void drop_interventions(struct resolve_work *w, bool swept)
+{
+    const json_t *found = json_object_get(w->run, "interventions");
+    if (json_array_size(found) > 0 && !swept)
+        faults_add(w->faults, "/interventions", found, NULL,
+                   "no interventions, if type is protocol: they belong to training");
+    json_object_del(w->run, "interventions");
+}
+
 void resolve_protocol(struct resolve_work *w)
 {
+    const struct sweep_point *point = w->faults->point;
+    const bool swept = point != NULL && sweep_sets(point->sweep, "/type"); // other runs' then
     const json_t *type = json_object_get(w->run, "type"),
                  *found = json_object_get(w->run, "protocol");
     if (!is_protocol(w->run)) {
-        const struct sweep_point *point = w->faults->point;
-        const bool swept = point != NULL && sweep_sets(point->sweep, "/type"); // other runs' then
         if (found != NULL && !swept && (type != NULL || !faults_known(w->faults, "/type")))
             faults_add(w->faults, "/protocol", found, NULL, "no protocol, unless type is protocol");
         json_object_del(w->run, "protocol");
@@ -72,6 +82,7 @@ void resolve_protocol(struct resolve_work *w)
     }
     if (faults_known(w->faults, "/protocol"))
         return;
+    drop_interventions(w, swept);
     if (found == NULL)
         resolve_set(w, w->run, "protocol", json_object());
     json_t *protocol = json_object_get(w->run, "protocol");

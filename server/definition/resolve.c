@@ -60,9 +60,9 @@ static json_t *make_group(struct resolve_work *w, const char *section, const cha
     return group;
 }
 
-static bool has_convolutions(const struct resolve_work *w)
+static bool has_convolutions(const json_t *run)
 {
-    const json_t *layers = get(w->run, "network", "layers"), *layer;
+    const json_t *layers = get(run, "network", "layers"), *layer;
     size_t i;
     json_array_foreach((json_t *)layers, i, layer)
     {
@@ -77,21 +77,24 @@ static bool has_convolutions(const struct resolve_work *w)
  * there they are slower by this, and decay faster, so that lr * decay is that of all groups. */
 static const double slower = 32.0;
 
-/* optimizer.groups: rates that are not given are the optimizer's own. */
-static void resolve_rates(struct resolve_work *w, unsigned g, bool slow)
+json_t *resolve_default_rate(const json_t *run, unsigned g, const char *key)
 {
-    const json_t *optimizer = json_object_get(w->run, "optimizer");
+    const json_t *own = get(run, "optimizer", key);
+    const double value = json_number_value(own);
+    if ((g != TET_V && g != TET_U) || !has_convolutions(run))
+        return json_copy((json_t *)own);
+    return json_real(strcmp(key, "lr") == 0 ? value / slower : value * slower);
+}
+
+/* optimizer.groups: rates that are not given follow the optimizer's own. */
+static void resolve_rates(struct resolve_work *w, unsigned g)
+{
     json_t *rates = make_group(w, "optimizer", tet_group_name((enum tet_group)g));
     static const char *const keys[] = {"lr", "decay"};
-    for (size_t k = 0; k < 2; k++) {
-        const json_t *own = json_object_get(optimizer, keys[k]);
-        if (rates == NULL || json_object_get(rates, keys[k]) != NULL || own == NULL)
-            continue;
-        const double value = json_number_value(own);
-        resolve_set(w, rates, keys[k],
-                    slow ? json_real(k == 0 ? value / slower : value * slower)
-                         : json_copy((json_t *)own));
-    }
+    for (size_t k = 0; k < 2; k++)
+        if (rates != NULL && json_object_get(rates, keys[k]) == NULL &&
+            get(w->run, "optimizer", keys[k]) != NULL)
+            resolve_set(w, rates, keys[k], resolve_default_rate(w->run, g, keys[k]));
 }
 
 /* B begins small where it learns from convolutions through laterals: what it has learned then soon
@@ -112,7 +115,7 @@ static void resolve_feedback_scale(struct resolve_work *w, bool images)
 static void resolve_groups(struct resolve_work *w)
 {
     const json_t *sections = json_object_get(schema_experiment(), "properties");
-    const bool images = has_convolutions(w);
+    const bool images = has_convolutions(w->run);
     for (unsigned g = 0; g < TET_GROUPS; g++) {
         const char *name = tet_group_name((enum tet_group)g);
         if (!w->info->group[g])
@@ -120,9 +123,8 @@ static void resolve_groups(struct resolve_work *w)
         json_t *group = make_group(w, "rule", name);
         if (group != NULL && json_object_get(group, "plastic") == NULL)
             resolve_set(w, group, "plastic", json_boolean(!w->info->fixed[g]));
-        const bool slow = images && (g == TET_V || g == TET_U);
         if (resolve_has_rates(w->info, (enum tet_group)g))
-            resolve_rates(w, g, slow);
+            resolve_rates(w, g);
     }
     resolve_feedback_scale(w, images);
     if (!schema_fill(json_object_get(sections, "rule"), json_object_get(w->run, "rule"), NULL, NULL,

@@ -29,6 +29,10 @@ struct resolve_work {
     const struct tet_rule_info *info; // NULL: likewise
 };
 
+/* resolve_default_rate: the "lr" or "decay" of group g in optimizer.groups where the definition says
+ * nothing, from the optimizer's own; a new value. */
+json_t *resolve_default_rate(const json_t *run, unsigned g, const char *key);
+
 /* resolve_rule: the rule's number, or -1. */
 int resolve_rule(const char *name);
 

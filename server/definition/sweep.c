@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "definition/definition.h"
+#include "definition/off.h"
 #include "definition/path.h"
 #include "definition/points.h"
+#include "definition/resolve.h"
 
 static bool below(const char *pointer, const char *ancestor)
 {
@@ -415,6 +417,8 @@ bool sweep_apply(const struct sweep_point *point, json_t *run)
 json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved)
 {
     json_t *parameters = json_object();
+    const int rule =
+        resolve_rule(json_string_value(json_object_get(json_object_get(resolved, "rule"), "name")));
     for (size_t i = 0; i < point->grid->n_axes; i++) {
         const struct sweep_axis *axis = &point->grid->axes[i];
         const json_t *found = resolved;
@@ -422,9 +426,11 @@ json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved
         for (size_t k = 0; k < axis->n_names; k++, name = sweep_next(name))
             found = sweep_child(found, name);
         const json_t *value = sweep_value(axis, value_index(axis, point->run));
-        if (found == NULL || value == NULL)
+        if (value == NULL ||
+            (found == NULL &&
+             (rule < 0 || !off_value(axis->path, value, tet_rule_info((enum tet_rule_name)rule)))))
             continue;
-        if (!json_is_object(found) && !json_is_array(found))
+        if (found != NULL && !json_is_object(found) && !json_is_array(found))
             value = found; // as the schema normalised it
         if (json_object_set(parameters, axis->path, (json_t *)(uintptr_t)value) != 0) {
             json_decref(parameters);

@@ -69,8 +69,9 @@ const json_t *sweep_value(const struct sweep_axis *axis, size_t k);
 /* sweep_apply: sets the point's values in a run's definition; false for lack of memory. */
 bool sweep_apply(const struct sweep_point *point, json_t *run);
 
-/* sweep_parameters: {path: value} of a point, a new object, without the paths that the resolved run
- * does not have; NULL for lack of memory. */
+/* sweep_parameters: {path: value} of a point, a new object, without the paths that the run's rule has
+ * no use for; what the resolved run leaves out because it is off is among them. NULL for lack of
+ * memory. */
 json_t *sweep_parameters(const struct sweep_point *point, const json_t *resolved);
 
 /* sweep_pointer: where `pointer` is at or below a place that the point's grid sets, writes the

@@ -533,15 +533,122 @@ static void test_killed(void **state)
     json_decref(whole);
 }
 
+/* Where the validation part has ended the parent nothing is left to train, and nobody is to believe
+ * that there is; before, a fork with more patience is what the parent would have been. */
+static void test_ended(void **state)
+{
+    (void)state;
+    static const char definition[] =
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":500,\"validation\":100,\"test\":100}," NET
+        ",\"rule\":{\"name\":\"bp\"},\"record\":{\"keep\":100},\"training\":{\"epochs\":6,"
+        "\"batch\":50,\"select\":\"best\",\"early_stopping\":{\"patience\":%d,"
+        "\"min_delta\":1e30}}}";
+    static const char *const refused[] = {
+        "{\"changes\":{\"training.epochs\":9}}", "{\"changes\":{\"training.max_steps\":20}}",
+        "{\"changes\":{\"training.select\":\"last\"}}",
+        "{\"changes\":{\"training.early_stopping.patience\":3}}",
+        "{\"changes\":{\"training.early_stopping\":{\"patience\":3}}}"};
+    char text_of[600];
+    snprintf(text_of, sizeof text_of, definition, 1);
+    json_t *parent = train(text_of), *run;
+    const json_int_t id = integer(parent, "id");
+    assert_int_equal(integer(json_object_get(parent, "progress"), "step"), 16);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        json_t *reply = fork_of(id, refused[i], 422);
+        const json_t *detail =
+            json_array_get(json_object_get(json_object_get(reply, "error"), "details"), 0);
+        assert_int_equal(strncmp(text(detail, "pointer"), "/changes/training.", 18), 0);
+        assert_non_null(strstr(text(detail, "allowed"), "validation part has ended it"));
+        json_decref(reply);
+    }
+    run = forked(id, "{\"changes\":{\"name\":\"a copy\"}}");
+    assert_string_equal(text(run, "digest"), text(parent, "digest"));
+    json_decref(run);
+    run = forked(id, "{\"step\":8,\"changes\":{\"training.early_stopping.patience\":3}}");
+    snprintf(text_of, sizeof text_of, definition, 3);
+    json_t *patient = train(text_of);
+    assert_int_equal(integer(json_object_get(run, "progress"), "step"), 32);
+    assert_string_equal(text(run, "digest"), text(patient, "digest"));
+    json_decref(patient);
+    json_decref(run);
+    json_decref(parent);
+}
+
+/* What a checkpoint holds that is of its rule alone is asked for before the fork is made, not when it
+ * is trained. */
+static void test_rule_state(void **state)
+{
+    (void)state;
+#define VALIDATED                                                                                  \
+    "\"dataset\":{\"name\":\"strokes\",\"train\":500,\"validation\":100,\"test\":100}," NET
+    static const struct {
+        const char *definition, *body;
+        bool good;
+    } cases[] = {
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\"}}", false},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\",\"training.select\":\"last\"}}", true},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"select\":\"best\"}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"usf\"}}", true},
+        {"{" VALIDATED ",\"rule\":{\"name\":\"bp\",\"delay\":{\"batches\":2}},\"training\":{"
+         "\"epochs\":3}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"wm\"}}", false},
+        {"{" VALIDATED
+         ",\"rule\":{\"name\":\"bp\",\"delay\":{\"batches\":2,\"eligibility\":false}},"
+         "\"training\":{\"epochs\":3}}",
+         "{\"step\":14,\"changes\":{\"rule.name\":\"sal\"}}", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *parent = train(cases[i].definition);
+        const json_int_t id = integer(parent, "id");
+        json_t *reply = cases[i].good ? forked(id, cases[i].body) : fork_of(id, cases[i].body, 422);
+        const json_t *details = json_object_get(json_object_get(reply, "error"), "details");
+        if (!cases[i].good)
+            assert_string_equal(text(json_array_get(details, 0), "pointer"), "/changes/rule.name");
+        json_decref(reply);
+        json_decref(parent);
+    }
+}
+
+/* V and U of a network with convolutions do not follow the optimizer's rate as the others do. */
+static void test_rates_of_images(void **state)
+{
+    (void)state;
+    static const char definition[] =
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":60,\"test\":10},\"network\":{\"layers\":[{"
+        "\"type\":\"conv2d\",\"channels\":3,\"kernel\":3,\"stride\":3}]},\"rule\":{\"name\":"
+        "\"sal\"},\"training\":{\"epochs\":2,\"batch\":10},\"optimizer\":{\"lr\":%s,\"groups\":{"
+        "\"V\":{\"lr\":0.001}}}}";
+    char text_of[500];
+    snprintf(text_of, sizeof text_of, definition, "0.001");
+    json_t *parent = train(text_of);
+    json_t *run = forked(integer(parent, "id"), "{\"step\":6}");
+    assert_string_equal(text(run, "digest"), text(parent, "digest"));
+    json_decref(run);
+    run = forked(integer(parent, "id"), "{\"step\":6,\"changes\":{\"optimizer.lr\":0.064}}");
+    const json_t *groups =
+        json_object_get(json_object_get(json_object_get(run, "definition"), "optimizer"), "groups");
+    assert_true(json_number_value(json_object_get(json_object_get(groups, "U"), "lr")) == 0.002);
+    assert_true(json_number_value(json_object_get(json_object_get(groups, "V"), "lr")) == 0.001);
+    json_decref(run);
+    json_decref(parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timeline),     cmocka_unit_test(test_unchanged),
-        cmocka_unit_test(test_changes),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_record_state), cmocka_unit_test(test_record_of_rules),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_signs),
-        cmocka_unit_test(test_unfreeze),     cmocka_unit_test(test_pruned),
-        cmocka_unit_test(test_idempotency),  cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_rule_state),      cmocka_unit_test(test_rates_of_images),
+        cmocka_unit_test(test_ended),           cmocka_unit_test(test_timeline),
+        cmocka_unit_test(test_unchanged),       cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_rules),           cmocka_unit_test(test_record_state),
+        cmocka_unit_test(test_record_of_rules), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_pruned),          cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_signs),           cmocka_unit_test(test_unfreeze),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }

@@ -125,6 +125,8 @@ static void test_summary(void **state)
                                       "baseline=:bp",
                                       "baseline=rule.name:",
                                       "baseline=rule.name:kp",
+                                      "baseline=rule.name:bp,",
+                                      "baseline=rule.name:bp,rule.name:sal",
                                       "point=1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         json_decref(get(&server, 400, "/v1/experiments/%lld/summary?%s", id, bad[i]));
@@ -165,6 +167,27 @@ static void test_early_stopping(void **state)
     json_decref(end);
 }
 
+/* A baseline that is an object, whose commas are not between paths; its control is what is off. */
+static void test_object_baseline(void **state)
+{
+    (void)state;
+    static const char *const baselines[] = {
+        "rule.noise:%7B%22activity%22:0.1,%22teaching%22:0.2%7D",
+        "rule.noise:%7B%7D,optimizer.lr:0.05"};
+    const json_int_t id = experiment(
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":50}," NETWORK
+        ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":1},\"record\":{\"every\":0},"
+        "\"sweep\":{\"rule.noise\":[{},{\"activity\":0.1,\"teaching\":0.2}],"
+        "\"optimizer.lr\":[0.05],\"training.seed\":[1,2]}}",
+        4);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *summary = get(&server, 200, "/v1/experiments/%lld/summary?baseline=%s",
+                              (long long)id, baselines[i]);
+        assert_int_equal(integer(summary, "comparisons"), 1);
+        json_decref(summary);
+    }
+}
+
 static void test_random_sweep(void **state)
 {
     (void)state;
@@ -193,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_summary, start, server_stop),
         cmocka_unit_test_setup_teardown(test_early_stopping, start, server_stop),
+        cmocka_unit_test_setup_teardown(test_object_baseline, start, server_stop),
         cmocka_unit_test_setup_teardown(test_random_sweep, start, server_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,8 @@ static void test_faults(void **state)
          {{"/protocol", NULL, "unless type is protocol", NULL}}},
         {"{\"type\":\"training\"," SAL ",\"protocol\":{}}",
          {{"/protocol", NULL, "unless type is protocol", NULL}}},
+        {"{" PROTOCOL ",\"interventions\":[{\"type\":\"lesion\",\"group\":\"W\",\"step\":0}]}",
+         {{"/interventions", NULL, "no interventions, if type is protocol", NULL}}},
         {"{" PROTOCOL ",\"protocol\":{\"layer\":3}}",
          {{"/protocol/layer", "3", "integer from 1 to 2", NULL}}},
         {"{" PROTOCOL ",\"protocol\":{\"layer\":0,\"pairings\":0}}",

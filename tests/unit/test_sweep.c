@@ -248,12 +248,65 @@ static void test_no_memory(void **state)
     fail_at = 0;
 }
 
+/* What a resolved definition leaves out because it is off is a parameter of its run all the same, or
+ * nobody could tell a sweep's controls; but not where the rule has no use for it. */
+static void test_off_values(void **state)
+{
+    (void)state;
+    static const char *const swept[][3] = {
+        {"type", "\"training\"", "\"protocol\""},
+        {"dataset.augment", "{\"crop\":0}", "{\"crop\":1}"},
+        {"dataset.augment.crop", "0", "1"},
+        {"dataset.augment.flip", "false", "true"},
+        {"interventions", "[]", "[{\"group\":\"W\",\"step\":1,\"type\":\"freeze\"}]"},
+        {"optimizer.clip", "0", "1"},
+        {"record.activity", "false", "true"},
+        {"record.assembly", "false", "true"},
+        {"record.spectrum", "false", "true"},
+        {"record.synapses", "[]", "[\"W1/0/0\"]"},
+        {"rule.center", "false", "true"},
+        {"rule.delay", "{\"batches\":0,\"eligibility\":false}", "{\"batches\":2}"},
+        {"rule.delay.batches", "0", "1"},
+        {"rule.groups.V.connection_probability", "1", "0.5"},
+        {"rule.homeostasis", "{\"rate\":0}", "{\"rate\":0.5}"},
+        {"rule.homeostasis.rate", "0", "0.5"},
+        {"rule.noise", "{}", "{\"teaching\":0.5}"},
+        {"rule.noise.activity", "0", "0.5"},
+        {"rule.noise.synapses", "0", "0.5"},
+        {"rule.noise.teaching", "0", "0.5"},
+        {"rule.normalize", "\"none\"", "\"stage\""},
+        {"rule.update_order", "\"together\"", "\"top_down\""},
+        {"training.test", "\"every_epoch\"", "\"end\""},
+    };
+    for (size_t i = 0; i < sizeof swept / sizeof *swept; i++) {
+        char text[400], off[200], on[200];
+        const char *const *s = swept[i];
+        snprintf(text, sizeof text, "{" SAL ",\"sweep\":{\"%s\":[%s,%s]}}", s[0], s[1], s[2]);
+        snprintf(off, sizeof off, "{\"%s\":%s}", s[0], s[1]);
+        snprintf(on, sizeof on, "{\"%s\":%s}", s[0], s[2]);
+        expect_runs(text, 2, (const char *const[]){off, on});
+    }
+    static const char *const lacking[] = {"{\"rule.homeostasis.rate\":0,\"rule.name\":\"sal\"}",
+                                          "{\"rule.name\":\"bp\"}",
+                                          "{\"rule.homeostasis.rate\":1,\"rule.name\":\"sal\"}"};
+    expect_runs("{" BASE
+                ",\"sweep\":{\"rule.homeostasis.rate\":[0,1],\"rule.name\":[\"sal\",\"bp\"]}}",
+                3, lacking);
+    static const char *const wired[] = {
+        "{\"rule.groups.V.connection_probability\":1,\"rule.name\":\"sal\"}",
+        "{\"rule.name\":\"bp\"}",
+        "{\"rule.groups.V.connection_probability\":0.5,\"rule.name\":\"sal\"}"};
+    expect_runs("{" BASE ",\"sweep\":{\"rule.groups.V.connection_probability\":[1,0.5],"
+                "\"rule.name\":[\"sal\",\"bp\"]}}",
+                3, wired);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sweep_order), cmocka_unit_test(test_foreign_settings),
-        cmocka_unit_test(test_sweep_size),  cmocka_unit_test(test_large_sweep),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_off_values),       cmocka_unit_test(test_sweep_order),
+        cmocka_unit_test(test_foreign_settings), cmocka_unit_test(test_sweep_size),
+        cmocka_unit_test(test_large_sweep),      cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
