@@ -143,7 +143,7 @@ def assembled(result):
     experiment = result["experiments"][0]
     layers = sections.layers_of(experiment["runs"])
     shown = [(p, runs) for p, runs in sections.groups(experiment) if p["rule.name"] != "bp"]
-    figure, axes = plt.subplots(1, len(layers), figsize=(4.6 * len(layers), 3.6), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(layers), figsize=(4.6 * len(layers), 4.2), squeeze=False, sharey=True)
     for axis, layer in zip(axes[0], layers):
         for i, (parameters, runs) in enumerate(shown):
             style = {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i % len(DASHES)]}
@@ -152,15 +152,17 @@ def assembled(result):
         axis.axhline(0.9, color="#888888", linewidth=0.6, linestyle=":")
         axis.set(xlabel="mini-batches, thousands", title=f"hidden layer {layer}", ylim=(0, 1))
     axes[0][0].set_ylabel("cosine with the gradient")
-    axes[0][-1].legend(fontsize=7, loc="lower right")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncol=1, fontsize=8)
     return figure
 
 
 DRAWN = {"a": accuracies, "b": self_assembly, "c": depth, "d": accuracies, "e": lesion, "f": assembled}
 
+LEGENDS = {"b": 0.1, "f": 0.18}  # share of the height that a legend below the panels takes
+
 
 def draw(result, path):
     with matplotlib.rc_context(STYLE):
         figure = DRAWN[result["table"]](result)
-        figure.tight_layout(rect=(0, 0.1 if result["table"] == "b" else 0, 1, 1))
+        figure.tight_layout(rect=(0, LEGENDS.get(result["table"], 0), 1, 1))
         save(figure, path)
