@@ -27,7 +27,7 @@ BEGIN
     INSERT INTO timeline (run, sequence, at_ms, step, event, reason)
     SELECT new.id,
            coalesce((SELECT max(sequence) FROM timeline WHERE run = new.id), 0) + 1,
-           CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER),
+           CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER),
            new.step,
            CASE WHEN new.state = 'running' AND new.attempts > 1       THEN 'resumed'
                 WHEN new.state = 'running'                            THEN 'started'
