@@ -72,6 +72,7 @@ def self_assembly(result):
                                 squeeze=False, sharex=True, sharey=True)
     for row, ((stream, decay), found) in zip(axes, panels.items()):
         for axis, probability in zip(row, columns):
+            axis.set_visible(probability in found)
             for scale, runs in found.get(probability, {}).items():
                 for layer in layers:
                     style = {"color": COLORS[scales.index(scale)], "linestyle": DASHES[(layer - 1) % len(DASHES)]}
@@ -158,7 +159,7 @@ def assembled(result):
 
 DRAWN = {"a": accuracies, "b": self_assembly, "c": depth, "d": accuracies, "e": lesion, "f": assembled}
 
-LEGENDS = {"b": 0.1, "f": 0.18}  # share of the height that a legend below the panels takes
+LEGENDS = {"b": 0.06, "f": 0.18}  # share of the height that a legend below the panels takes
 
 
 def draw(result, path):
