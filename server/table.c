@@ -93,10 +93,10 @@ void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uin
     const uint64_t epoch = (step - 1) / ((o->steps + o->epochs - 1) / o->epochs);
     if (o->n_first[layer - 1]++ == 0)
         o->first[layer - 1] = value;
-    if (epoch > o->last_epoch) { // which will be the last is not known: a run may stop early
-        memset(o->last, 0, sizeof o->last);
-        memset(o->n_last, 0, sizeof o->n_last);
-        o->last_epoch = epoch;
+    if (epoch > o->last_epoch[layer - 1]) { // the last is not known: a run may stop early
+        o->last[layer - 1] = 0.0;
+        o->n_last[layer - 1] = 0;
+        o->last_epoch[layer - 1] = epoch;
     }
     o->last[layer - 1] += value;
     o->n_last[layer - 1]++;

@@ -24,7 +24,9 @@ struct outcome {
     enum run_state state;
     char digest[STORE_HASH];
     uint64_t steps, epochs; // of the whole run, as planned
-    uint64_t last_epoch;    // the last that has records of the cosine, from 0
+    /* The last epoch, from 0, that has records of a layer's cosine. Records come step by step, or
+     * layer by layer as a server's series do; either way the steps of a layer ascend. */
+    uint64_t last_epoch[TET_MAX_HIDDEN];
     double accuracy; // last test accuracy, else validation, else training accuracy; NaN: none
     /* The modulation's cosine: at the first record, and summed over that epoch's records. */
     double first[TET_MAX_HIDDEN], last[TET_MAX_HIDDEN];

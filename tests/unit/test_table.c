@@ -133,6 +133,10 @@ static void test_early_end(void **state)
         outcome_take(&o, TET_SERIES_ALIGNMENT_MODULATION, 1, 2 * i + 1, cosines[i]);
     assert_true(o.n_last[0] == 2 && o.first[0] == 0.1);
     assert_true(o.last[0] == 0.5 + 0.7);
+    for (uint64_t i = 0; i < 5; i++) // layer by layer, as a server's series come
+        outcome_take(&o, TET_SERIES_ALIGNMENT_MODULATION, 2, 2 * i + 1, cosines[i]);
+    assert_true(o.n_last[1] == 2 && o.first[1] == 0.1 && o.last[1] == 0.5 + 0.7);
+    assert_true(o.n_last[0] == 2 && o.last[0] == 0.5 + 0.7);
     json_decref(definition);
     json_decref(parameters);
 }
