@@ -47,7 +47,7 @@ static void refuse(const char *name, struct tet_error *error)
 int audit_command(const struct options *options)
 {
     struct tet_error error = {0};
-    const char *name = options->argument;
+    const char *name = options->argument[0];
     bool local = true, found = false;
     for (int rule = 0; rule < TET_RULES && error.err == TET_OK; rule++) {
         if (name != NULL && strcmp(name, tet_rule_info((enum tet_rule_name)rule)->name) != 0)

@@ -10,5 +10,11 @@ extern const char embed_sql_0002[];          // schema/sql/0002_kernels.sql
 extern const char embed_sql_0003[];          // schema/sql/0003_timeline.sql
 extern const char embed_sql_0004[];          // schema/sql/0004_divergence.sql
 extern const char embed_sql_0005[];          // schema/sql/0005_protocol.sql
+extern const char embed_sql_0006[];          // schema/sql/0006_users.sql
+extern const char embed_sql_0007[];          // schema/sql/0007_queue.sql
+extern const char embed_sql_0008[];          // schema/sql/0008_datasets.sql
+extern const char embed_sql_0009[];          // schema/sql/0009_reruns.sql
+extern const char embed_sql_0010[];          // schema/sql/0010_series.sql
+extern const char embed_sql_0011[];          // schema/sql/0011_retention.sql
 
 #endif

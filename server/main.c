@@ -16,18 +16,19 @@
 static const struct {
     const char *name, *usage, *help;
     enum command command;
+    size_t max_arguments; // besides flags
     int (*run)(const struct options *options);
 } commands[] = {
-    {"serve", "tetrad serve [options]", "serve experiments over HTTP", COMMAND_SERVE,
+    {"serve", "tetrad serve [options]", "serve experiments over HTTP", COMMAND_SERVE, 0,
      serve_command},
     {"run", "tetrad run FILE.json [options]", "run an experiment here, without a server",
-     COMMAND_RUN, run_command},
+     COMMAND_RUN, 1, run_command},
     {"submit", "tetrad submit FILE.json [options]", "send an experiment to a server",
-     COMMAND_SUBMIT, submit_command},
+     COMMAND_SUBMIT, 1, submit_command},
     {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
-     COMMAND_RULES, rules_command},
+     COMMAND_RULES, 1, rules_command},
     {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
-     COMMAND_AUDIT, audit_command},
+     COMMAND_AUDIT, 1, audit_command},
 };
 
 static void print_help(FILE *out)
@@ -45,7 +46,8 @@ static int run_one(size_t i, int argc, char **argv)
     struct options options;
     struct tet_error error = {0};
     int status = STATUS_OK;
-    const enum tet_err err = options_read(&options, commands[i].command, argc, argv, &error);
+    const enum tet_err err =
+        options_read(&options, commands[i].command, commands[i].max_arguments, argc, argv, &error);
     if (err != TET_OK) {
         fprintf(stderr, "tetrad: %s\n", error.message);
         status = status_of(err);

@@ -37,7 +37,8 @@ static int find(const char *name, size_t n)
     return -1;
 }
 
-static enum tet_err read_flags(struct options *o, int argc, char **argv, struct tet_error *error)
+static enum tet_err read_flags(struct options *o, size_t max_arguments, int argc, char **argv,
+                               struct tet_error *error)
 {
     enum tet_err err = TET_OK;
     for (int i = 0; i < argc && err == TET_OK; i++) {
@@ -66,10 +67,10 @@ static enum tet_err read_flags(struct options *o, int argc, char **argv, struct 
         } else if (arg[0] == '-' && arg[1] != '\0') {
             return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
                                  arg);
-        } else if (o->argument != NULL || o->command == COMMAND_SERVE) {
+        } else if (o->n_arguments == max_arguments) {
             return tet_error_set(error, TET_BAD_REQUEST, "one argument too many: %s", arg);
         } else {
-            o->argument = arg;
+            o->argument[o->n_arguments++] = arg;
         }
     }
     return err;
@@ -121,7 +122,8 @@ static enum tet_err read_file(struct options *o, const char *path, bool optional
     for (int number = 1; err == TET_OK && getline(&line, &size, file) >= 0; number++)
         err = read_line(o, path, number, line, error);
     if (err == TET_OK && ferror(file))
-        err = tet_error_set(error, TET_BAD_REQUEST, "configuration file %s: %s", path, strerror(errno));
+        err = tet_error_set(error, TET_BAD_REQUEST, "configuration file %s: %s", path,
+                            strerror(errno));
     free(line);
     fclose(file);
     return err;
@@ -165,11 +167,11 @@ bool options_switch(const struct options *o, enum option option)
     return o->value[option] != NULL && truth(o->value[option]) == 1;
 }
 
-enum tet_err options_read(struct options *o, enum command command, int argc, char **argv,
-                          struct tet_error *error)
+enum tet_err options_read(struct options *o, enum command command, size_t max_arguments, int argc,
+                          char **argv, struct tet_error *error)
 {
     *o = (struct options){.command = command};
-    enum tet_err err = read_flags(o, argc, argv, error);
+    enum tet_err err = read_flags(o, max_arguments, argc, argv, error);
     for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++) {
         const char *value = getenv(specs[i].environment);
         if (o->value[i] == NULL && value != NULL && *value != '\0')

@@ -10,38 +10,47 @@
 #define SERVER_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <tetrad/error.h>
 
 enum command {
-    COMMAND_SERVE = 1,
-    COMMAND_RUN = 2,
-    COMMAND_SUBMIT = 4,
-    COMMAND_RULES = 8,
-    COMMAND_AUDIT = 16
+    COMMAND_SERVE = 1 << 0,
+    COMMAND_RUN = 1 << 1,
+    COMMAND_SUBMIT = 1 << 2,
+    COMMAND_RULES = 1 << 3,
+    COMMAND_AUDIT = 1 << 4
+};
+
+/* Sets of commands, for the table of options. */
+enum {
+    COMMANDS_ALL = (1 << 30) - 1,
+    COMMANDS_CLIENT = COMMAND_SUBMIT,           // talk to a server
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
 };
 
 /* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \
-    X(CONFIG, "config", "TETRAD_CONFIG", 15, "FILE", NULL,                                         \
+    X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
-    X(DB, "db", "TETRAD_DB", 1, "FILE", "tetrad.db", "database; made where it does not exist")     \
-    X(DATA, "data", "TETRAD_DATA", 3, "DIR", "data",                                               \
+    X(DB, "db", "TETRAD_DB", COMMAND_SERVE, "FILE", "tetrad.db",                                   \
+      "database; made where it does not exist")                                                    \
+    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA, "DIR", "data",                                   \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
-    X(LISTEN, "listen", "TETRAD_LISTEN", 1, "ADDR:PORT", "127.0.0.1:8080",                         \
+    X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \
-    X(WORKERS, "workers", "TETRAD_WORKERS", 1, "N", NULL,                                          \
+    X(WORKERS, "workers", "TETRAD_WORKERS", COMMAND_SERVE, "N", NULL,                              \
       "runs trained at once (default: the processors)")                                            \
-    X(MEMORY, "memory", "TETRAD_MEMORY", 3, "SIZE", NULL,                                          \
+    X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
-    X(OUT, "out", "TETRAD_OUT", 2, "FILE.npz", NULL,                                               \
+    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
       "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
-    X(METRICS, "metrics", "TETRAD_METRICS", 2, "FILE.csv", NULL,                                   \
+    X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
       "write every record: run,step,series,value")                                                 \
-    X(SERVER, "server", "TETRAD_SERVER", 4, "URL", "http://127.0.0.1:8080",                        \
+    X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
-    X(WATCH, "watch", "TETRAD_WATCH", 4, NULL, NULL,                                               \
+    X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
       "show progress until the end, then the results")
 
 enum option {
@@ -67,18 +76,22 @@ enum {
     STATUS_INTERRUPTED = 130
 };
 
+enum { OPTIONS_ARGUMENTS = 64 };
+
 struct options {
     enum command command;
     char *value[OPTIONS_COUNT];   // owned; NULL: not given and no default; a switch that is on: "1"
     bool fallback[OPTIONS_COUNT]; // the value is the default: nobody asked for it
-    const char *argument;         // the one argument besides flags, or NULL
+    const char *argument[OPTIONS_ARGUMENTS]; // besides flags, in their order; NULL: no more
+    size_t n_arguments;
     bool help;
 };
 
-/* options_read: argv without the program's and the command's name. Errors: TET_BAD_REQUEST with one
+/* options_read: argv without the program's and the command's name; at most max_arguments besides flags. Errors: TET_BAD_REQUEST with one
  * sentence. The caller frees with options_free in either case. */
-TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command, int argc,
-                                         char **argv, struct tet_error *error);
+TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command,
+                                         size_t max_arguments, int argc, char **argv,
+                                         struct tet_error *error);
 void options_free(struct options *options);
 
 /* options_count: the value as a whole number from low to high, or `missing` where there is none. */

@@ -93,7 +93,7 @@ int rules_command(const struct options *options)
         return STATUS_MEMORY;
     }
     const json_t *rules = json_object_get(all, "rules");
-    const char *name = options->argument;
+    const char *name = options->argument[0];
     const json_t *found = NULL;
     struct text_nearest nearest = text_nearest(name != NULL ? name : "");
     int status = STATUS_OK;

@@ -252,7 +252,7 @@ out:
 
 static enum tet_err read_definition(struct work *w, struct tet_error *error)
 {
-    const char *path = w->options->argument;
+    const char *path = w->options->argument[0];
     const char *slash = strrchr(path, '/');
     size_t size = 0;
     json_t *details = NULL;
@@ -369,7 +369,7 @@ int run_command(const struct options *options)
     struct tet_error error = {0};
     int status = STATUS_OK;
     enum tet_err err = TET_OK;
-    if (options->argument == NULL)
+    if (options->argument[0] == NULL)
         err =
             tet_error_set(&error, TET_BAD_REQUEST, "run needs a definition: tetrad run FILE.json");
     if (err == TET_OK)
@@ -387,7 +387,7 @@ int run_command(const struct options *options)
     else {
         status = status_of(err);
         if (err == TET_BAD_JSON)
-            fprintf(stderr, "tetrad: %s: %s\n", options->argument, error.message);
+            fprintf(stderr, "tetrad: %s: %s\n", options->argument[0], error.message);
         else if (err != TET_BAD_DEFINITION)
             fprintf(stderr, "tetrad: %s\n", error.message);
     }

@@ -348,11 +348,11 @@ int submit_command(const struct options *options)
     int status = STATUS_FAILED;
     enum tet_err err = TET_OK;
     const struct sigaction action = {.sa_handler = on_interrupt};
-    if (options->argument == NULL)
+    if (options->argument[0] == NULL)
         err = tet_error_set(&error, TET_BAD_REQUEST,
                             "submit needs a definition: tetrad submit FILE.json");
     if (err == TET_OK)
-        err = file_read(options->argument, DEFINITION_MAX_BYTES, &text, &size, &error);
+        err = file_read(options->argument[0], DEFINITION_MAX_BYTES, &text, &size, &error);
     if (err == TET_OK &&
         (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || (c.curl = curl_easy_init()) == NULL))
         err = tet_error_set(&error, TET_NO_MEMORY, "libcurl cannot start");

@@ -17,9 +17,11 @@
     X(OK, 200, "ok", "no error")                                                                   \
     X(BAD_REQUEST, 400, "bad_request", "the request cannot be understood")                         \
     X(BAD_JSON, 400, "bad_json", "the text is not valid JSON")                                     \
+    X(UNAUTHORIZED, 401, "unauthorized", "this needs a token")                                     \
     X(FORBIDDEN, 403, "forbidden", "this is not allowed")                                          \
     X(NOT_FOUND, 404, "not_found", "there is no such thing")                                       \
     X(METHOD, 405, "method_not_allowed", "this path does not take that method")                    \
+    X(NOT_ACCEPTABLE, 406, "not_acceptable", "no form of this that the client accepts")            \
     X(CONFLICT, 409, "conflict", "the request does not fit the present state")                     \
     X(NO_LENGTH, 411, "length_required", "a body needs a Content-Length")                          \
     X(TOO_LARGE, 413, "too_large", "the body is too large")                                        \
@@ -27,6 +29,7 @@
     X(BAD_DEFINITION, 422, "bad_definition", "the definition has faults")                          \
     X(BAD_DATASET, 422, "bad_dataset", "the dataset cannot be used")                               \
     X(BAD_WEIGHTS, 422, "bad_weights", "the initial weights cannot be used")                       \
+    X(TOO_MANY, 429, "too_many", "this is more than one user may have at a time")                  \
     X(BUSY, 503, "busy", "the server cannot take this now")                                        \
     X(NO_MEMORY, 503, "out_of_memory", "out of memory")                                            \
     X(IO, 500, "io_error", "reading or writing failed")                                            \

@@ -67,8 +67,14 @@ bool api_read_key(const struct http_request *request, struct http_reply *reply, 
 /* api_submit_definition: stores the experiment, and where its first run begins if start is not
  * NULL; replies. */
 struct definition;
-void api_submit_definition(struct api *api, struct http_reply *reply, const struct definition *d,
-                           const char *key, const struct store_checkpoint *start);
+void api_submit_definition(struct api *api, const struct http_request *request,
+                           struct http_reply *reply, const struct definition *d, const char *key,
+                           const struct store_checkpoint *start);
+
+/* api_may_change: whether the request comes from the owner of what it would change, or from an
+ * administrator; otherwise replies 403. kind: "run", "experiment", "dataset". */
+bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
+                    const char *owner);
 
 /* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or
  * "experiment". */

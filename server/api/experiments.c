@@ -11,8 +11,6 @@
 
 enum { KEY_MAX = 200, PAGE = 50, PAGE_MAX = 500 };
 
-static const char owner[] = "local"; // until there are users
-
 /* ---- POST /v1/experiments ---- */
 
 bool api_read_key(const struct http_request *request, struct http_reply *reply, const char **key)
@@ -34,9 +32,21 @@ bool api_read_key(const struct http_request *request, struct http_reply *reply, 
     return false;
 }
 
+bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
+                    const char *owner)
+{
+    const struct identity *who = http_identity(request);
+    struct tet_error error = {0};
+    if (who->role == ROLE_ADMIN || (who->role == ROLE_MEMBER && strcmp(who->user, owner) == 0))
+        return true;
+    tet_error_set(&error, TET_FORBIDDEN, "this %s is %s's; you are %s", kind, owner, who->user);
+    http_reply_error(reply, &error, NULL);
+    return false;
+}
+
 /* The store's view of a definition: canonical texts that the caller frees with submission_free. */
-static enum tet_err submission_make(struct store_submission *s, const struct definition *d,
-                                    struct tet_error *error)
+static enum tet_err submission_make(struct store_submission *s, const char *owner,
+                                    const struct definition *d, struct tet_error *error)
 {
     struct store_new_run *runs = calloc(d->n_runs, sizeof *runs);
     *s = (struct store_submission){.name = d->name,
@@ -134,8 +144,9 @@ static void reply_submitted(struct api *api, struct http_reply *reply, const str
                               receipt->replayed, "definition", d->resolved));
 }
 
-void api_submit_definition(struct api *api, struct http_reply *reply, const struct definition *d,
-                           const char *key, const struct store_checkpoint *start)
+void api_submit_definition(struct api *api, const struct http_request *request,
+                           struct http_reply *reply, const struct definition *d, const char *key,
+                           const struct store_checkpoint *start)
 {
     struct store_submission submission = {0};
     struct store_receipt receipt;
@@ -144,7 +155,7 @@ void api_submit_definition(struct api *api, struct http_reply *reply, const stru
     if (api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     if (err == TET_OK)
-        err = submission_make(&submission, d, &error);
+        err = submission_make(&submission, http_identity(request)->user, d, &error);
     submission.idempotency_key = key;
     submission.start = start;
     if (err == TET_OK)
@@ -183,7 +194,7 @@ void api_submit(void *context, const struct http_request *request, struct http_r
     else if (dry)
         reply_dry(api, reply, d);
     else
-        api_submit_definition(api, reply, d, key, NULL);
+        api_submit_definition(api, request, reply, d, key, NULL);
     definition_free(d);
 }
 

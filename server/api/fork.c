@@ -145,7 +145,7 @@ void api_fork(void *context, const struct http_request *request, struct http_rep
     }
     checkpoint.cursor.records = 0; // it has reported nothing itself
     if (err == TET_OK)
-        api_submit_definition(api, reply, d, key, &checkpoint);
+        api_submit_definition(api, request, reply, d, key, &checkpoint);
     else
         http_reply_error(reply, &error, details);
     store_checkpoint_free(&checkpoint);

@@ -52,6 +52,24 @@ static enum tet_err refuse_method(struct http_request *request, const char *meth
     return err;
 }
 
+/* Who asks, and whether the route is for them. */
+static enum tet_err admit(struct http_request *request, struct tet_error *error)
+{
+    static const char *const names[] = {"anybody", "viewers", "members", "administrators"};
+    struct http_server *server = request->server;
+    const enum role wanted = request->route->role;
+    struct identity *who = &request->identity;
+    *who = (struct identity){.user = "local", .role = ROLE_ADMIN};
+    const enum tet_err err =
+        server->admit != NULL ? server->admit(server->context, request, who, error) : TET_OK;
+    if (err != TET_OK || who->role >= wanted)
+        return err;
+    return who->role == ROLE_PUBLIC
+               ? tet_error_set(error, TET_UNAUTHORIZED,
+                               "this needs a token: send Authorization: Bearer TOKEN")
+               : tet_error_set(error, TET_FORBIDDEN, "this is for %s", names[wanted]);
+}
+
 /* Judges target and headers; a reply is set where the request is refused. */
 static void judge(struct http_request *request, const char *method, const char *version)
 {
@@ -68,6 +86,8 @@ static void judge(struct http_request *request, const char *method, const char *
         err = guard_judge(request, version, &error);
     if (err == TET_OK)
         err = route_find(request, server->routes, method, allow);
+    if (err == TET_OK)
+        err = admit(request, &error);
     if (err == TET_METHOD)
         err = refuse_method(request, method, allow, &error);
     else if (err == TET_NOT_FOUND)
@@ -245,6 +265,7 @@ static void init(struct http_server *server, const struct http_options *options,
     pthread_condattr_t monotonic;
     server->acceptor.listen_fd = server->acceptor.wake = -1;
     server->routes = routes;
+    server->admit = options->admit;
     server->context = context;
     server->max_connections = options->max_connections > 0 ? options->max_connections : 1000;
     server->max_body_bytes = options->max_body_bytes;

@@ -22,6 +22,8 @@
 
 #include <tetrad/error.h>
 
+#include "identity.h"
+
 struct http_request; // parse: read it with the functions below
 struct http_reply;   // reply: fill it with the functions below
 struct http_server;
@@ -34,6 +36,7 @@ typedef void http_handler_fn(void *context, const struct http_request *request,
                              struct http_reply *reply);
 
 struct http_route {
+    enum role role;     // who may use it, at least; others get 401 or 403
     const char *method; // "GET" (HEAD is answered from it), "POST", ...
     const char *path;   // "/v1/runs/{id}/weights/{name}.npy"; {id} is a positive decimal number,
                         // others are not empty
@@ -43,7 +46,14 @@ struct http_route {
                       // taken, one that comes is thrown away
 };
 
+/* Who sends a request; read from its headers, before its body. TET_UNAUTHORIZED: whoever it is gets no
+ * further, whatever the route's role. May be called by many threads at once, and must not wait. */
+typedef enum tet_err http_admit_fn(void *context, const struct http_request *request,
+                                   struct identity *identity, struct tet_error *error);
+
 struct http_options {
+    http_admit_fn
+        *admit; // called with the handlers' context; NULL: everybody is `local`, an administrator
     const char *listen; // "127.0.0.1:8080", "[::1]:0", "localhost:0"
     uint32_t threads;   // epoll threads, 0: 2
     uint32_t helpers;   // for blocking routes, 0: 8
@@ -69,6 +79,7 @@ void http_drain(struct http_server *server, uint32_t timeout_ms);
 void http_stop(struct http_server *server);
 
 /* ---- the request ---- */
+const struct identity *http_identity(const struct http_request *request);
 int64_t http_id(const struct http_request *request, size_t part); // the part-th {…} as a number
 const char *http_part(const struct http_request *request,
                       size_t part); // ... as text, percent-decoded

@@ -92,6 +92,7 @@ struct http_request {
     const char *parts[HTTP_MAX_PARTS];
     int64_t ids[HTTP_MAX_PARTS]; // 0 where the part is no number
     struct body body;
+    struct identity identity;
     struct http_reply reply;
     struct http_request *next; // in the helpers' queue
 };
@@ -193,6 +194,7 @@ void acceptor_stop(struct http_server *server);
 /* ---- http.c ---- */
 struct http_server {
     struct MHD_Daemon *daemon;
+    http_admit_fn *admit; // NULL: everybody is `local`
     struct acceptor acceptor;
     size_t max_connections;
     atomic_size_t connections;

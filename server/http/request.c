@@ -141,6 +141,11 @@ void request_run(struct http_request *request, void *context)
     http_reply_error(&request->reply, &error, NULL);
 }
 
+const struct identity *http_identity(const struct http_request *request)
+{
+    return &request->identity;
+}
+
 int64_t http_id(const struct http_request *request, size_t part)
 {
     return part < request->n_parts ? request->ids[part] : 0;

@@ -21,10 +21,16 @@ extern const char embed_sql_0002[]; // schema/sql/0002_kernels.sql, likewise
 extern const char embed_sql_0003[]; // schema/sql/0003_timeline.sql, likewise
 extern const char embed_sql_0004[]; // schema/sql/0004_divergence.sql, likewise
 extern const char embed_sql_0005[]; // schema/sql/0005_protocol.sql, likewise
+extern const char embed_sql_0006[]; // schema/sql/0006_users.sql, likewise
+extern const char embed_sql_0007[]; // schema/sql/0007_queue.sql, likewise
+extern const char embed_sql_0008[]; // schema/sql/0008_datasets.sql, likewise
+extern const char embed_sql_0009[]; // schema/sql/0009_reruns.sql, likewise
+extern const char embed_sql_0010[]; // schema/sql/0010_series.sql, likewise
+extern const char embed_sql_0011[]; // schema/sql/0011_retention.sql, likewise
 
 enum {
     STORE_APPLICATION_ID = 0x54455452, // 'TETR'
-    STORE_SCHEMA_VERSION = 5,
+    STORE_SCHEMA_VERSION = 11,
     STORE_STATEMENTS = 64, // prepared statements a connection keeps
     STORE_READERS = 8,     // idle reading connections kept
     STORE_LOST = 64        // runs known to have lost records

@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 static const char *const versions[STORE_SCHEMA_VERSION] = {
-    embed_sql_0001, embed_sql_0002, embed_sql_0003, embed_sql_0004, embed_sql_0005};
+    embed_sql_0001, embed_sql_0002, embed_sql_0003, embed_sql_0004, embed_sql_0005, embed_sql_0006,
+    embed_sql_0007, embed_sql_0008, embed_sql_0009, embed_sql_0010, embed_sql_0011};
 
 int64_t store_now_ms(void)
 {

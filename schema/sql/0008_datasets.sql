@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Tetrad's database, version 8: datasets that were uploaded.

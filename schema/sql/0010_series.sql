@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Tetrad's database, version 10: metrics that are drawn.
