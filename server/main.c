@@ -7,6 +7,7 @@
 #include <tetrad/trainer.h>
 
 #include "audit.h"
+#include "backup.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
@@ -29,6 +30,10 @@ static const struct {
      COMMAND_RULES, 1, rules_command},
     {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
      COMMAND_AUDIT, 1, audit_command},
+    {"backup", "tetrad backup FILE [options]", "copy the database, also while a server uses it",
+     COMMAND_BACKUP, 1, backup_command},
+    {"restore", "tetrad restore FILE [options]", "put a backup in the database's place",
+     COMMAND_RESTORE, 1, restore_command},
 };
 
 static void print_help(FILE *out)

@@ -20,21 +20,24 @@ enum command {
     COMMAND_RUN = 1 << 1,
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
-    COMMAND_AUDIT = 1 << 4
+    COMMAND_AUDIT = 1 << 4,
+    COMMAND_BACKUP = 1 << 20,
+    COMMAND_RESTORE = 1 << 21
 };
 
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT,           // talk to a server
-    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
+    COMMANDS_CLIENT = COMMAND_SUBMIT,                               // talk to a server
+    COMMANDS_DB = COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                     // read datasets
 };
 
 /* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \
     X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
-    X(DB, "db", "TETRAD_DB", COMMAND_SERVE, "FILE", "tetrad.db",                                   \
+    X(DB, "db", "TETRAD_DB", COMMANDS_DB, "FILE", "tetrad.db",                                     \
       "database; made where it does not exist")                                                    \
     X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA, "DIR", "data",                                   \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
@@ -48,6 +51,8 @@ enum {
       "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
       "write every record: run,step,series,value")                                                 \
+    X(BACKUPS, "backups", "TETRAD_BACKUPS", COMMAND_SERVE, "DIR", NULL,                            \
+      "folder for backups asked for over HTTP (default: FILE.backups)")                            \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
     X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \

@@ -11,7 +11,10 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { BUSY_MS = 1000 }; // how long to wait for another program that holds the file
+enum {
+    BUSY_MS = 1000,   // how long to wait for another program that holds the file
+    COPY_PAGES = 1024 // of a database that is copied, at a time
+};
 
 static enum db_trouble trouble_of(int rc)
 {
@@ -157,6 +160,29 @@ int64_t db_changes(const struct db *db)
 int64_t db_last_id(const struct db *db)
 {
     return sqlite3_last_insert_rowid(db->handle);
+}
+
+/* The source is held in one reading transaction, so that the copy is of one moment and never begins
+ * anew because somebody writes. */
+enum tet_err db_copy(struct db *to, struct db *from, struct tet_error *error)
+{
+    int64_t tables;
+    enum tet_err err = db_exec(from, "BEGIN", error);
+    if (err == TET_OK)
+        err =
+            db_number(from, "SELECT count(*) FROM sqlite_schema", &tables, error); // it begins here
+    if (err != TET_OK)
+        return err;
+    sqlite3_backup *copy = sqlite3_backup_init(to->handle, "main", from->handle, "main");
+    int rc = copy != NULL ? SQLITE_OK : sqlite3_errcode(to->handle);
+    while (rc == SQLITE_OK)
+        rc = sqlite3_backup_step(copy, COPY_PAGES);
+    if (copy != NULL)
+        (void)sqlite3_backup_finish(copy); // its failure is the last step's
+    if (rc != SQLITE_DONE)
+        err = fail(to, rc, error);
+    db_rollback(from);
+    return err;
 }
 
 /* ---- queries ---- */

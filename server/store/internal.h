@@ -89,6 +89,10 @@ bool db_in_transaction(const struct db *db);
 int64_t db_changes(const struct db *db); // rows written since the connection was opened
 int64_t db_last_id(const struct db *db); // of the last row inserted
 
+/* db_copy: the whole database as one moment has it into another one, page by page; nobody waits for
+ * it. Both keep no statement open. */
+TET_MUST_CHECK enum tet_err db_copy(struct db *to, struct db *from, struct tet_error *error);
+
 /*
  * A query: a cached statement with named binds. Use:
  *
@@ -161,6 +165,19 @@ TET_MUST_CHECK enum tet_err writer_is_whole(struct store *store, int64_t run,
                                             struct tet_error *error);
 TET_MUST_CHECK enum tet_err writer_start(struct store *store, struct tet_error *error);
 void writer_stop(struct store *store);
+
+/* ---- store.c: whose file it is ---- */
+
+/* store_check_file: whether the file at path, which SQLite has not open in this process, is a database
+ * of ours that this program can read. *fresh: it is not there, or empty. TET_IO, TET_DATABASE,
+ * TET_CONFLICT (a newer version). */
+TET_MUST_CHECK enum tet_err store_check_file(const char *path, bool *fresh,
+                                             struct tet_error *error);
+/* store_take_lock: locks path.lock against servers; *created: its file was not there before. */
+TET_MUST_CHECK enum tet_err store_take_lock(const char *path, int *file, bool *created,
+                                            struct tet_error *error);
+/* store_sync_folder: makes the names in the folder of path durable. */
+TET_MUST_CHECK enum tet_err store_sync_folder(const char *path, struct tet_error *error);
 
 /* ---- readers.c ---- */
 

@@ -55,30 +55,29 @@ static char *absolute(const char *path)
 
 /* ---- the lock ---- */
 
-/* *created: the lock's file was not there before. */
-static enum tet_err take_lock(struct store *store, bool *created, struct tet_error *error)
+enum tet_err store_take_lock(const char *path, int *file, bool *created, struct tet_error *error)
 {
     char name[PATH_MAX];
     enum tet_err err = TET_OK;
-    if (snprintf(name, sizeof name, "%s.lock", store->path) >= (int)sizeof name)
-        return tet_error_set(error, TET_IO, "%s: the name is too long", store->path);
+    if (snprintf(name, sizeof name, "%s.lock", path) >= (int)sizeof name)
+        return tet_error_set(error, TET_IO, "%s: the name is too long", path);
 
     *created = true;
-    store->lock_file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (store->lock_file < 0 && errno == EEXIST) {
+    *file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (*file < 0 && errno == EEXIST) {
         *created = false;
-        store->lock_file = open(name, O_RDWR | O_CLOEXEC);
+        *file = open(name, O_RDWR | O_CLOEXEC);
     }
-    if (store->lock_file < 0)
-        err = tet_error_set(error, TET_IO, "%s: cannot create its lock file (%s)", store->path,
+    if (*file < 0)
+        err = tet_error_set(error, TET_IO, "%s: cannot create its lock file (%s)", path,
                             strerror(errno));
-    else if (flock(store->lock_file, LOCK_EX | LOCK_NB) == 0)
+    else if (flock(*file, LOCK_EX | LOCK_NB) == 0)
         return TET_OK;
     else if (errno == EWOULDBLOCK)
         err = tet_error_set(error, TET_CONFLICT, "%s: the database is in use by another server",
-                            store->path);
+                            path);
     else
-        err = tet_error_set(error, TET_IO, "%s: cannot lock it (%s)", store->path, strerror(errno));
+        err = tet_error_set(error, TET_IO, "%s: cannot lock it (%s)", path, strerror(errno));
     *created = false;
     return err;
 }
@@ -97,56 +96,53 @@ static uint32_t big_endian(const unsigned char *b)
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static enum tet_err too_new(const struct store *store, int64_t version, struct tet_error *error)
+static enum tet_err too_new(const char *path, int64_t version, struct tet_error *error)
 {
     return tet_error_set(error, TET_CONFLICT,
                          "%s: the database has schema version %lld, this program knows up to %d",
-                         store->path, (long long)version, (int)STORE_SCHEMA_VERSION);
+                         path, (long long)version, (int)STORE_SCHEMA_VERSION);
 }
 
 /* https://www.sqlite.org/fileformat.html, 1.3: magic, user version at 60, application id at 68. */
-static enum tet_err check_header(const struct store *store, const unsigned char *header, ssize_t n,
+static enum tet_err check_header(const char *path, const unsigned char *header, ssize_t n,
                                  struct tet_error *error)
 {
     if (n < 100 || memcmp(header, "SQLite format 3", 16) != 0)
-        return tet_error_set(error, TET_DATABASE, "%s: is not a database", store->path);
+        return tet_error_set(error, TET_DATABASE, "%s: is not a database", path);
     if (big_endian(header + 68) != STORE_APPLICATION_ID)
-        return tet_error_set(error, TET_DATABASE, "%s: is a database of another program",
-                             store->path);
+        return tet_error_set(error, TET_DATABASE, "%s: is a database of another program", path);
     if (big_endian(header + 60) > STORE_SCHEMA_VERSION)
-        return too_new(store, big_endian(header + 60), error);
+        return too_new(path, big_endian(header + 60), error);
     return TET_OK;
 }
 
-/* *fresh: the file is not there, or empty. Holding the lock: to close a file that SQLite has open
- * in this process would drop SQLite's own locks. */
-static enum tet_err check_file(const struct store *store, bool *fresh, struct tet_error *error)
+/* To close a file that SQLite has open in this process would drop SQLite's own locks. */
+enum tet_err store_check_file(const char *path, bool *fresh, struct tet_error *error)
 {
     unsigned char header[100];
     struct stat status;
     enum tet_err err = TET_OK;
     *fresh = false;
-    if (stat(store->path, &status) == 0 && S_ISDIR(status.st_mode))
-        return tet_error_set(error, TET_IO, "%s: is a folder, not a database", store->path);
-    int file = open(store->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return tet_error_set(error, TET_IO, "%s: is a folder, not a database", path);
+    int file = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (file < 0 && errno == ENOENT) {
         *fresh = true;
         return TET_OK;
     }
     if (file < 0)
-        return tet_error_set(error, TET_IO, "%s: cannot be opened for writing (%s)", store->path,
+        return tet_error_set(error, TET_IO, "%s: cannot be opened for writing (%s)", path,
                              strerror(errno));
     if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-        err = tet_error_set(error, TET_IO, "%s: is not an ordinary file", store->path);
+        err = tet_error_set(error, TET_IO, "%s: is not an ordinary file", path);
     } else {
         ssize_t n = pread(file, header, sizeof header, 0);
         if (n < 0)
-            err = tet_error_set(error, TET_IO, "%s: cannot be read (%s)", store->path,
-                                strerror(errno));
+            err = tet_error_set(error, TET_IO, "%s: cannot be read (%s)", path, strerror(errno));
         else if (n == 0)
             *fresh = true;
         else
-            err = check_header(store, header, n, error);
+            err = check_header(path, header, n, error);
     }
     (void)close(file);
     return err;
@@ -161,7 +157,7 @@ static enum tet_err migrate(struct store *store, struct tet_error *error)
     int64_t version = 0;
     enum tet_err err = db_number(db, "PRAGMA user_version", &version, error);
     if (err == TET_OK && version > STORE_SCHEMA_VERSION)
-        err = too_new(store, version, error);
+        err = too_new(store->path, version, error);
     while (err == TET_OK && version < STORE_SCHEMA_VERSION) {
         char mark[96];
         (void)snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
@@ -180,16 +176,16 @@ static enum tet_err migrate(struct store *store, struct tet_error *error)
     return err;
 }
 
-static enum tet_err sync_folder(const struct store *store, struct tet_error *error)
+enum tet_err store_sync_folder(const char *path, struct tet_error *error)
 {
-    char *copy = strdup(store->path);
+    char *copy = strdup(path);
     if (copy == NULL)
-        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", store->path);
+        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", path);
     enum tet_err err = TET_OK;
     int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0 || fsync(folder) != 0)
-        err = tet_error_set(error, TET_IO, "%s: cannot sync its folder (%s)", store->path,
-                            strerror(errno));
+        err =
+            tet_error_set(error, TET_IO, "%s: cannot sync its folder (%s)", path, strerror(errno));
     if (folder >= 0)
         (void)close(folder);
     free(copy);
@@ -241,7 +237,7 @@ static enum tet_err open_database(struct store *store, bool fresh, struct tet_er
     if (err == TET_OK)
         err = turn_to_wal(store, &detail);
     if (err == TET_OK)
-        err = sync_folder(store, &detail);
+        err = store_sync_folder(store->path, &detail);
     if (err == TET_OK && !fresh)
         err = migrate(store, &detail);
     if (err == TET_OK)
@@ -287,9 +283,9 @@ enum tet_err store_open_limited(struct store **out, const char *path,
         err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));
         goto out;
     }
-    err = take_lock(store, &created, error);
+    err = store_take_lock(store->path, &store->lock_file, &created, error);
     if (err == TET_OK)
-        err = check_file(store, &fresh, error);
+        err = store_check_file(store->path, &fresh, error);
     if (err != TET_OK && created)
         remove_lock(store);
     if (err == TET_OK)

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Backups: see backup.h.
+ *
+ *     FILE.part: copy -> one file without a log -> integrity check -> fsync -> rename -> fsync of the folder
+ *
+ * Threads: any; every call has connections of its own.
+ */
+#include "store/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/internal.h"
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static enum tet_err name_make(char name[BACKUP_NAME], const char *path, const char *suffix,
+                              struct tet_error *error)
+{
+    return snprintf(name, BACKUP_NAME, "%s%s", path, suffix) < BACKUP_NAME
+               ? TET_OK
+               : tet_error_set(error, TET_IO, "%s: the name is too long", path);
+}
+
+/* What SQLite says of the whole file: "ok", or its first complaint. */
+static enum tet_err check_pages(struct db *db, struct tet_error *error)
+{
+    struct query q = query_open(db, "PRAGMA integrity_check(1)", error);
+    const char *found = query_row(&q) ? query_text(&q, 0) : NULL;
+    if (q.err == TET_OK && (found == NULL || strcmp(found, "ok") != 0)) {
+        char why[300];
+        snprintf(why, sizeof why, "%s: the database is damaged (%s)", db->path,
+                 found != NULL ? found : "no answer");
+        query_fail(&q, TET_DATABASE, why);
+    }
+    return query_close(&q);
+}
+
+static enum tet_err count(struct db *db, struct backup_report *report, struct tet_error *error)
+{
+    int64_t experiments = 0, runs = 0, pages = 0, page_bytes = 0;
+    enum tet_err err = db_number(db, "SELECT count(*) FROM experiment", &experiments, error);
+    if (err == TET_OK)
+        err = db_number(db, "SELECT count(*) FROM run", &runs, error);
+    if (err == TET_OK)
+        err = db_number(db, "PRAGMA page_count", &pages, error);
+    if (err == TET_OK)
+        err = db_number(db, "PRAGMA page_size", &page_bytes, error);
+    report->experiments = (uint64_t)experiments;
+    report->runs = (uint64_t)runs;
+    report->bytes = (uint64_t)(pages * page_bytes);
+    return err;
+}
+
+/* A source: ours, of a version that this program knows. The file is not to be opened and closed here by
+ * other means than SQLite's, as this process may have it open: that would drop SQLite's locks. */
+static enum tet_err open_source(struct db *db, const char *path, struct tet_error *error)
+{
+    int64_t ours = 0, version = 0;
+    if (access(path, F_OK) != 0)
+        return tet_error_set(error, errno == ENOENT ? TET_NOT_FOUND : TET_IO, "%s: %s", path,
+                             strerror(errno));
+    enum tet_err err = db_open(db, path, true, error);
+    if (err == TET_OK)
+        err = db_number(db, "PRAGMA application_id", &ours, error);
+    if (err == TET_OK)
+        err = db_number(db, "PRAGMA user_version", &version, error);
+    if (err == TET_OK && ours != STORE_APPLICATION_ID)
+        err = tet_error_set(error, TET_DATABASE, "%s: is not a database of Tetrad", path);
+    if (err == TET_OK && version > STORE_SCHEMA_VERSION)
+        err = tet_error_set(error, TET_CONFLICT,
+                            "%s: the database has schema version %lld, this program knows up to %d",
+                            path, (long long)version, (int)STORE_SCHEMA_VERSION);
+    return err;
+}
+
+static enum tet_err sync_file(const char *path, struct tet_error *error)
+{
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    const bool good = file >= 0 && fsync(file) == 0;
+    const int why = errno;
+    if (file >= 0)
+        close(file);
+    return good ? TET_OK : tet_error_set(error, TET_IO, "%s: %s", path, strerror(why));
+}
+
+/* The copy under the name `part`: checked, and on the disk. */
+static enum tet_err make_part(struct db *from, const char *part, struct backup_report *report,
+                              struct tet_error *error)
+{
+    struct db to = {0};
+    enum tet_err err = db_open(&to, part, false, error);
+    if (err == TET_OK)
+        err = db_copy(&to, from, error);
+    to.path = from->path; // what is wrong with the copy is wrong with what was copied
+    if (err == TET_OK) // the pages say WAL, as the source's do; a backup is one file
+        err = db_exec(&to, "PRAGMA journal_mode = DELETE;", error);
+    if (err == TET_OK)
+        err = check_pages(&to, error);
+    if (err == TET_OK)
+        err = count(&to, report, error);
+    if (to.handle != NULL)
+        db_close(&to);
+    return err == TET_OK ? sync_file(part, error) : err;
+}
+
+static void remove_part(const char *part)
+{
+    static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
+    char name[BACKUP_NAME];
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (name_make(name, part, suffixes[i], NULL) == TET_OK)
+            (void)unlink(name);
+}
+
+/* The copy in the name's place, where nothing is yet. */
+static enum tet_err appear(const char *part, const char *file, struct tet_error *error)
+{
+    if (link(part, file) != 0)
+        return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : TET_IO, "%s: %s", file,
+                             errno == EEXIST ? "is there already" : strerror(errno));
+    (void)unlink(part);
+    return store_sync_folder(file, error);
+}
+
+/* Copies `path` to FILE.part. */
+static enum tet_err copy(const char *path, const char *part, struct backup_report *report,
+                         struct tet_error *error)
+{
+    struct db from = {0};
+    enum tet_err err = open_source(&from, path, error);
+    remove_part(part); // of a backup that was cut off
+    if (err == TET_OK)
+        err = make_part(&from, part, report, error);
+    if (from.handle != NULL)
+        db_close(&from);
+    return err;
+}
+
+enum tet_err backup_write(const char *path, const char *file, struct backup_report *report,
+                          struct tet_error *error)
+{
+    char part[BACKUP_NAME];
+    const double start = now_seconds();
+    *report = (struct backup_report){0};
+    enum tet_err err = name_make(part, file, ".part", error);
+    if (err == TET_OK && access(file, F_OK) == 0)
+        err = tet_error_set(error, TET_CONFLICT, "%s: is there already", file);
+    if (err != TET_OK)
+        return err;
+    err = copy(path, part, report, error);
+    if (err == TET_OK)
+        err = appear(part, file, error);
+    if (err != TET_OK)
+        remove_part(part);
+    report->seconds = now_seconds() - start;
+    return err;
+}
+
+/* Moves the database and its log out of the way: to PATH.before-YYYYMMDDTHHMMSS. */
+static enum tet_err put_aside(const char *path, char kept[BACKUP_NAME], struct tet_error *error)
+{
+    static const char *const suffixes[] = {"-wal", "-shm", ""};
+    char when[40], from[BACKUP_NAME], to[BACKUP_NAME];
+    const time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(when, sizeof when, ".before-%Y%m%dT%H%M%SZ", &tm);
+    enum tet_err err = name_make(kept, path, when, error);
+    if (err == TET_OK && access(kept, F_OK) == 0)
+        err = tet_error_set(error, TET_CONFLICT, "%s: is there already", kept);
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes && err == TET_OK; i++) {
+        err = name_make(from, path, suffixes[i], error);
+        if (err == TET_OK)
+            err = name_make(to, kept, suffixes[i], error);
+        if (err == TET_OK && rename(from, to) != 0 && errno != ENOENT)
+            err = tet_error_set(error, TET_IO, "%s: %s", from, strerror(errno));
+    }
+    return err;
+}
+
+enum tet_err backup_restore(const char *file, const char *path, char kept[BACKUP_NAME],
+                            struct backup_report *report, struct tet_error *error)
+{
+    char part[BACKUP_NAME];
+    const double start = now_seconds();
+    int lock = -1;
+    bool created = false;
+    kept[0] = '\0';
+    *report = (struct backup_report){0};
+    enum tet_err err = name_make(part, path, ".part", error);
+    if (err == TET_OK)
+        err = store_take_lock(path, &lock, &created, error);
+    if (err != TET_OK)
+        return err;
+    err = copy(file, part, report, error);
+    if (err == TET_OK && access(path, F_OK) == 0)
+        err = put_aside(path, kept, error);
+    if (err == TET_OK)
+        err = appear(part, path, error);
+    if (err != TET_OK)
+        remove_part(part);
+    close(lock);
+    report->seconds = now_seconds() - start;
+    return err;
+}
