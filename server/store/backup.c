@@ -78,7 +78,7 @@ static enum tet_err open_source(struct db *db, const char *path, struct tet_erro
         err = db_number(db, "PRAGMA user_version", &version, error);
     if (err == TET_OK && ours != STORE_APPLICATION_ID)
         err = tet_error_set(error, TET_DATABASE, "%s: is not a database of Tetrad", path);
-    if (err == TET_OK && version > STORE_SCHEMA_VERSION)
+    if (err == TET_OK && (version < 1 || version > STORE_SCHEMA_VERSION))
         err = tet_error_set(error, TET_CONFLICT,
                             "%s: the database has schema version %lld, this program knows up to %d",
                             path, (long long)version, (int)STORE_SCHEMA_VERSION);
