@@ -27,8 +27,8 @@ struct worker {
     bool started;
     int64_t run; // 0: idle; under pool->lock
     uint64_t memory_bytes;
-    uint32_t keep;    // checkpoints of the run
-    _Atomic int stop; // enum session_stop of the run
+    struct store_keep keep; // checkpoints of the run
+    _Atomic int stop;       // enum session_stop of the run
     struct session_live live;
 };
 
@@ -159,9 +159,10 @@ static void run_session(struct worker *w, const json_t *definition,
                         const struct store_checkpoint *resume, struct session_result *result)
 {
     const struct pool *pool = w->pool;
-    const json_int_t keep =
-        json_integer_value(json_object_get(json_object_get(definition, "record"), "keep"));
-    w->keep = keep > 0 ? (uint32_t)keep : 2;
+    const json_t *record = json_object_get(definition, "record");
+    const json_int_t last = json_integer_value(json_object_get(record, "keep"));
+    w->keep.last = last > 0 ? (uint32_t)last : 2;
+    w->keep.best = (uint32_t)json_integer_value(json_object_get(record, "keep_best"));
     const struct session session = {.definition = definition,
                                     .catalog = pool->options.catalog,
                                     .weights_folder = pool->options.weights_folder,

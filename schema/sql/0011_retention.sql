@@ -1,3 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- Tetrad's database, version 11: what is kept.
+-- Tetrad's database, version 11: what is kept for good.
+
+-- A pinned run loses nothing to POST /v1/admin/retention, and is not deleted with its experiment.
+ALTER TABLE run ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));
+
+-- A pinned checkpoint is not removed by newer ones either.
+ALTER TABLE checkpoint ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1));

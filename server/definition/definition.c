@@ -71,8 +71,10 @@ static bool drop_flatten(json_t *run)
  * their sum is what counts. */
 static bool hash_run(const json_t *run, char text[DEFINITION_HASH])
 {
-    static const char *const dropped[][2] = {
-        {"training", "threads"}, {"record", "keep"}, {"record", "checkpoint_epochs"}};
+    static const char *const dropped[][2] = {{"training", "threads"},
+                                             {"record", "keep"},
+                                             {"record", "keep_best"},
+                                             {"record", "checkpoint_epochs"}};
     json_t *copy = json_copy((json_t *)run);
     bool good = json_object_size(copy) == json_object_size(run); // json_copy hides want of memory
     json_object_del(copy, "name");

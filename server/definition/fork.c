@@ -69,8 +69,12 @@ static bool may_change(const char *path)
 /* What a sweep cannot set, since it makes no other run of it. */
 static bool is_plain(const char *path)
 {
-    static const char *const plain[] = {"name", "tags", "training.threads",
-                                        "record.checkpoint_epochs", "record.keep"};
+    static const char *const plain[] = {"name",
+                                        "tags",
+                                        "training.threads",
+                                        "record.checkpoint_epochs",
+                                        "record.keep",
+                                        "record.keep_best"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (strcmp(path, plain[i]) == 0)
             return true;
@@ -328,8 +332,9 @@ static void check_rule(struct forking *f)
     if (before->rule == after->rule)
         return;
     if (after->delay.batches > 0 && after->delay.eligibility)
-        refuse(f, "rule.name",
-               "the parent's: with rule.delay.eligibility what its rule did waits in the checkpoint");
+        refuse(
+            f, "rule.name",
+            "the parent's: with rule.delay.eligibility what its rule did waits in the checkpoint");
     else if (before->selection.best && after->selection.best &&
              memcmp(had, has, TET_GROUPS * sizeof *had) != 0)
         refuse(f, "rule.name",

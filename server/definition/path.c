@@ -15,6 +15,7 @@ static const char *const fixed[] = {"name",
                                     "training.threads",
                                     "record.checkpoint_epochs",
                                     "record.keep",
+                                    "record.keep_best",
                                     "initial_weights_sha256"};
 
 bool sweep_index(const char *name, size_t *index)

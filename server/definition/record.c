@@ -223,11 +223,26 @@ void resolve_synapses(struct resolve_work *w, const struct tet_plan *plan,
     check_number_of_traces(w, plan);
 }
 
+/* ---- keep_best ---- */
+
+static void resolve_keep_best(struct resolve_work *w)
+{
+    const json_t *best = json_object_get(record_of(w), "keep_best"),
+                 *dataset = json_object_get(w->run, "dataset");
+    if (json_is_integer(best) && json_integer_value(best) > 0 &&
+        json_integer_value(json_object_get(dataset, "validation")) == 0)
+        faults_add(w->faults, "/record/keep_best", best, NULL,
+                   "0: the best are told by validation, and dataset.validation is 0");
+    if (json_is_integer(best) && json_integer_value(best) == 0)
+        json_object_del(record_of(w), "keep_best");
+}
+
 void resolve_record(struct resolve_work *w)
 {
     static const char *const keys[] = {"assembly", "activity", "spectrum"};
     for (size_t i = 0; i < 3; i++)
         drop_false(record_of(w), keys[i]);
+    resolve_keep_best(w);
     resolve_spectrum(w);
     resolve_traces(w);
     check_synapses(w);

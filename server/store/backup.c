@@ -39,9 +39,12 @@ static enum tet_err check_pages(struct db *db, struct tet_error *error)
     struct query q = query_open(db, "PRAGMA integrity_check(1)", error);
     const char *found = query_row(&q) ? query_text(&q, 0) : NULL;
     if (q.err == TET_OK && (found == NULL || strcmp(found, "ok") != 0)) {
+        const char *line = found != NULL ? strrchr(found, '\n') : NULL; // below a heading
         char why[300];
         snprintf(why, sizeof why, "%s: the database is damaged (%s)", db->path,
-                 found != NULL ? found : "no answer");
+                 line != NULL    ? line + 1
+                 : found != NULL ? found
+                                 : "no answer");
         query_fail(&q, TET_DATABASE, why);
     }
     return query_close(&q);
@@ -104,7 +107,7 @@ static enum tet_err make_part(struct db *from, const char *part, struct backup_r
     if (err == TET_OK)
         err = db_copy(&to, from, error);
     to.path = from->path; // what is wrong with the copy is wrong with what was copied
-    if (err == TET_OK) // the pages say WAL, as the source's do; a backup is one file
+    if (err == TET_OK)    // the pages say WAL, as the source's do; a backup is one file
         err = db_exec(&to, "PRAGMA journal_mode = DELETE;", error);
     if (err == TET_OK)
         err = check_pages(&to, error);

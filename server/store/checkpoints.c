@@ -164,7 +164,7 @@ static enum tet_err change(struct db *db, const char *sql, int64_t run, const ch
 }
 
 enum tet_err checkpoint_put(struct store *store, int64_t run,
-                            const struct store_checkpoint *checkpoint, uint32_t keep,
+                            const struct store_checkpoint *checkpoint, struct store_keep keep,
                             struct tet_error *error)
 {
     struct db *db = &store->db;
@@ -175,12 +175,13 @@ enum tet_err checkpoint_put(struct store *store, int64_t run,
         err = put_cursor(db, run, checkpoint, &id, error);
     for (size_t i = 0; i < checkpoint->n && err == TET_OK; i++)
         err = put_array(store, id, i, &checkpoint->arrays[i], error);
-    if (err == TET_OK && keep > 0)
+    if (err == TET_OK && keep.last > 0)
         err = change(db,
-                     "DELETE FROM checkpoint WHERE run = :run AND step <="
-                     " (SELECT step FROM checkpoint WHERE run = :run"
-                     "  ORDER BY step DESC LIMIT 1 OFFSET :keep)",
-                     run, ":keep", keep, NULL, 0, error);
+                     "DELETE FROM checkpoint WHERE run = :run AND NOT pinned"
+                     " AND step NOT IN (SELECT step FROM checkpoint WHERE run = :run"
+                     "  ORDER BY step DESC LIMIT :last)"
+                     " AND step NOT IN (" CHECKPOINT_BEST(":run", ":best") ")",
+                     run, ":last", keep.last, ":best", keep.best, error);
     if (err == TET_OK)
         err = change(db, "UPDATE run SET step = :step, records = :records WHERE id = :run", run,
                      ":step", step, ":records", (int64_t)checkpoint->cursor.records, error);
@@ -190,7 +191,7 @@ enum tet_err checkpoint_put(struct store *store, int64_t run,
 struct checkpoint_job {
     struct job job;
     struct store_checkpoint checkpoint;
-    uint32_t keep;
+    struct store_keep keep;
 };
 
 static enum tet_err checkpoint_work(struct store *store, struct job *base, struct tet_error *error)
@@ -227,8 +228,8 @@ static size_t size_of(const struct store_checkpoint *checkpoint)
 }
 
 enum tet_err store_checkpoint_write(struct store *store, int64_t run,
-                                    struct store_checkpoint *checkpoint, uint32_t keep, bool wait,
-                                    struct tet_error *error)
+                                    struct store_checkpoint *checkpoint, struct store_keep keep,
+                                    bool wait, struct tet_error *error)
 {
     struct checkpoint_job job = {
         .job = {.work = checkpoint_work, .run = run, .ordered = true},

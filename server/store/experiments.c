@@ -158,7 +158,7 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
     if (err == TET_OK && !known)
         err = insert_runs(db, s, receipt.experiment, now, &receipt.first_run, error);
     if (err == TET_OK && !known && s->start != NULL)
-        err = checkpoint_put(store, receipt.first_run, s->start, 0, error);
+        err = checkpoint_put(store, receipt.first_run, s->start, (struct store_keep){0}, error);
     if (err == TET_OK)
         *job->receipt = receipt;
     return err;

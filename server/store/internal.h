@@ -244,6 +244,12 @@ int64_t store_now_ms(void); // UTC since 1970
 TET_MUST_CHECK enum tet_err store_max_pages(struct store *store, uint32_t pages,
                                             struct tet_error *error);
 
+/* SQL: the steps of a run's checkpoints with the lowest validation loss, lowest first. */
+#define CHECKPOINT_BEST(run, how_many)                                                             \
+    "SELECT c.step FROM checkpoint c JOIN metric m ON m.run = c.run AND m.step = c.step"           \
+    " AND m.series = (SELECT id FROM series WHERE name = 'validation/loss')"                       \
+    " WHERE c.run = " run " AND m.value IS NOT NULL ORDER BY m.value, c.step LIMIT " how_many
+
 /* ---- runs.c, checkpoints.c: parts of jobs ---- */
 
 /* runs_recover: sends every running run back to the queue, trimmed. */
@@ -254,10 +260,10 @@ bool run_state_parse(const char *text, enum run_state *state);
 TET_MUST_CHECK enum tet_err timeline_trim(struct db *db, int64_t run, int64_t step,
                                           struct tet_error *error);
 
-/* checkpoint_put: writes a checkpoint in the place of one at the same step and removes all but the
- * newest keep (0: removes none). */
+/* checkpoint_put: writes a checkpoint in the place of one at the same step and removes all
+ * but those to keep. */
 TET_MUST_CHECK enum tet_err checkpoint_put(struct store *store, int64_t run,
-                                           const struct store_checkpoint *checkpoint, uint32_t keep,
-                                           struct tet_error *error);
+                                           const struct store_checkpoint *checkpoint,
+                                           struct store_keep keep, struct tet_error *error);
 
 #endif

@@ -144,6 +144,12 @@ struct store_array {
     float *data; // (n)
 };
 
+/* Which of a run's checkpoints are kept, besides the pinned ones. */
+struct store_keep {
+    uint32_t last; // so many newest; 0: all
+    uint32_t best; // so many with the lowest validation/loss at their step
+};
+
 struct store_checkpoint {
     struct tet_cursor cursor;
     size_t n;
@@ -158,13 +164,13 @@ TET_MUST_CHECK enum tet_err store_checkpoint_steps(struct store *store, int64_t 
                                                    struct tet_error *error);
 
 /* store_checkpoint_write: in one transaction with everything queued before it for this run: the
- * checkpoint, its cursor, and removal of all but the newest `keep`. Takes over what is in
+ * checkpoint, its cursor, and removal of all but those to `keep`. Takes over what is in
  * `checkpoint` whatever happens (the struct itself is the caller's, emptied). A checkpoint replaces
  * one at the same step. wait: return when it is committed. Errors: TET_NOT_FOUND, TET_BUSY,
  * TET_DATABASE; without wait, a later failure of the storage is tried again as with metrics. */
 TET_MUST_CHECK enum tet_err store_checkpoint_write(struct store *store, int64_t run,
                                                    struct store_checkpoint *checkpoint,
-                                                   uint32_t keep, bool wait,
+                                                   struct store_keep keep, bool wait,
                                                    struct tet_error *error);
 /* store_checkpoint_read: the newest, or the one at `step` where step is not 0. TET_NOT_FOUND where
  * there is none. */
@@ -181,8 +187,8 @@ struct store_ending {
     uint64_t step;
     double train_seconds;                // of this attempt
     struct store_checkpoint *checkpoint; // the last state, NULL: keep what is there; see store_end
-    uint32_t keep;        // with checkpoint: all but the newest so many are removed; 0: none is
-    const char *protocol; // rows of a protocol run, canonical JSON; NULL: none
+    struct store_keep keep;              // with checkpoint
+    const char *protocol;                // rows of a protocol run, canonical JSON; NULL: none
 };
 
 /* store_end: state, reason, digest and checkpoint in one transaction; waits for the commit

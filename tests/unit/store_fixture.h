@@ -226,12 +226,15 @@ static inline struct store_checkpoint make_checkpoint(uint64_t step, uint64_t re
     return c;
 }
 
+#define KEEP_2 ((struct store_keep){.last = 2})
+
 static inline void write_checkpoint(struct store *store, int64_t run, uint64_t step,
                                     uint64_t records, bool wait)
 {
     struct tet_error error = {0};
     struct store_checkpoint c = make_checkpoint(step, records);
-    assert_ok(store_checkpoint_write(store, run, &c, 2, wait, &error), &error);
+    assert_ok(store_checkpoint_write(store, run, &c, KEEP_2, wait, &error),
+              &error);
     assert_null(c.arrays);
 }
 

@@ -161,7 +161,7 @@ static void test_full_disk(void **state)
     assert_err(store_end(store, run, &e, &error), TET_BUSY, &error, "disk is full");
     struct store_checkpoint small = {.cursor = {.step = 2000, .records = 2000}};
     error = (struct tet_error){0};
-    assert_err(store_checkpoint_write(store, run, &small, 2, true, &error), TET_BUSY, &error,
+    assert_err(store_checkpoint_write(store, run, &small, KEEP_2, true, &error), TET_BUSY, &error,
                "disk is full");
     assert_no_checkpoint(store, run, 0);
     assert_string_equal(metrics(store, run, &text), "");
@@ -269,7 +269,7 @@ static void test_full_disk_at_shutdown(void **state)
     flush(store);
 
     struct store_checkpoint c = make_checkpoint(2, 2);
-    assert_err(store_checkpoint_write(store, run, &c, 2, true, &error), TET_DATABASE, &error,
+    assert_err(store_checkpoint_write(store, run, &c, KEEP_2, true, &error), TET_DATABASE, &error,
                "records of run 1 were lost");
     struct store_ending e = {.state = RUN_SUCCEEDED, .step = 2, .digest = "sha256:d"};
     error = (struct tet_error){0};
