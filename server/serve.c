@@ -46,6 +46,7 @@ static void block_signals(sigset_t *set)
 
 struct parts {
     struct api api;
+    char backups[4096];
     struct http_server *http;
     uint16_t port;
 };
@@ -66,6 +67,12 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         err = catalog_open(&api->catalog, api->data_folder, api->memory_bytes, error);
     if (err == TET_OK)
         err = store_open(&api->store, options->value[OPTION_DB], error);
+    api->database = options->value[OPTION_DB];
+    api->backups_folder = options->value[OPTION_BACKUPS];
+    if (api->backups_folder == NULL) {
+        snprintf(p->backups, sizeof p->backups, "%s.backups", api->database);
+        api->backups_folder = p->backups;
+    }
     const struct pool_options pool = {.store = api->store,
                                       .catalog = api->catalog,
                                       .weights_folder = api->data_folder,

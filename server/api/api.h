@@ -17,15 +17,20 @@
 #include "pool.h"
 #include "store/store.h"
 
-enum { API_CHECKPOINTS = 128 }; // that a run can have: record.keep and what a fork began with
+enum {
+    API_CHECKPOINTS = 256
+}; // that a run can have: record.keep, keep_best, pins and a fork's start
 
 struct api {
     struct store *store;
     struct catalog *catalog;
     struct pool *pool;
     const char *data_folder;
+    const char *database;       // its file
+    const char *backups_folder; // made with the first backup
     uint64_t memory_bytes;
     _Atomic bool stopping; // no more submissions
+    _Atomic bool backing_up;
 };
 
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
@@ -38,6 +43,7 @@ http_handler_fn api_metrics;                                                    
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
+http_handler_fn api_backup, api_retention, api_pin;                                 // admin.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 

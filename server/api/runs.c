@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "protocol.h"
+#include "store/retention.h"
 
 json_t *api_time(int64_t ms)
 {
@@ -142,6 +143,18 @@ static json_t *checkpoints_json(struct api *api, const struct store_run *run)
     return list;
 }
 
+/* "pinned", the run itself, and "pinned_checkpoints", their steps. */
+static void put_pins(struct api *api, int64_t run, json_t *value)
+{
+    struct store_pins pins;
+    json_t *steps = json_array();
+    (void)!store_pins_read(api->store, run, &pins, NULL);
+    for (size_t i = 0; i < pins.n; i++)
+        json_array_append_new(steps, json_integer((json_int_t)pins.steps[i]));
+    json_object_set_new(value, "pinned", json_boolean(pins.run));
+    json_object_set_new(value, "pinned_checkpoints", steps);
+}
+
 /* The submission, and what the store has. */
 static json_t *timeline_json(struct api *api, const struct store_run *run, const json_t *definition)
 {
@@ -181,6 +194,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
             json_object_set_new(value, "protocol", api_protocol_json(api, run->id));
         json_object_set_new(value, "timeline", timeline_json(api, run, definition));
         json_object_set_new(value, "checkpoints", checkpoints_json(api, run));
+        put_pins(api, run->id, value);
     }
     json_decref(definition);
     return value;
