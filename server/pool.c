@@ -15,10 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "definition/definition.h"
 #include "protocol.h"
 #include "session.h"
+
+/* Training takes what answering leaves: the threads that answer are short of time for moments only. */
+enum { NICE = 5 };
 
 struct worker {
     struct pool *pool;
@@ -245,6 +249,7 @@ static void *work(void *context)
 {
     struct worker *w = context;
     struct pool *pool = w->pool;
+    (void)setpriority(PRIO_PROCESS, 0, NICE); // of this thread, and those that it starts
     pthread_mutex_lock(&pool->lock);
     while (!pool->stopping) {
         const uint64_t seen = pool->news;

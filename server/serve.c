@@ -55,6 +55,7 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
 {
     struct api *api = &p->api;
     uint64_t workers = 0;
+    recent_init(&api->recent);
     enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
                                      machine_processors(), &workers, error);
     if (err == TET_OK)
@@ -81,6 +82,7 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
     if (err == TET_OK)
         err = pool_start(&api->pool, &pool, error);
     const struct http_options http = {.listen = options->value[OPTION_LISTEN],
+                                      .quick = api_quick,
                                       .max_body_bytes = DEFINITION_MAX_BYTES};
     if (err == TET_OK)
         err = http_start(&p->http, &http, api_routes, api, &p->port, error);
@@ -97,12 +99,13 @@ static void stop(struct parts *p)
     http_stop(p->http);
     store_close(p->api.store);
     catalog_close(p->api.catalog);
+    recent_free(&p->api.recent);
     alarm(0);
 }
 
 int serve_command(const struct options *options)
 {
-    struct parts parts = {0};
+    static struct parts parts; // too large for a stack
     struct tet_error error = {0};
     sigset_t set;
     block_signals(&set);

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdatomic.h>
 
+#include "api/recent.h"
 #include "data/catalog.h"
 #include "http/http.h"
 #include "pool.h"
@@ -31,7 +32,11 @@ struct api {
     uint64_t memory_bytes;
     _Atomic bool stopping; // no more submissions
     _Atomic bool backing_up;
+    struct recent recent;
 };
+
+/* api_quick: see http_quick_fn. */
+http_quick_fn api_quick;
 
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 

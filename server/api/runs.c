@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "json.h"
 #include "protocol.h"
 #include "store/retention.h"
 
@@ -200,24 +201,48 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
     return value;
 }
 
+/* ---- GET /v1/runs/{id} ---- */
+
+static const char type_json[] = "application/json; charset=utf-8";
+
 struct view {
     struct api *api;
     const struct http_request *request;
     struct http_reply *reply;
     struct pool_view *live;
+    uint64_t version;
 };
+
+/* Takes over text. */
+static void reply_text(const struct http_request *request, struct http_reply *reply, char *text,
+                       size_t size, const char *tag)
+{
+    if (http_reply_etag(request, reply, tag))
+        free(text);
+    else
+        http_reply_bytes(reply, 200, type_json, text, size);
+}
 
 static bool reply_run(void *context, const struct store_run *run)
 {
     struct view *view = context;
-    if (run_state_final(run->state)) { // it will not change again
-        char tag[160];
-        snprintf(tag, sizeof tag, "run-%lld-%s-%s", (long long)run->id, run_state_text(run->state),
-                 run->digest != NULL ? run->digest : "");
-        if (http_reply_etag(view->request, view->reply, tag))
-            return true;
+    char tag[RECENT_TAG];
+    json_t *value = api_run_json(view->api, view->live, run, false);
+    char *text = value != NULL ? json_text(value) : NULL;
+    json_decref(value);
+    if (text == NULL) {
+        http_reply_json(view->reply, 200, NULL);
+        return true;
     }
-    http_reply_json(view->reply, 200, api_run_json(view->api, view->live, run, false));
+    size_t size = strlen(text);
+    text[size++] = '\n'; // in the place of its NUL
+    if (run_state_final(run->state) || run->state == RUN_RUNNING)
+        recent_put(&view->api->recent, run->id, view->version, run->state == RUN_RUNNING, text,
+                   size, tag);
+    if (run_state_final(run->state))
+        reply_text(view->request, view->reply, text, size, tag);
+    else
+        http_reply_bytes(view->reply, 200, type_json, text, size);
     return true;
 }
 
@@ -227,10 +252,28 @@ void api_run(void *context, const struct http_request *request, struct http_repl
     struct tet_error error = {0};
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
+    view.version = store_version(view.api->store, http_id(request, 0));
     view.live = pool_look(view.api->pool);
     if (store_run_read(view.api->store, http_id(request, 0), reply_run, &view, &error) != TET_OK)
         http_reply_error(reply, &error, NULL);
     free(view.live);
+}
+
+bool api_quick(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = context;
+    char tag[RECENT_TAG];
+    size_t size;
+    if (http_handler(request) != api_run)
+        return false;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}))
+        return true; // with an error
+    const int64_t run = http_id(request, 0);
+    char *text = recent_get(&api->recent, run, store_version(api->store, run), &size, tag);
+    if (text == NULL)
+        return false;
+    reply_text(request, reply, text, size, tag);
+    return true;
 }
 
 void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,

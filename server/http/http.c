@@ -147,6 +147,8 @@ static enum MHD_Result finish(struct http_request *request)
         request_run(request, server->context);
         return reply_send(request);
     }
+    if (server->quick != NULL && server->quick(server->context, request, &request->reply))
+        return reply_send(request);
     if (helpers_submit(&server->helpers, request, &error) == TET_OK)
         return MHD_YES; // it may be with a helper already: hands off
     refuse(request, &error);
@@ -266,6 +268,7 @@ static void init(struct http_server *server, const struct http_options *options,
     server->acceptor.listen_fd = server->acceptor.wake = -1;
     server->routes = routes;
     server->admit = options->admit;
+    server->quick = options->quick;
     server->context = context;
     server->max_connections = options->max_connections > 0 ? options->max_connections : 1000;
     server->max_body_bytes = options->max_body_bytes;

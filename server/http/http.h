@@ -51,7 +51,13 @@ struct http_route {
 typedef enum tet_err http_admit_fn(void *context, const struct http_request *request,
                                    struct identity *identity, struct tet_error *error);
 
+/* A short cut for what would go to a helper: replies at once, without waiting for anything, or returns
+ * false. Called on the threads that answer. */
+typedef bool http_quick_fn(void *context, const struct http_request *request,
+                           struct http_reply *reply);
+
 struct http_options {
+    http_quick_fn *quick; // asked before a request goes to a helper; NULL: none
     http_admit_fn
         *admit; // called with the handlers' context; NULL: everybody is `local`, an administrator
     const char *listen; // "127.0.0.1:8080", "[::1]:0", "localhost:0"
@@ -80,7 +86,8 @@ void http_stop(struct http_server *server);
 
 /* ---- the request ---- */
 const struct identity *http_identity(const struct http_request *request);
-int64_t http_id(const struct http_request *request, size_t part); // the part-th {…} as a number
+http_handler_fn *http_handler(const struct http_request *request); // of its route
+int64_t http_id(const struct http_request *request, size_t part);  // the part-th {…} as a number
 const char *http_part(const struct http_request *request,
                       size_t part); // ... as text, percent-decoded
 const char *http_query(const struct http_request *request,

@@ -195,6 +195,7 @@ void acceptor_stop(struct http_server *server);
 struct http_server {
     struct MHD_Daemon *daemon;
     http_admit_fn *admit; // NULL: everybody is `local`
+    http_quick_fn *quick; // NULL: none
     struct acceptor acceptor;
     size_t max_connections;
     atomic_size_t connections;

@@ -146,6 +146,11 @@ const struct identity *http_identity(const struct http_request *request)
     return &request->identity;
 }
 
+http_handler_fn *http_handler(const struct http_request *request)
+{
+    return request->route->handle;
+}
+
 int64_t http_id(const struct http_request *request, size_t part)
 {
     return part < request->n_parts ? request->ids[part] : 0;

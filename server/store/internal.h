@@ -13,6 +13,7 @@
 #define SERVER_STORE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/store.h"
 
@@ -33,7 +34,8 @@ enum {
     STORE_SCHEMA_VERSION = 11,
     STORE_STATEMENTS = 64, // prepared statements a connection keeps
     STORE_READERS = 8,     // idle reading connections kept
-    STORE_LOST = 64        // runs known to have lost records
+    STORE_LOST = 64,       // runs known to have lost records
+    STORE_VERSIONS = 1024
 };
 
 /* ---- database.c: a connection ---- */
@@ -211,7 +213,14 @@ struct series_cache {
     uint64_t job;
 };
 
+/* Counts of commits: those of jobs of a run, by the run's number modulo STORE_VERSIONS, and those of
+ * other jobs, which may be about any run. */
+struct versions {
+    atomic_uint_fast64_t of_runs[STORE_VERSIONS], of_all;
+};
+
 struct store {
+    struct versions versions;
     char *path;    // absolute
     int lock_file; // holds the lock on path.lock
     struct store_limits limits;

@@ -201,6 +201,10 @@ struct store_ending {
 TET_MUST_CHECK enum tet_err store_end(struct store *store, int64_t run, struct store_ending *ending,
                                       struct tet_error *error);
 
+/* store_version: a number that changes with every commit that may have changed what can be read of the
+ * run, before whoever waits for that commit is answered. Never waits. */
+uint64_t store_version(struct store *store, int64_t run);
+
 /* ---- acting (durable) ---- */
 
 struct store_cancelled {

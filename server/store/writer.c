@@ -238,6 +238,22 @@ static void write_alone(struct store *store, struct job *batch, struct tet_error
     }
 }
 
+/* What the jobs have written can be read from now on. */
+static void count_commits(struct store *store, const struct job *batch)
+{
+    struct versions *v = &store->versions;
+    for (const struct job *job = batch; job != NULL; job = job->next)
+        if (!job->kept)
+            atomic_fetch_add(
+                job->run > 0 ? &v->of_runs[(uint64_t)job->run % STORE_VERSIONS] : &v->of_all, 1);
+}
+
+uint64_t store_version(struct store *store, int64_t run)
+{
+    struct versions *v = &store->versions;
+    return atomic_load(&v->of_all) + atomic_load(&v->of_runs[(uint64_t)run % STORE_VERSIONS]);
+}
+
 /* Answers what is done; what is kept stays, in order. */
 static void answer(struct store *store, struct job *batch, const struct tet_error *failure,
                    bool changed)
@@ -303,6 +319,7 @@ static void write_batch(struct store *store, struct job *batch)
     int64_t before = db_changes(&store->db);
     if (!write_together(store, batch, &failure))
         write_alone(store, batch, &failure);
+    count_commits(store, batch);
     answer(store, batch, &failure, db_changes(&store->db) != before);
 }
 
