@@ -99,14 +99,14 @@ static void stage_augmented(const struct tet_trainer *t, size_t example, float *
 
 /* The batch's examples, standardised, for x_0, and their targets. They come in any order: while one
  * is written, the next is fetched. */
-static void stage_share(void *context, const struct tet_rank *share)
+static void stage_share(void *context, const struct tet_share *share)
 {
     struct tet_trainer *t = context;
     const struct batch *b = &t->batch;
     const struct tet_examples *from = b->part->examples;
     const uint32_t d = t->dataset->shape.inputs;
     size_t begin, end;
-    tet_share(share, t->net.n, 1, &begin, &end);
+    tet_share_range(share, t->net.n, 1, &begin, &end);
     for (size_t row = begin; row < end; row++) {
         const size_t example = example_of(b, row);
         const size_t next = row + 1 < end ? example_of(b, row + 1) : example;
@@ -139,7 +139,7 @@ static size_t count_correct(const struct tet_trainer *t, size_t begin, size_t en
 }
 
 /* The losses of the batch; s_L, divided by the batch's size, where it is learned from. */
-static void judge_share(void *context, const struct tet_rank *share)
+static void judge_share(void *context, const struct tet_share *share)
 {
     struct tet_trainer *t = context;
     struct tet_net *net = &t->net;
@@ -147,7 +147,7 @@ static void judge_share(void *context, const struct tet_rank *share)
     const size_t ld = tet_stride(d);
     const float part = 1.0f / (float)net->n; // of an example in the mean over the batch
     size_t begin, end, correct = 0;
-    tet_share(share, net->n, 1, &begin, &end);
+    tet_share_range(share, net->n, 1, &begin, &end);
     float *z = net->x[net->L] + begin * ld,
           *s = t->batch.learn ? net->s[net->L] + begin * ld : NULL;
     if (net->plan.loss == TET_CROSS_ENTROPY)

@@ -20,14 +20,14 @@ static struct activity seen(const struct tet_net *net, uint32_t l)
 
 /* ---- means ---- */
 
-static void centre_rows_share(void *context, const struct tet_rank *share)
+static void centre_rows_share(void *context, const struct tet_share *share)
 {
     const struct activity *a = context;
     const struct tet_net *net = a->net;
     const size_t ld = tet_stride(a->width);
     const float part = 1.0f / (float)net->n;
     size_t first, last;
-    tet_share(share, tet_round(a->width), TET_LANES, &first, &last);
+    tet_share_range(share, tet_round(a->width), TET_LANES, &first, &last);
     for (size_t c = first; c < last; c += TET_LANES) {
         float mean[TET_LANES] = {0};
         net->kernels->bias(net->n, TET_LANES, a->x + c, ld, part, mean);
@@ -58,13 +58,13 @@ static float sum_of_channel(const struct activity *a, size_t channel)
 }
 
 /* The padding stays zero, which now stands for the mean. */
-static void centre_volume_share(void *context, const struct tet_rank *share)
+static void centre_volume_share(void *context, const struct tet_share *share)
 {
     const struct activity *a = context;
     const struct tet_volume *v = a->volume;
     const size_t positions = (size_t)v->rows * v->columns;
     size_t first, last;
-    tet_share(share, v->channels, 1, &first, &last);
+    tet_share_range(share, v->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++) {
         const float mean = sum_of_channel(a, c) / ((float)positions * (float)a->net->n);
         for (size_t p = 0; p < positions; p++) {
@@ -102,14 +102,14 @@ void tet_net_centre(struct tet_net *net)
 /* ---- powers ---- */
 
 /* Squares of a channel or of an example. */
-static void weigh_share(void *context, const struct tet_rank *share)
+static void weigh_share(void *context, const struct tet_share *share)
 {
     const struct activity *a = context;
     const struct tet_net *net = a->net;
     const struct tet_volume *v = a->volume;
     const size_t ld = v != NULL ? v->ld : tet_stride(a->width);
     size_t first, last;
-    tet_share(share, v != NULL ? v->channels : net->n, 1, &first, &last);
+    tet_share_range(share, v != NULL ? v->channels : net->n, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         double sum = 0.0;
         for (size_t row = 0; row < (v != NULL ? v->rows : 1); row++) {

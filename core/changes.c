@@ -34,7 +34,7 @@ static float rate_of(const struct tet_net *net, enum tet_group g, uint32_t l)
                                                  : lr * net->stage_factor[g == TET_U ? l + 1 : l];
 }
 
-static void change_image(const struct change *c, const struct tet_rank *share)
+static void change_image(const struct change *c, const struct tet_share *share)
 {
     const struct tet_net *net = c->net;
     const struct tet_layer *layer = &net->layer[c->l], *below = &net->layer[c->l - 1];
@@ -70,7 +70,7 @@ static void change_image(const struct change *c, const struct tet_rank *share)
     net->kernels->convolve_drive(&d, c->p);
 }
 
-static void change_share(void *context, const struct tet_rank *share)
+static void change_share(void *context, const struct tet_share *share)
 {
     const struct change *c = context;
     if (c->net->layer[c->l].image)
@@ -95,11 +95,11 @@ struct sums {
     const struct tet_packed *p;
 };
 
-static void square_share(void *context, const struct tet_rank *share)
+static void square_share(void *context, const struct tet_share *share)
 {
     const struct sums *s = context;
     size_t first, last;
-    tet_share(share, tet_panels(s->p->rows), 1, &first, &last);
+    tet_share_range(share, tet_panels(s->p->rows), 1, &first, &last);
     for (size_t k = first; k < last; k++) {
         const size_t r = k * TET_PANEL;
         const size_t n = tet_panel_width(s->p->rows, r) * s->p->columns;
@@ -139,24 +139,24 @@ struct step {
     float lr, decay, momentum;
 };
 
-static void keep_share(void *context, const struct tet_rank *share)
+static void keep_share(void *context, const struct tet_share *share)
 {
     const struct step *s = context;
     float *w = s->p->w;
     const float *d = s->drive->w;
     size_t first, last;
-    tet_share(share, tet_packed_floats(s->p->rows, s->p->columns), TET_LANES, &first, &last);
+    tet_share_range(share, tet_packed_floats(s->p->rows, s->p->columns), TET_LANES, &first, &last);
     for (size_t i = first; i < last; i++)
         w[i] = s->keep * w[i] + s->add * d[i];
 }
 
-static void step_share(void *context, const struct tet_rank *share)
+static void step_share(void *context, const struct tet_share *share)
 {
     const struct step *s = context;
     float *w = s->p->w, *v = s->p->v;
     const float *d = s->drive->w;
     size_t first, last;
-    tet_share(share, tet_packed_floats(s->p->rows, s->p->columns), TET_LANES, &first, &last);
+    tet_share_range(share, tet_packed_floats(s->p->rows, s->p->columns), TET_LANES, &first, &last);
     for (size_t i = first; i < last; i++) {
         float g = s->add * d[i] - s->decay * w[i];
         if (v != NULL)
@@ -252,13 +252,13 @@ struct biases {
     float *b;
 };
 
-static void change_bias_share(void *context, const struct tet_rank *share)
+static void change_bias_share(void *context, const struct tet_share *share)
 {
     const struct biases *c = context;
     const struct tet_net *net = c->net;
     const uint32_t l = c->l;
     size_t first, last;
-    tet_share(share, net->d[l], TET_LANES, &first, &last);
+    tet_share_range(share, net->d[l], TET_LANES, &first, &last);
     if (net->layer[l].image)
         net->kernels->convolve_bias(share, net->n, net->m[l], &net->layer[l].z_d, c->lr, c->b);
     else if (first < last)

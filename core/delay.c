@@ -7,11 +7,11 @@ struct exchange {
     size_t n;
 };
 
-static void exchange_share(void *context, const struct tet_rank *share)
+static void exchange_share(void *context, const struct tet_share *share)
 {
     const struct exchange *e = context;
     size_t first, last;
-    tet_share(share, e->n, TET_LANES, &first, &last);
+    tet_share_range(share, e->n, TET_LANES, &first, &last);
     for (size_t i = first; i < last; i++) {
         const float kept = e->a[i];
         e->a[i] = e->b[i];

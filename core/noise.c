@@ -66,13 +66,13 @@ static void activate(const struct tet_net *net, uint32_t l, size_t n, float *z)
         z[i] = 0.0f > z[i] ? 0.0f : z[i]; // NaN stays
 }
 
-static void dense_share(void *context, const struct tet_rank *share)
+static void dense_share(void *context, const struct tet_share *share)
 {
     const struct noise *noise = context;
     const struct tet_net *net = noise->net;
     const size_t d = net->d[noise->l];
     size_t first, last;
-    tet_share(share, net->n, 1, &first, &last);
+    tet_share_range(share, net->n, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         float *z = net->x[noise->l] + i * tet_stride(d);
         add_line(noise, i, 0, d, z);
@@ -81,13 +81,13 @@ static void dense_share(void *context, const struct tet_rank *share)
 }
 
 /* The rows of each channel's image. */
-static void image_share(void *context, const struct tet_rank *share)
+static void image_share(void *context, const struct tet_share *share)
 {
     const struct noise *noise = context;
     const struct tet_net *net = noise->net;
     const struct tet_volume *v = &net->layer[noise->l].a;
     size_t first, last;
-    tet_share(share, (size_t)v->channels * v->rows, 1, &first, &last);
+    tet_share_range(share, (size_t)v->channels * v->rows, 1, &first, &last);
     for (size_t i = first; i < last; i++)
         for (size_t x = 0; x < v->columns; x++) {
             float *z = net->a[noise->l] + tet_volume_at(v, i / v->rows, i % v->rows, x);
@@ -111,13 +111,13 @@ void tet_noise_activity(struct tet_net *net, uint32_t l)
 
 /* ---- teaching signal ---- */
 
-static void teaching_share(void *context, const struct tet_rank *share)
+static void teaching_share(void *context, const struct tet_share *share)
 {
     const struct noise *noise = context;
     const struct tet_net *net = noise->net;
     const size_t d = net->d[net->L];
     size_t first, last;
-    tet_share(share, net->n, 1, &first, &last);
+    tet_share_range(share, net->n, 1, &first, &last);
     for (size_t i = first; i < last; i++)
         add_line(noise, i, 0, d, net->s[net->L] + i * tet_stride(d));
 }
@@ -135,12 +135,12 @@ void tet_noise_teaching(struct tet_net *net)
 /* ---- synapses ---- */
 
 /* The panels' columns. */
-static void synapses_share(void *context, const struct tet_rank *share)
+static void synapses_share(void *context, const struct tet_share *share)
 {
     const struct noise *noise = context;
     const struct tet_packed *p = &noise->net->p[noise->group][noise->l];
     size_t first, last;
-    tet_share(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
+    tet_share_range(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t r = i / p->columns * TET_PANEL, column = i % p->columns;
         const size_t rows = p->rows - r < TET_PANEL ? p->rows - r : TET_PANEL;

@@ -38,7 +38,7 @@ struct job {
 };
 
 #define JOB(kernel, type)                                                                          \
-    static void share_of_##kernel(void *context, const struct tet_rank *share)                     \
+    static void share_of_##kernel(void *context, const struct tet_share *share)                     \
     {                                                                                              \
         const struct job *job = context;                                                           \
         struct type what = *(const struct type *)job->what;                                        \
@@ -64,27 +64,27 @@ struct way {
 /* ---- between rows and volumes: channel by channel ---- */
 
 /* Rows y (N, C * positions) = volume x, without padding. */
-static void flatten_share(void *context, const struct tet_rank *share)
+static void flatten_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_volume *v = w->volume;
     const size_t positions = (size_t)v->rows * v->columns, d = v->channels * positions;
     size_t first, last;
-    tet_share(share, v->channels, 1, &first, &last);
+    tet_share_range(share, v->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++)
         w->net->kernels->transpose(positions, w->net->n, w->x + tet_volume_at(v, c, 0, 0), v->ld,
                                    w->y + c * positions, tet_stride(d), positions);
 }
 
 /* Volume y = rows x (N, C * H * W), a row of each channel's image at a time; its padding stays. */
-static void unflatten_share(void *context, const struct tet_rank *share)
+static void unflatten_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_volume *v = w->volume;
     const size_t wide = v->pad > 0 ? v->columns : (size_t)v->rows * v->columns,
                  high = v->pad > 0 ? v->rows : 1;
     size_t first, last;
-    tet_share(share, v->channels * high, 1, &first, &last);
+    tet_share_range(share, v->channels * high, 1, &first, &last);
     for (size_t i = first; i < last; i++)
         w->net->kernels->transpose(w->net->n, wide, w->x + i * wide, w->ldx,
                                    w->y + tet_volume_at(v, i / high, i % high, 0), v->ld,
@@ -92,13 +92,13 @@ static void unflatten_share(void *context, const struct tet_rank *share)
 }
 
 /* Volume y, without padding = x (C * positions, N): the batch is along the row already. */
-static void lay_out_share(void *context, const struct tet_rank *share)
+static void lay_out_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_volume *v = w->volume;
     const size_t positions = (size_t)v->rows * v->columns;
     size_t first, last;
-    tet_share(share, v->channels, 1, &first, &last);
+    tet_share_range(share, v->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++)
         for (size_t p = 0; p < positions; p++)
             memcpy(w->y + tet_volume_at(v, c, 0, 0) + p * v->ld,
@@ -338,26 +338,26 @@ void tet_net_instruct(struct tet_net *net, uint32_t l)
 }
 
 /* Rows to columns, and back behind the gate, in stretches of sixteen: each share turns its own. */
-static void turn_share(void *context, const struct tet_rank *share)
+static void turn_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_net *net = w->net;
     const size_t ld = tet_stride(net->capacity);
     size_t first, last;
-    tet_share(share, net->p[TET_W][w->l + 1].rows, TET_LANES, &first, &last);
+    tet_share_range(share, net->p[TET_W][w->l + 1].rows, TET_LANES, &first, &last);
     if (first < last)
         net->kernels->transpose(net->n, last - first, w->x + first, w->ldx, w->y + first * ld, ld,
                                 tet_round(net->n));
 }
 
-static void turn_back_share(void *context, const struct tet_rank *share)
+static void turn_back_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_net *net = w->net;
     const size_t ld = tet_stride(net->capacity), columns = net->p[TET_W][w->l + 1].columns;
     const size_t ldy = tet_stride(columns);
     size_t first, last;
-    tet_share(share, columns, TET_LANES, &first, &last);
+    tet_share_range(share, columns, TET_LANES, &first, &last);
     if (first == last)
         return;
     net->kernels->transpose(last - first, net->n, w->x + first * ld, ld, w->y + first, ldy,
@@ -366,7 +366,7 @@ static void turn_back_share(void *context, const struct tet_rank *share)
                        net->x[w->l] + first, w->y + first);
 }
 
-static void backward_share(void *context, const struct tet_rank *share)
+static void backward_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_net *net = w->net;
@@ -407,7 +407,7 @@ void tet_net_backpropagate(struct tet_net *net, uint32_t l, const float *above, 
 }
 
 /* Row by row of each channel's image. */
-static void gate_image_share(void *context, const struct tet_rank *share)
+static void gate_image_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_net *net = w->net;
@@ -415,7 +415,7 @@ static void gate_image_share(void *context, const struct tet_rank *share)
     const struct tet_volume *v = &layer->z_d;
     const size_t d = v->columns * v->ld;
     size_t first, last;
-    tet_share(share, (size_t)v->channels * v->rows, 1, &first, &last);
+    tet_share_range(share, (size_t)v->channels * v->rows, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t c = i / v->rows, row = i % v->rows, at = tet_volume_at(v, c, row, 0);
         net->kernels->gate(1, d, d, activation(net, w->l), w->x + at,
@@ -423,13 +423,13 @@ static void gate_image_share(void *context, const struct tet_rank *share)
     }
 }
 
-static void gate_share(void *context, const struct tet_rank *share)
+static void gate_share(void *context, const struct tet_share *share)
 {
     const struct way *w = context;
     const struct tet_net *net = w->net;
     const size_t d = net->d[w->l], ld = tet_stride(d);
     size_t first, last;
-    tet_share(share, net->n, 1, &first, &last);
+    tet_share_range(share, net->n, 1, &first, &last);
     net->kernels->gate(last - first, d, ld, activation(net, w->l), w->x + first * ld,
                        net->x[w->l] + first * ld, w->y + first * ld);
 }

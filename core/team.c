@@ -87,7 +87,7 @@ static bool do_share(struct tet_team *team)
         context = atomic_load_explicit(&team->context, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&team->ticket, &ticket, ticket + 1,
                                                     memory_order_acq_rel, memory_order_acquire));
-    fn(context, &(struct tet_rank){ticket & share_mask, team->shares});
+    fn(context, &(struct tet_share){ticket & share_mask, team->shares});
     if (atomic_fetch_add(&team->done, 1) + 1 == team->shares && atomic_load(&team->waiting)) {
         pthread_mutex_lock(&team->lock);
         pthread_cond_signal(&team->finished);
@@ -212,7 +212,7 @@ static void wake_sleepers(struct tet_team *team)
 void tet_team_run(struct tet_team *team, tet_team_fn *fn, void *context)
 {
     if (team == NULL) {
-        fn(context, &(struct tet_rank){0, 1});
+        fn(context, &(struct tet_share){0, 1});
         return;
     }
     const uint64_t job = (atomic_load(&team->ticket) >> SHARE_BITS) + 1;

@@ -17,13 +17,13 @@
 
 struct tet_team;
 
-/* Share `rank` of `size`: which part of the work is meant. */
-struct tet_rank {
-    size_t rank, size;
+/* Share `index`, from 0, of `of` shares: which part of the work is meant. */
+struct tet_share {
+    size_t index, of;
 };
 
 /* One share of a piece of work. `context` belongs to the owner; every share may read all of it. */
-typedef void tet_team_fn(void *context, const struct tet_rank *share);
+typedef void tet_team_fn(void *context, const struct tet_share *share);
 
 /* tet_team_create: size - 1 helpers that wait for work. size 0 or 1: *team is NULL, and the caller
  * does everything. Errors: TET_NO_MEMORY, TET_INTERNAL (no thread). */
@@ -35,14 +35,14 @@ void tet_team_destroy(struct tet_team *team); // NULL is fine
  * wrote is seen by the caller and by all later shares. By the owner alone. */
 void tet_team_run(struct tet_team *team, tet_team_fn *fn, void *context);
 
-/* tet_share: the share first..last (exclusive) of n things, in whole multiples of `grain` but for
+/* tet_share_range: the share first..last (exclusive) of n things, in whole multiples of `grain` but for
  * the end. */
-static inline void tet_share(const struct tet_rank *share, size_t n, size_t grain, size_t *first,
-                             size_t *last)
+static inline void tet_share_range(const struct tet_share *share, size_t n, size_t grain,
+                                   size_t *first, size_t *last)
 {
     const size_t grains = (n + grain - 1) / grain;
-    *first = grains * share->rank / share->size * grain;
-    *last = grains * (share->rank + 1) / share->size * grain;
+    *first = grains * share->index / share->of * grain;
+    *last = grains * (share->index + 1) / share->of * grain;
     *first = *first < n ? *first : n;
     *last = *last < n ? *last : n;
 }

@@ -80,12 +80,12 @@ static void keep_sign(float sign, float *values) // likewise; NaN stays
 }
 
 /* Shares are of the panels' columns. */
-static void restrict_share(void *context, const struct tet_rank *share)
+static void restrict_share(void *context, const struct tet_share *share)
 {
     const struct synapses *s = context;
     const struct tet_packed *p = s->p;
     size_t first, last;
-    tet_share(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
+    tet_share_range(share, tet_panels(p->rows) * p->columns, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t r = i / p->columns * TET_PANEL, column = i % p->columns;
         const size_t begin = tet_packed_at(p->rows, p->columns, r, column);

@@ -161,7 +161,7 @@ static void convolve(const struct tet_convolution *c)
     }
     const size_t count = row_tiles(c);
     size_t first, last;
-    tet_share(c->rank, c->vy.rows * count, 1, &first, &last);
+    tet_share_range(c->rank, c->vy.rows * count, 1, &first, &last);
     for (size_t i = first; i < last; i++) { // the rows of x that a window spans stay in the cache
         const struct rows r = rows_of(c, i % count);
         for (size_t x = 0; x < c->vy.columns; x++)
@@ -343,7 +343,7 @@ static void convolve_drive(const struct tet_convolution_drive *d, const struct t
     }
     const size_t groups = column_groups(d, p), bands = bands_of(p->rows);
     size_t first, last;
-    tet_share(d->rank, bands * groups, 1, &first, &last);
+    tet_share_range(d->rank, bands * groups, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t row = band_begin(i / groups, p->rows);
         const size_t ni = band_begin(i / groups + 1, p->rows) - row;

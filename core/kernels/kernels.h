@@ -141,7 +141,7 @@ enum tet_finish {
 };
 
 struct tet_forward {
-    const struct tet_rank *rank; // whose share of the tiles to compute
+    const struct tet_share *rank; // whose share of the tiles to compute
     size_t n;
     const float *x; // (N, C), stride ldx
     size_t ldx;
@@ -154,7 +154,7 @@ struct tet_forward {
 };
 
 struct tet_drive {
-    const struct tet_rank *rank;
+    const struct tet_share *rank;
     size_t n;
     const float *a; // (N, R), stride lda
     size_t lda;
@@ -164,7 +164,7 @@ struct tet_drive {
 };
 
 struct tet_convolution {
-    const struct tet_rank *rank;
+    const struct tet_share *rank;
     enum tet_way way;
     size_t n; // examples; columns up to n rounded up are computed
     const struct tet_window *window;
@@ -180,7 +180,7 @@ struct tet_convolution {
 };
 
 struct tet_convolution_drive {
-    const struct tet_rank *rank;
+    const struct tet_share *rank;
     size_t n;
     const struct tet_window *window;
     bool fine_rows; // P (fine channels, coarse channels * K * K), as of a descending kernel;
@@ -195,7 +195,7 @@ struct tet_convolution_drive {
 /* Pooling: windows over each channel of fine `a` make coarse `x`. The volumes of a and s agree in
  * everything; those of x and above in all but pad. */
 struct tet_pooling {
-    const struct tet_rank *rank;
+    const struct tet_share *rank;
     size_t n;                        // columns up to n rounded up are computed
     const struct tet_window *window; // padding 0
     enum tet_pool pool;
@@ -217,7 +217,7 @@ struct tet_kernels {
     /* yt (C, N) = P^T st, with st (R, N): the backward product with the batch along the vector.
      * Strides ldst, ldyt; columns up to N rounded up are computed. The rank's share of the rows of
      * yt. */
-    void (*backward)(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+    void (*backward)(const struct tet_share *rank, const struct tet_packed *p, size_t n,
                      const float *st, size_t ldst, float *yt, size_t ldyt);
 
     /* P <- P + lr g, g = sum over n of a[n] x[n]^T - decay P; with a velocity v <- momentum v + g,
@@ -249,7 +249,7 @@ struct tet_kernels {
 
     /* b[c] <- b[c] + lr * sum over positions and examples (lanes as above) of a; the rank's share
      * of the channels. Examples from n to n rounded up count. */
-    void (*convolve_bias)(const struct tet_rank *rank, size_t n, const float *a,
+    void (*convolve_bias)(const struct tet_share *rank, size_t n, const float *a,
                           const struct tet_volume *va, float lr, float *b);
 
     /* x = the largest or the mean of each window of a. Mean: taps add in the order (ky, kx), times

@@ -315,10 +315,10 @@ struct stretch {
     size_t rows, tiles; // rows of a panel's side, and the tiles that they make
 };
 
-INLINE struct stretch stretch_of(const struct tet_rank *rank, size_t panels, size_t rows)
+INLINE struct stretch stretch_of(const struct tet_share *rank, size_t panels, size_t rows)
 {
     struct stretch s = {.rows = rows, .tiles = tile_count(rows)};
-    tet_share(rank, panels * s.tiles, 1, &s.first, &s.last);
+    tet_share_range(rank, panels * s.tiles, 1, &s.first, &s.last);
     return s;
 }
 
@@ -410,7 +410,7 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
             update_pending(false, &t, &pending, i);
 }
 
-static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+static void backward(const struct tet_share *rank, const struct tet_packed *p, size_t n,
                      const float *st, size_t ldst, float *yt, size_t ldyt)
 {
     tet_check_backward(p, n, st, ldst, yt, ldyt);

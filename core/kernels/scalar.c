@@ -33,7 +33,7 @@ static void forward(const struct tet_forward *f)
 {
     tet_check_forward(f);
     size_t first, last;
-    tet_share(f->rank, f->n, 1, &first, &last);
+    tet_share_range(f->rank, f->n, 1, &first, &last);
     for (size_t n = first; n < last; n++)
         for (size_t r = 0; r < tet_round(f->p->rows); r++) {
             float y = 0.0f;
@@ -46,12 +46,12 @@ static void forward(const struct tet_forward *f)
         }
 }
 
-static void backward(const struct tet_rank *rank, const struct tet_packed *p, size_t n,
+static void backward(const struct tet_share *rank, const struct tet_packed *p, size_t n,
                      const float *st, size_t ldst, float *yt, size_t ldyt)
 {
     tet_check_backward(p, n, st, ldst, yt, ldyt);
     size_t first, last;
-    tet_share(rank, p->columns, 1, &first, &last);
+    tet_share_range(rank, p->columns, 1, &first, &last);
     for (size_t c = first; c < last; c++)
         for (size_t i = 0; i < tet_round(n); i++) {
             float y = 0.0f;
@@ -75,7 +75,7 @@ static void drive(const struct tet_drive *d, const struct tet_packed *p)
 {
     tet_check_drive(d, p);
     size_t first, last;
-    tet_share(d->rank, tet_round(p->rows), 1, &first, &last);
+    tet_share_range(d->rank, tet_round(p->rows), 1, &first, &last);
     for (size_t r = first; r < last; r++)
         for (size_t c = 0; c < p->columns; c++) {
             float g = 0.0f;
@@ -147,7 +147,7 @@ static void convolve(const struct tet_convolution *c)
 {
     tet_check_convolution(c);
     size_t first, last;
-    tet_share(c->rank, c->vy.channels, 1, &first, &last);
+    tet_share_range(c->rank, c->vy.channels, 1, &first, &last);
     for (size_t r = first; r < last; r++)
         for (size_t y = 0; y < c->vy.rows; y++)
             for (size_t x = 0; x < c->vy.columns; x++)
@@ -186,7 +186,7 @@ static void convolve_drive(const struct tet_convolution_drive *d, const struct t
     tet_check_convolution_drive(d, p);
     const size_t k = d->window->kernel;
     size_t first, last;
-    tet_share(d->rank, p->rows, 1, &first, &last);
+    tet_share_range(d->rank, p->rows, 1, &first, &last);
     for (size_t r = first; r < last; r++)
         for (size_t c = 0; c < p->columns; c++) {
             const size_t channel = c / (k * k), ky = c / k % k, kx = c % k;

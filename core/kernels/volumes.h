@@ -35,7 +35,7 @@ static void pool(const struct tet_pooling *p)
     const struct tet_window *w = p->window;
     const size_t row = tet_volume_row(&p->va), ld = p->va.ld;
     size_t first, last;
-    tet_share(p->rank, (size_t)p->va.channels * w->out_rows, 1, &first, &last);
+    tet_share_range(p->rank, (size_t)p->va.channels * w->out_rows, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         const size_t c = i / w->out_rows, oy = i % w->out_rows;
         for (size_t ox = 0; ox < w->out_columns; ox++) {
@@ -77,7 +77,7 @@ static void unpool(const struct tet_pooling *p)
     const size_t row = tet_volume_row(&p->va), ld = p->va.ld;
     const vf share = v_set(1.0f / (float)(w->kernel * w->kernel));
     size_t first, last;
-    tet_share(p->rank, p->va.channels, 1, &first, &last);
+    tet_share_range(p->rank, p->va.channels, 1, &first, &last);
     memset(p->s + first * tet_volume_plane(&p->va), 0,
            (last - first) * tet_volume_plane(&p->va) * sizeof *p->s);
     for (size_t c = first; c < last; c++)
@@ -95,11 +95,11 @@ static void unpool(const struct tet_pooling *p)
             }
 }
 
-static void convolve_bias(const struct tet_rank *rank, size_t n, const float *a,
+static void convolve_bias(const struct tet_share *rank, size_t n, const float *a,
                           const struct tet_volume *va, float lr, float *b)
 {
     size_t first, last;
-    tet_share(rank, va->channels, 1, &first, &last);
+    tet_share_range(rank, va->channels, 1, &first, &last);
     for (size_t c = first; c < last; c++) {
         vf lanes[SUM_VECTORS];
         for (int i = 0; i < SUM_VECTORS; i++)

@@ -39,11 +39,11 @@ static void form(const struct forming *f, size_t o, size_t r)
         give_magnitudes(f, i, r, wide, b->w + tet_packed_at(b->rows, b->columns, r, i));
 }
 
-static void form_share(void *context, const struct tet_rank *share)
+static void form_share(void *context, const struct tet_share *share)
 {
     const struct forming *f = context;
     size_t first, last;
-    tet_share(share, f->net->p[TET_W][f->l].rows, TET_LANES, &first, &last);
+    tet_share_range(share, f->net->p[TET_W][f->l].rows, TET_LANES, &first, &last);
     for (size_t o = first; o < last; o += TET_LANES)
         for (size_t r = 0; r < f->net->feedback[f->l].rows; r += TET_PANEL)
             form(f, o, r);

@@ -55,13 +55,13 @@ static void draw_example(const struct noise *noise, size_t n)
 
 /* Shares are of sixteen examples, the width of a volume's vectors; those that there are not are
  * 0. */
-static void draw_share(void *context, const struct tet_rank *share)
+static void draw_share(void *context, const struct tet_share *share)
 {
     const struct noise *noise = context;
     const struct tet_net *net = noise->net;
     const bool image = net->layer[noise->l + 1].image;
     size_t first, last;
-    tet_share(share, tet_round(net->n), image ? TET_LANES : 1, &first, &last);
+    tet_share_range(share, tet_round(net->n), image ? TET_LANES : 1, &first, &last);
     for (size_t n = first; n < last; n++)
         if (n < net->n)
             draw_example(noise, n);

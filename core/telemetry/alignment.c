@@ -11,7 +11,7 @@
 #include "exact.h"
 #include "rules/rules.h"
 
-static const struct tet_rank alone = {.size = 1};
+static const struct tet_share alone = {.of = 1};
 
 /* The three sums that make a cosine, gathered over blocks. */
 struct cosine {

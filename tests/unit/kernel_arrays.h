@@ -292,8 +292,8 @@ static const size_t few_columns[] = {1, 5, 17, 66};
 
 /* A product by one thread, and by the shares of several, one after another: the ranks must cover
  * it. */
-static const struct tet_rank alone __attribute__((unused)) = {.size = 1};
+static const struct tet_share alone __attribute__((unused)) = {.of = 1};
 #define EVERY_RANK(name, ranks)                                                                    \
-    for (struct tet_rank name = {.size = (ranks)}; name.rank < name.size; name.rank++)
+    for (struct tet_share name = {.of = (ranks)}; name.index < name.of; name.index++)
 
 #endif

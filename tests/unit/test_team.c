@@ -18,18 +18,18 @@ struct shared {
     size_t job;
 };
 
-static void mark(void *context, const struct tet_rank *share)
+static void mark(void *context, const struct tet_share *share)
 {
     struct shared *s = context;
     const size_t now = s->job % 2 * SHARES, before = SHARES - now;
     atomic_fetch_add(&s->shares, 1);
-    atomic_store(&s->size, share->size);
-    for (size_t i = 0; i < share->size; i++)
+    atomic_store(&s->size, share->of);
+    for (size_t i = 0; i < share->of; i++)
         if (s->slots[before + i] != s->job - 1)
             atomic_fetch_add(&s->wrong, 1);
-    if (s->slots[now + share->rank] == s->job)
+    if (s->slots[now + share->index] == s->job)
         atomic_fetch_add(&s->wrong, 1); // done already
-    s->slots[now + share->rank] = s->job;
+    s->slots[now + share->index] = s->job;
 }
 
 /* Every share once, and whole before the next job begins; also for helpers that sleep between. */
@@ -58,14 +58,14 @@ struct slow {
     _Atomic bool go;
 };
 
-static void wait_inside(void *context, const struct tet_rank *share)
+static void wait_inside(void *context, const struct tet_share *share)
 {
     struct slow *s = context;
     (void)share;
     if (atomic_fetch_add(&s->inside, 1) == 0)
         while (!atomic_load(&s->go))
             sched_yield();
-    else if (atomic_load(&s->inside) == share->size)
+    else if (atomic_load(&s->inside) == share->of)
         atomic_store(&s->go, true); // all others are done
 }
 
@@ -92,7 +92,7 @@ static void shares_cover(void **state)
                 size_t at = 0;
                 for (size_t r = 0; r < size; r++) {
                     size_t first, last;
-                    tet_share(&(struct tet_rank){r, size}, n, grain, &first, &last);
+                    tet_share_range(&(struct tet_share){r, size}, n, grain, &first, &last);
                     assert_int_equal(first, at);
                     assert_true(last >= first && (last == n || last % grain == 0));
                     at = last;

@@ -66,7 +66,7 @@ static const struct tet_kernels *kernels;
 
 /* By the shares of 1 to 4 ranks, one after another. */
 #define EVERY_RANK(name)                                                                           \
-    for (struct tet_rank name = {.size = 1 + draw() % 4}; name.rank < name.size; name.rank++)
+    for (struct tet_share name = {.of = 1 + draw() % 4}; name.index < name.of; name.index++)
 
 static void forward(const struct shape *s, enum mode mode)
 {
