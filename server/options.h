@@ -20,7 +20,8 @@ enum command {
     COMMAND_RUN = 1 << 1,
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
-    COMMAND_AUDIT = 1 << 4
+    COMMAND_AUDIT = 1 << 4,
+    COMMAND_DATASET = 1 << 6
 };
 
 /* Sets of commands, for the table of options. */
@@ -44,6 +45,10 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
+    X(STATE, "state", "TETRAD_STATE", COMMAND_SERVE, "DIR", NULL,                                  \
+      "folder of uploaded datasets (default: the database's name with .files)")                    \
+    X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
+      "largest upload, such as 500M (default: 4G)")                                                \
     X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
       "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \

@@ -4,6 +4,7 @@
 #include "api/api.h"
 
 #define JSON_BODY "application/json"
+#define DATASET_BODY "application/zip, application/octet-stream, text/csv, multipart/form-data"
 
 const struct http_route api_routes[] = {
     {ROLE_MEMBER, "POST", "/v1/experiments", api_submit, true, JSON_BODY},
@@ -21,6 +22,8 @@ const struct http_route api_routes[] = {
     {ROLE_VIEWER, "GET", "/v1/runs/{id}/weights/{name}.npy", api_weights_npy, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/datasets", api_datasets, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/datasets/{name}", api_dataset, true, NULL},
+    {ROLE_MEMBER, "PUT", "/v1/datasets/{name}", api_put_dataset, HTTP_SPOOLED, DATASET_BODY},
+    {ROLE_MEMBER, "DELETE", "/v1/datasets/{name}", api_delete_dataset, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/rules", api_rules, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/series", api_series, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/schema", api_schema, false, NULL},
