@@ -17,48 +17,49 @@ CREATE TABLE dataset (
 -- store_dataset_delete: whether another name has the content; store_dataset_known.
 CREATE INDEX dataset_content ON dataset (sha256);
 
--- How many runs wait for a dataset or use it, of any source: counted by the triggers below, so that
--- nobody reads the definitions of a million runs.
+-- The dataset of each run: $.dataset.name of its definition, here because triggers may not read JSON.
+CREATE TABLE run_dataset (
+    run  INTEGER PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE, -- run.id
+    name TEXT NOT NULL                                              -- of any source
+) STRICT;
+
+-- How many runs wait for a dataset or use it: counted by the triggers below, so that nobody reads the
+-- rows of a million runs.
 CREATE TABLE dataset_use (
-    name TEXT PRIMARY KEY,         -- $.dataset.name of the runs' definitions
+    name TEXT PRIMARY KEY,         -- run_dataset.name
     runs INTEGER NOT NULL          -- queued, running or paused ones
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO dataset_use (name, runs)
-SELECT json_extract(d.definition, '$.dataset.name') AS used, count(*)
-  FROM run r JOIN run_definition d ON d.run = r.id
- WHERE r.state IN ('queued', 'running', 'paused') AND used IS NOT NULL
- GROUP BY used;
-
-CREATE TRIGGER dataset_use_inserted AFTER INSERT ON run_definition
-WHEN (SELECT state FROM run WHERE id = new.run) IN ('queued', 'running', 'paused')
+CREATE TRIGGER dataset_use_inserted AFTER INSERT ON run_dataset
 BEGIN
     INSERT INTO dataset_use (name, runs)
-    SELECT json_extract(new.definition, '$.dataset.name') AS used, 1 WHERE used IS NOT NULL
-        ON CONFLICT (name) DO UPDATE SET runs = runs + 1;
+    SELECT new.name, state IN ('queued', 'running', 'paused') FROM run WHERE id = new.run
+        ON CONFLICT (name) DO UPDATE SET runs = runs + excluded.runs;
 END;
 
 CREATE TRIGGER dataset_use_moved AFTER UPDATE OF state ON run
 WHEN (new.state IN ('queued', 'running', 'paused')) <> (old.state IN ('queued', 'running', 'paused'))
 BEGIN
-    INSERT INTO dataset_use (name, runs)
-    SELECT json_extract(d.definition, '$.dataset.name') AS used, 1
-      FROM run_definition d WHERE d.run = new.id AND used IS NOT NULL
-        ON CONFLICT (name) DO UPDATE
+    UPDATE dataset_use
        SET runs = runs + (new.state IN ('queued', 'running', 'paused'))
-                       - (old.state IN ('queued', 'running', 'paused'));
+                       - (old.state IN ('queued', 'running', 'paused'))
+     WHERE name = (SELECT name FROM run_dataset WHERE run = new.id);
 END;
 
--- A run goes before its definition or after it: whichever comes first finds both.
+-- A run goes before its row here or after it: whichever comes first finds both.
 CREATE TRIGGER dataset_use_run_deleted BEFORE DELETE ON run
 WHEN old.state IN ('queued', 'running', 'paused')
 BEGIN
     UPDATE dataset_use SET runs = runs - 1
-     WHERE name = (SELECT json_extract(definition, '$.dataset.name') FROM run_definition WHERE run = old.id);
+     WHERE name = (SELECT name FROM run_dataset WHERE run = old.id);
 END;
 
-CREATE TRIGGER dataset_use_definition_deleted BEFORE DELETE ON run_definition
+CREATE TRIGGER dataset_use_row_deleted BEFORE DELETE ON run_dataset
 WHEN (SELECT state FROM run WHERE id = old.run) IN ('queued', 'running', 'paused')
 BEGIN
-    UPDATE dataset_use SET runs = runs - 1 WHERE name = json_extract(old.definition, '$.dataset.name');
+    UPDATE dataset_use SET runs = runs - 1 WHERE name = old.name;
 END;
+
+INSERT INTO run_dataset (run, name)
+SELECT run, json_extract(definition, '$.dataset.name') FROM run_definition
+ WHERE json_extract(definition, '$.dataset.name') IS NOT NULL;
