@@ -27,7 +27,7 @@ enum command {
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT,           // talk to a server
+    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET, // talk to a server
     COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
 };
 
@@ -37,7 +37,7 @@ enum {
       "configuration file, lines of `name = value`")                                               \
     X(DB, "db", "TETRAD_DB", COMMAND_SERVE, "FILE", "tetrad.db",                                   \
       "database; made where it does not exist")                                                    \
-    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA, "DIR", "data",                                   \
+    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA | COMMAND_DATASET, "DIR", "data",                                   \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
     X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \
@@ -55,6 +55,16 @@ enum {
       "write every record: run,step,series,value")                                                 \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
+    X(NAME, "name", "TETRAD_NAME", COMMAND_DATASET, "NAME", NULL,                                  \
+      "what an uploaded dataset is to be called")                                                  \
+    X(LABEL, "label", "TETRAD_LABEL", COMMAND_DATASET, "COLUMN", NULL,                             \
+      "classes of an uploaded table: a column's name or number from 0")                            \
+    X(TEST_FRACTION, "test-fraction", "TETRAD_TEST_FRACTION", COMMAND_DATASET, "F", NULL,          \
+      "how much of an uploaded table is to test on, such as 0.2")                                  \
+    X(MIRROR, "mirror", "TETRAD_MIRROR", COMMAND_DATASET, "URL", NULL,                             \
+      "fetch from this folder instead of the makers' own servers")                                 \
+    X(UNVERIFIED, "unverified", "TETRAD_UNVERIFIED", COMMAND_DATASET, NULL, NULL,                  \
+      "fetch files of another checksum too, if their form is right")                               \
     X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
       "show progress until the end, then the results")
 

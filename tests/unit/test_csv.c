@@ -138,7 +138,7 @@ static void test_refused(void **state)
         {"", NULL, "empty"},
         {"\n", NULL, "at least one input"},
         {"a,b\n1,2\n0,c\n", NULL, "line 3, column 2: \"c\" is no number"},
-        {"1,\"2\n3\",4\n0,1,x\n", NULL, "line 1, column 2"},
+        {"1,\"2\n3\",4\n0,1,x\n", NULL, "line 3, column 3"},
         {"t,\"a\nb\"\n1,2\n0,x\n", NULL, "line 4, column 2: \"x\""},
         {"1,2\n0,0x10\n", NULL, "no number"},
         {"1,2\n0,1e400\n", NULL, "finite"},
