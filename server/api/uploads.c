@@ -109,6 +109,12 @@ static enum tet_err read_dataset(struct ingest *in, struct tet_error *error)
     if (err == TET_OK)
         err = staged_load(&staged, in->label, in->test_fraction, in->api->memory_bytes,
                           &in->dataset, &in->kind, &inner);
+    /* Training reads the archive into memory and then what it makes of it: npz_dataset.c. */
+    const uint64_t most = in->api->memory_bytes / 2;
+    if (err == TET_OK && dataset_bytes(&in->dataset) > most)
+        err = tet_error_set(&inner, TET_BAD_DATASET, "%llu bytes in memory, at most %llu can be read",
+                            (unsigned long long)dataset_bytes(&in->dataset),
+                            (unsigned long long)most);
     if (err == TET_OK)
         return TET_OK;
     snprintf(folder, sizeof folder, "%s/", in->folder);
