@@ -81,9 +81,9 @@ static enum tet_err ask(struct client *c, const char *method, const char *path, 
         return tet_error_set(error, TET_ADDRESS, "%s: %s", c->server,
                              *reason != '\0' ? reason : curl_easy_strerror(code));
     *reply = json_loadb(c->body != NULL ? c->body : "", c->size, 0, NULL);
-    return *reply != NULL ? TET_OK
-                          : tet_error_set(error, TET_ADDRESS, "%s: no answer of a tetrad server",
-                                          c->server);
+    return *reply != NULL
+               ? TET_OK
+               : tet_error_set(error, TET_ADDRESS, "%s: no answer of a tetrad server", c->server);
 }
 
 static const char *text_of(const json_t *object, const char *key, const char *missing)
@@ -181,8 +181,7 @@ static int upload(struct client *c, const struct options *o, struct tet_error *e
         curl_mimepart *part = curl_mime_addpart(form);
         if (curl_mime_filedata(part, o->argument[i]) != CURLE_OK) {
             curl_mime_free(form);
-            return status_of(
-                tet_error_set(error, TET_IO, "%s: it cannot be read", o->argument[i]));
+            return status_of(tet_error_set(error, TET_IO, "%s: it cannot be read", o->argument[i]));
         }
         curl_mime_name(part, "files");
     }
@@ -197,7 +196,7 @@ static int upload(struct client *c, const struct options *o, struct tet_error *e
     return status;
 }
 
-static int delete(struct client *c, const struct options *o, struct tet_error *error)
+static int delete (struct client *c, const struct options *o, struct tet_error *error)
 {
     char path[URL_BYTES / 2];
     json_t *reply;

@@ -29,10 +29,10 @@
 enum {
     FILES = 4,
     MIRRORS = 3,
-    TRIES = 5,                // of one mirror, while each brings something
-    FILE_MAX = 512 << 20,     // bytes of a download, or of a file unpacked from it
-    MEMORY_MAX = 1 << 30,     // of the check
-    STALL_S = 30,             // without STALL_BYTES a second: the mirror is given up
+    TRIES = 5,            // of one mirror, while each brings something
+    FILE_MAX = 512 << 20, // bytes of a download, or of a file unpacked from it
+    MEMORY_MAX = 1 << 30, // of the check
+    STALL_S = 30,         // without STALL_BYTES a second: the mirror is given up
     STALL_BYTES = 100,
     PATH_BYTES = 4096
 };
@@ -53,7 +53,10 @@ struct source {
 #define IDX(a, b, c, d)                                                                            \
     {                                                                                              \
         {"train-images-idx3-ubyte.gz", a}, {"train-labels-idx1-ubyte.gz", b},                      \
-            {"t10k-images-idx3-ubyte.gz", c}, {"t10k-labels-idx1-ubyte.gz", d}                     \
+            {"t10k-images-idx3-ubyte.gz", c},                                                      \
+        {                                                                                          \
+            "t10k-labels-idx1-ubyte.gz", d                                                         \
+        }                                                                                          \
     }
 
 static const struct source sources[] = {
@@ -215,7 +218,8 @@ static enum tet_err check_md5(const char *path, const char *wanted, struct tet_e
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
     if (strcmp(text, wanted) == 0)
         return TET_OK;
-    return tet_error_set(error, TET_BAD_DATASET, "its MD5 sum is %s, it should be %s", text, wanted);
+    return tet_error_set(error, TET_BAD_DATASET, "its MD5 sum is %s, it should be %s", text,
+                         wanted);
 }
 
 static enum tet_err from_mirror(CURL *curl, const char *mirror, const struct source_file *file,
@@ -314,7 +318,8 @@ static enum tet_err unpack(const struct source *source, const char *part, const 
     while (err == TET_OK && code == ARCHIVE_OK &&
            (code = archive_read_next_header(archive, &entry)) == ARCHIVE_OK) {
         const char *name = archive_entry_pathname(entry);
-        const char *last = name != NULL && strrchr(name, '/') != NULL ? strrchr(name, '/') + 1 : name;
+        const char *last =
+            name != NULL && strrchr(name, '/') != NULL ? strrchr(name, '/') + 1 : name;
         for (int i = 0; last != NULL && err == TET_OK && i < source->n_unpacked; i++) {
             if (strcmp(last, source->unpacked[i]) != 0 || archive_entry_filetype(entry) != AE_IFREG)
                 continue;
@@ -387,7 +392,8 @@ static enum tet_err download(const struct source *source, const struct fetch *fe
 {
     CURL *curl = curl_easy_init();
     enum tet_err err = curl != NULL ? TET_OK : tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    for (const struct source_file *file = source->files; err == TET_OK && file->name != NULL; file++)
+    for (const struct source_file *file = source->files; err == TET_OK && file->name != NULL;
+         file++)
         err = fetch_file(curl, source, file, part, fetch, error);
     if (curl != NULL)
         curl_easy_cleanup(curl);
@@ -402,8 +408,9 @@ enum tet_err fetch_dataset(const struct fetch *fetch, struct tet_error *error)
     while (source < sources + SOURCES && strcmp(source->name, fetch->name) != 0)
         source++;
     if (source == sources + SOURCES)
-        return tet_error_set(error, TET_BAD_REQUEST, "there is no \"%.60s\" to fetch; there are: %s",
-                             fetch->name, fetch_names());
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "there is no \"%.60s\" to fetch; there are: %s", fetch->name,
+                             fetch_names());
     if (strlen(fetch->folder) > PATH_BYTES - 100)
         return tet_error_set(error, TET_IO, "the folder's name is too long");
     snprintf(part, sizeof part, "%s/.%s.part", fetch->folder, source->name);

@@ -28,7 +28,7 @@ enum command {
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
     COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET, // talk to a server
-    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN         // read datasets
 };
 
 /* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
@@ -37,7 +37,7 @@ enum {
       "configuration file, lines of `name = value`")                                               \
     X(DB, "db", "TETRAD_DB", COMMAND_SERVE, "FILE", "tetrad.db",                                   \
       "database; made where it does not exist")                                                    \
-    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA | COMMAND_DATASET, "DIR", "data",                                   \
+    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA | COMMAND_DATASET, "DIR", "data",                 \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
     X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \

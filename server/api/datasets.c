@@ -54,12 +54,11 @@ static json_t *dataset_json(struct api *api, const char *name, enum tet_err *err
                      : upload.there ? "upload"
                                     : "file",
                      "owner", upload.there ? json_string(upload.owner) : json_null(), "in_use",
-                     (json_int_t)uses, "inputs", (json_int_t)info.shape.inputs,
-                     "outputs", (json_int_t)info.shape.outputs, "channels",
-                     (json_int_t)info.shape.channels, "rows", (json_int_t)info.shape.rows, "columns",
-                     (json_int_t)info.shape.columns, "train", (json_int_t)info.n_train, "test",
-                     (json_int_t)info.n_test, "labels", info.labels, "bytes",
-                     (json_int_t)info.bytes, "sha256",
+                     (json_int_t)uses, "inputs", (json_int_t)info.shape.inputs, "outputs",
+                     (json_int_t)info.shape.outputs, "channels", (json_int_t)info.shape.channels,
+                     "rows", (json_int_t)info.shape.rows, "columns", (json_int_t)info.shape.columns,
+                     "train", (json_int_t)info.n_train, "test", (json_int_t)info.n_test, "labels",
+                     info.labels, "bytes", (json_int_t)info.bytes, "sha256",
                      info.sha256[0] != '\0' ? json_string(info.sha256) : json_null(), "error");
 }
 

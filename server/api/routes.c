@@ -3,7 +3,7 @@
  * answer at once to those that do not, such as /healthz. */
 #include "api/api.h"
 
-#define JSON_BODY "application/json"
+#define JSON_BODY    "application/json"
 #define DATASET_BODY "application/zip, application/octet-stream, text/csv, multipart/form-data"
 
 const struct http_route api_routes[] = {

@@ -48,9 +48,10 @@ static bool see_part(void *context, const char *field, const char *file, uint64_
 {
     struct visit *v = context;
     if (file == NULL) {
-        tet_error_set(v->error, TET_BAD_REQUEST,
-                      "the form has a field \"%.40s\" that is no file; parameters go into the query",
-                      field != NULL ? field : "");
+        tet_error_set(
+            v->error, TET_BAD_REQUEST,
+            "the form has a field \"%.40s\" that is no file; parameters go into the query",
+            field != NULL ? field : "");
         return false;
     }
     if (offset == 0 && staged_file(v->staged, file, v->error) != TET_OK)
@@ -112,9 +113,9 @@ static enum tet_err read_dataset(struct ingest *in, struct tet_error *error)
     /* Training reads the archive into memory and then what it makes of it: npz_dataset.c. */
     const uint64_t most = in->api->memory_bytes / 2;
     if (err == TET_OK && dataset_bytes(&in->dataset) > most)
-        err = tet_error_set(&inner, TET_BAD_DATASET, "%llu bytes in memory, at most %llu can be read",
-                            (unsigned long long)dataset_bytes(&in->dataset),
-                            (unsigned long long)most);
+        err = tet_error_set(
+            &inner, TET_BAD_DATASET, "%llu bytes in memory, at most %llu can be read",
+            (unsigned long long)dataset_bytes(&in->dataset), (unsigned long long)most);
     if (err == TET_OK)
         return TET_OK;
     snprintf(folder, sizeof folder, "%s/", in->folder);
@@ -216,7 +217,8 @@ static bool read_query(struct ingest *in, struct http_reply *reply)
     if (text == NULL)
         return true;
     in->test_fraction = strtod(text, &end);
-    const bool number = *text != '\0' && *end == '\0' && strspn(text, ".0123456789") == strlen(text);
+    const bool number =
+        *text != '\0' && *end == '\0' && strspn(text, ".0123456789") == strlen(text);
     if (number && in->test_fraction > 0 && in->test_fraction < 1)
         return true;
     tet_error_set(&error, TET_BAD_REQUEST,
@@ -296,8 +298,7 @@ static enum tet_err withdraw(struct api *api, const char *name, const struct fou
     return err;
 }
 
-void api_delete_dataset(void *context, const struct http_request *request,
-                        struct http_reply *reply)
+void api_delete_dataset(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct api *api = context;
     struct tet_error error = {0};

@@ -75,7 +75,7 @@ struct note {
 };
 
 struct catalog {
-    char *folder; // NULL: no files
+    char *folder;              // NULL: no files
     struct uploaded *uploaded; // borrowed; NULL: none
     uint64_t memory_bytes;
     pthread_mutex_t lock;

@@ -46,9 +46,9 @@ struct walk {
     uint32_t columns; // 0: not known yet
     uint32_t label;   // the classes' column, from 0
     uint64_t rows, test_rows;
-    int64_t greatest;      // label to train on
-    uint64_t room[2];      // rows that x and labels have
-    float *x[2];           // train, test; NULL in the first walk
+    int64_t greatest; // label to train on
+    uint64_t room[2]; // rows that x and labels have
+    float *x[2];      // train, test; NULL in the first walk
     int32_t *labels[2];
 };
 
@@ -135,8 +135,12 @@ static enum tet_err read_field(struct table *t, enum after *after, struct tet_er
 static bool read_number(const char *text, double *value)
 {
     char *end;
-    text += strspn(text, " \t");
-    const size_t n = strspn(text, "+-.0123456789eE");
+    size_t n = 0;
+    while (*text == ' ' || *text == '\t')
+        text++;
+    for (char c; (c = text[n]) != '\0' && ((c >= '0' && c <= '9') || c == '.' || c == '-' ||
+                                           c == '+' || c == 'e' || c == 'E');)
+        n++; // not strspn, which makes a table for each call
     if (n == 0 || text[n + strspn(text + n, " \t")] != '\0')
         return false;
     *value = strtod(text, &end);
@@ -174,11 +178,11 @@ static enum tet_err take_field(struct walk *w, const struct table *t, bool test,
         return bad_field(t, "number", error);
     if (column == w->label) {
         if (!(value >= 0 && value < TET_MAX_UNITS && value == floor(value)))
-            return tet_error_set(error, TET_BAD_DATASET,
-                                 "%s: line %llu, column %u: the label %g; whole numbers from 0 to %d "
-                                 "are allowed",
-                                 t->path, (unsigned long long)t->line, t->column, value,
-                                 TET_MAX_UNITS - 1);
+            return tet_error_set(
+                error, TET_BAD_DATASET,
+                "%s: line %llu, column %u: the label %g; whole numbers from 0 to %d "
+                "are allowed",
+                t->path, (unsigned long long)t->line, t->column, value, TET_MAX_UNITS - 1);
         if (w->labels[test] != NULL)
             w->labels[test][row] = (int32_t)value;
         else if (!test && (int64_t)value > w->greatest)
@@ -238,9 +242,8 @@ static enum tet_err find_label(struct walk *w, const struct table *t, const stru
     const char *wanted = w->source->label;
     char *end = NULL;
     if (w->columns != 0 && w->columns != head->columns)
-        return tet_error_set(error, TET_BAD_DATASET,
-                             "%s: %u columns, the table to train on has %u", t->path,
-                             head->columns, w->columns);
+        return tet_error_set(error, TET_BAD_DATASET, "%s: %u columns, the table to train on has %u",
+                             t->path, head->columns, w->columns);
     const uint32_t before = w->columns != 0 ? w->label : head->columns;
     w->columns = head->columns;
     if (wanted == NULL) {
@@ -288,8 +291,9 @@ static enum tet_err read_row(struct table *t, struct walk *w, enum after *after,
             err = take_field(w, t, test, error);
     } while (err == TET_OK && *after == AFTER_COMMA);
     if (err == TET_OK && t->column != w->columns)
-        err = tet_error_set(error, TET_BAD_DATASET, "%s: line %llu has %u columns, the first has %u",
-                            t->path, (unsigned long long)t->line, t->column, w->columns);
+        err =
+            tet_error_set(error, TET_BAD_DATASET, "%s: line %llu has %u columns, the first has %u",
+                          t->path, (unsigned long long)t->line, t->column, w->columns);
     if (err == TET_OK)
         *(test ? &w->test_rows : &w->rows) += 1;
     return err;
@@ -387,10 +391,10 @@ static enum tet_err allocate(struct tet_dataset *d, struct walk *w, const char *
     w->labels[1] = w->labels[0] + w->rows;
     w->x[0] = (float *)d->memory + n;
     w->x[1] = w->x[0] + w->rows * inputs;
-    d->shape = (struct tet_shape){(uint32_t)inputs, (uint32_t)w->greatest + 1, 1, 1,
-                                  (uint32_t)inputs};
-    d->train = (struct tet_examples){
-        .n = (uint32_t)w->rows, .floats = w->x[0], .labels = w->labels[0]};
+    d->shape =
+        (struct tet_shape){(uint32_t)inputs, (uint32_t)w->greatest + 1, 1, 1, (uint32_t)inputs};
+    d->train =
+        (struct tet_examples){.n = (uint32_t)w->rows, .floats = w->x[0], .labels = w->labels[0]};
     if (w->test_rows > 0)
         d->test = (struct tet_examples){
             .n = (uint32_t)w->test_rows, .floats = w->x[1], .labels = w->labels[1]};

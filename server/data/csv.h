@@ -12,12 +12,13 @@
 #include <tetrad/error.h>
 
 struct csv_source {
-    const char *train;    // path
-    const char *test;     // path of the table to test on; NULL: none
-    const char *label;    // the classes' column: its name, or its number from 0; NULL: the one called
-                          // `label` or `t`, else the first
-    double test_fraction; // of the rows of `train` that are to test on, 0 <= f < 1, taken evenly from
-                          // first to last; 0: none
+    const char *train; // path
+    const char *test;  // path of the table to test on; NULL: none
+    const char *label; // the classes' column: its name, or its number from 0; NULL: the one called
+                       // `label` or `t`, else the first
+    double
+        test_fraction; // of the rows of `train` that are to test on, 0 <= f < 1, taken evenly from
+                       // first to last; 0: none
 };
 
 /* csv_load: the first row may be names (it is, where one of its fields is no number). Labels are whole

@@ -268,7 +268,8 @@ enum tet_err npz_dataset_write(const struct tet_dataset *d, const char *path,
         greatest = d->train.labels[i] > greatest ? d->train.labels[i] : greatest;
     if (d->train.labels && (uint32_t)greatest + 1 != d->shape.outputs)
         return tet_error_set(error, TET_BAD_DATASET,
-                             "no example to train on is of class %u, the last", d->shape.outputs - 1);
+                             "no example to train on is of class %u, the last",
+                             d->shape.outputs - 1);
     size_t n = arrays_of(d, &d->train, false, arrays);
     n += arrays_of(d, &d->test, true, arrays + n);
     return npz_write_new(arrays, n, path, error);

@@ -75,10 +75,11 @@ enum tet_err staged_file(struct staged *s, const char *name, struct tet_error *e
     staged_end(s);
     const enum staged_form form = look_up(name, &bit, as);
     if (form == STAGED_NONE)
-        return tet_error_set(error, TET_BAD_DATASET,
-                             "no file of a dataset is called \"%s\"; there are: NAME.npz, NAME.csv, "
-                             "test.csv, and IDX and CIFAR files by their own names",
-                             shown);
+        return tet_error_set(
+            error, TET_BAD_DATASET,
+            "no file of a dataset is called \"%s\"; there are: NAME.npz, NAME.csv, "
+            "test.csv, and IDX and CIFAR files by their own names",
+            shown);
     if (s->form != STAGED_NONE && s->form != form)
         return tet_error_set(error, TET_BAD_DATASET, "\"%s\" does not go with files of the form %s",
                              shown, forms[s->form].kind);
@@ -88,7 +89,10 @@ enum tet_err staged_file(struct staged *s, const char *name, struct tet_error *e
     s->seen |= bit;
     if (snprintf(s->path, sizeof s->path, "%s/%s", s->folder, as) >= (int)sizeof s->path)
         return disk_error(ENAMETOOLONG, error);
-    char *kept = form == STAGED_NPZ ? s->npz : form != STAGED_CSV ? NULL : bit == 2 ? s->test : s->train;
+    char *kept = form == STAGED_NPZ   ? s->npz
+                 : form != STAGED_CSV ? NULL
+                 : bit == 2           ? s->test
+                                      : s->train;
     if (kept != NULL)
         memcpy(kept, s->path, sizeof s->path);
     s->fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -138,7 +142,8 @@ enum tet_err staged_load(const struct staged *s, const char *label, double test_
     *dataset = (struct tet_dataset){0};
     *kind = forms[s->form].kind;
     if (s->form != STAGED_CSV && (label != NULL || test_fraction > 0))
-        return tet_error_set(error, TET_BAD_DATASET, "label and test_fraction are for tables alone");
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "label and test_fraction are for tables alone");
     switch (s->form) {
     case STAGED_IDX:
         return idx_load(dataset, s->folder, max_bytes, error);

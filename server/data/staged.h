@@ -15,14 +15,21 @@
 #include <tetrad/dataset.h>
 #include <tetrad/error.h>
 
-enum staged_form { STAGED_NONE, STAGED_IDX, STAGED_CIFAR10, STAGED_CIFAR100, STAGED_NPZ, STAGED_CSV };
+enum staged_form {
+    STAGED_NONE,
+    STAGED_IDX,
+    STAGED_CIFAR10,
+    STAGED_CIFAR100,
+    STAGED_NPZ,
+    STAGED_CSV
+};
 
 struct staged {
     const char *folder; // borrowed
     enum staged_form form;
-    unsigned seen; // bits: files of the form
-    int fd;        // of the file that is written; -1: none
-    char path[4096]; // ... and its path
+    unsigned seen;                           // bits: files of the form
+    int fd;                                  // of the file that is written; -1: none
+    char path[4096];                         // ... and its path
     char npz[4096], train[4096], test[4096]; // paths of archive and tables; "": none
 };
 

@@ -30,8 +30,7 @@ static enum tet_err io_error(const char *path, struct tet_error *error)
 static enum tet_err make_folder(const char *path, struct tet_error *error)
 {
     struct stat st;
-    if (mkdir(path, 0700) == 0 ||
-        (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+    if (mkdir(path, 0700) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return TET_OK;
     return io_error(path, error);
 }

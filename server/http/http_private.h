@@ -128,7 +128,7 @@ bool http_text_decode(char *text,
                       bool plus); // %XX (and + as a space) in place; false: not decodable,
                                   // or then not UTF-8, or with control characters
 void http_text_shorten(char *out, size_t size,
-                       const char *text); // whole characters, "..." where cut
+                       const char *text);               // whole characters, "..." where cut
 bool http_text_uint(const char *text, uint64_t *value); // decimal digits alone, no overflow
 
 /* ---- route.c ---- */

@@ -184,8 +184,8 @@ enum tet_err spool_admit(struct http_request *request, struct tet_error *error)
                : tet_error_set(error, TET_NO_MEMORY, "no memory for the body");
 }
 
-enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size,
-                        bool *taken, struct tet_error *error)
+enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size, bool *taken,
+                        struct tet_error *error)
 {
     struct spool *spool = &request->spool;
     struct http_server *server = request->server;

@@ -137,8 +137,7 @@ enum tet_err store_dataset_known(struct store *store, const char *sha256, bool *
     enum tet_err err = reader_take(store, &db, error);
     if (err != TET_OK)
         return err;
-    struct query q =
-        query_open(db, "SELECT 1 FROM dataset WHERE sha256 = :sha256 LIMIT 1", error);
+    struct query q = query_open(db, "SELECT 1 FROM dataset WHERE sha256 = :sha256 LIMIT 1", error);
     query_bind_text(&q, ":sha256", sha256);
     *known = query_row(&q);
     err = query_close(&q);

@@ -14,7 +14,8 @@
 #include "unit/http_client.h"
 
 #define TRAIN                                                                                      \
-    "\"network\":{\"layers\":[{\"units\":4}]},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":2," \
+    "\"network\":{\"layers\":[{\"units\":4}]},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":" \
+    "2,"                                                                                           \
     "\"epochs\":"
 
 static const char table[] = "a,label,b\n0.5,0,1\n1,2,2\n-1e-3,1,\"3\"\n4,1,5\n0,0,0\n";
@@ -46,7 +47,7 @@ static void put_csv(const char *path, const char *text, long status)
     json_decref(put(path, "text/csv", text, strlen(text), status));
 }
 
-static void delete(const char *name, long status)
+static void delete (const char *name, long status)
 {
     char path[128];
     snprintf(path, sizeof path, "/v1/datasets/%s", name);
@@ -121,7 +122,12 @@ static void make_npz(void **bytes, size_t *size)
     int32_t t[IMAGES];
     make_images(x, t);
     const struct npy arrays[] = {
-        {.name = "x", .type = NPY_U1, .rank = 3, .shape = {IMAGES, ROWS, COLUMNS}, .n = sizeof x, .data = x},
+        {.name = "x",
+         .type = NPY_U1,
+         .rank = 3,
+         .shape = {IMAGES, ROWS, COLUMNS},
+         .n = sizeof x,
+         .data = x},
         {.name = "t", .type = NPY_I4, .rank = 1, .shape = {IMAGES}, .n = IMAGES, .data = t},
     };
     assert_int_equal(npz_write_memory(arrays, 2, bytes, size, NULL), TET_OK);
@@ -147,10 +153,10 @@ static void test_table(void **state)
     json_decref(d);
     check_left(1);
     /* It is trained on, and what is learnt does not depend on how it was uploaded. */
-    json_decref(await_end(&server,
-                          submit(&server, "{\"name\":\"on it\",\"dataset\":{\"name\":\"table\"}," TRAIN
-                                          "2}}"),
-                          "succeeded"));
+    json_decref(await_end(
+        &server,
+        submit(&server, "{\"name\":\"on it\",\"dataset\":{\"name\":\"table\"}," TRAIN "2}}"),
+        "succeeded"));
     delete ("table", 200);
     json_decref(get(&server, 404, "/v1/datasets/table"));
     delete ("table", 404);
@@ -163,7 +169,8 @@ static void test_forms(void **state)
     (void)state;
     void *npz;
     size_t size;
-    uint8_t x[16 + IMAGES * ROWS * COLUMNS] = {0, 0, 8, 3, 0, 0, 0, IMAGES, 0, 0, 0, ROWS, 0, 0, 0, COLUMNS};
+    uint8_t x[16 + IMAGES * ROWS * COLUMNS] = {0, 0, 8, 3,    0, 0, 0, IMAGES,
+                                               0, 0, 0, ROWS, 0, 0, 0, COLUMNS};
     uint8_t labels[8 + IMAGES] = {0, 0, 8, 1, 0, 0, 0, IMAGES}, gz[512];
     int32_t t[IMAGES];
     struct form form = {0};
@@ -171,7 +178,8 @@ static void test_forms(void **state)
     make_images(x + 16, t);
     for (int i = 0; i < IMAGES; i++)
         labels[8 + i] = (uint8_t)t[i];
-    z_stream z = {.next_in = labels, .avail_in = sizeof labels, .next_out = gz, .avail_out = sizeof gz};
+    z_stream z = {
+        .next_in = labels, .avail_in = sizeof labels, .next_out = gz, .avail_out = sizeof gz};
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
     assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
     const size_t gz_size = z.total_out;
@@ -293,8 +301,8 @@ static void test_in_use(void **state)
     (void)state;
     char path[64];
     put_csv("/v1/datasets/used", table, 201);
-    const json_int_t run = submit(
-        &server, "{\"name\":\"long\",\"dataset\":{\"name\":\"used\"}," TRAIN "100000}}");
+    const json_int_t run =
+        submit(&server, "{\"name\":\"long\",\"dataset\":{\"name\":\"used\"}," TRAIN "100000}}");
     json_t *d = get(&server, 200, "/v1/datasets/used");
     assert_int_equal(integer(d, "in_use"), 1);
     json_decref(d);
@@ -353,9 +361,12 @@ static void test_bad_forms(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"../evil.txt", NULL},          {"train.bin", "data_batch_1.bin"},
-        {"a.csv", "b.csv"},             {"a.csv", "a.npz"},
-        {"test.csv", NULL},             {"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"},
+        {"../evil.txt", NULL},
+        {"train.bin", "data_batch_1.bin"},
+        {"a.csv", "b.csv"},
+        {"a.csv", "a.npz"},
+        {"test.csv", NULL},
+        {"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"},
         {"train-images-idx3-ubyte", NULL},
     };
     struct form form = {0};
@@ -367,8 +378,8 @@ static void test_bad_forms(void **state)
     }
     static const char field[] =
         "--XX\r\nContent-Disposition: form-data; name=\"label\"\r\n\r\nb\r\n--XX--\r\n";
-    json_decref(put("/v1/datasets/bad", "multipart/form-data; boundary=XX", field,
-                    sizeof field - 1, 400));
+    json_decref(
+        put("/v1/datasets/bad", "multipart/form-data; boundary=XX", field, sizeof field - 1, 400));
     check_left(0);
 }
 
@@ -469,7 +480,9 @@ static void test_full_disk(void **state)
     for (int i = 0; i < SIZE; i += 4)
         memcpy(big + i, i % 8 == 0 ? "0,1\n" : "1,2\n", 4);
     const json_int_t run = submit(
-        &server, "{\"name\":\"long\",\"dataset\":{\"name\":\"strokes\",\"train\":50,\"test\":10}," TRAIN "100000}}");
+        &server,
+        "{\"name\":\"long\",\"dataset\":{\"name\":\"strokes\",\"train\":50,\"test\":10}," TRAIN
+        "100000}}");
     json_decref(daemon_wait(&server, run, is_training));
     assert_int_equal(prlimit(server.pid, RLIMIT_FSIZE, NULL, &before), 0);
     small = (struct rlimit){3 << 20, before.rlim_max};

@@ -31,7 +31,8 @@ static void write_text(const char *text, size_t size)
 static enum tet_err load(struct tet_dataset *d, const char *text, const char *label,
                          double test_fraction, struct tet_error *error)
 {
-    const struct csv_source source = {.train = path, .label = label, .test_fraction = test_fraction};
+    const struct csv_source source = {
+        .train = path, .label = label, .test_fraction = test_fraction};
     write_text(text, strlen(text));
     *error = (struct tet_error){0};
     return csv_load(d, &source, MUCH, error);
@@ -61,7 +62,8 @@ static void test_spellings(void **state)
         "1,1.5,-2e-3\n0,3,4",
         "1,1.5,-2e-3\r\n0,3,4\r\n",
         "\"1\",\"1.5\",\"-2e-3\"\n\"0\",3,\"4\"\n",
-        "\xef\xbb\xbf" "1,1.5,-0.002\n\n0,3,4\n\n\n",
+        "\xef\xbb\xbf"
+        "1,1.5,-0.002\n\n0,3,4\n\n\n",
         " 1 , 1.5,-2e-3\n0.0,+3,4. \n",
         "t,x1,x2\n1,1.5,-2e-3\n0,3,4\n",
         "\"label\",\"a \"\"b\"\"\nc\",\"d,e\"\n1,1.5,-2e-3\n0,3,4\n",
@@ -106,9 +108,10 @@ static void test_large(void **state)
     for (uint32_t i = 0; i < d.test.n; i++) {
         bool found = false; // 0.1 is no binary number: a row's place may be off by one
         for (int k = 0; k < 3; k++)
-            found = found || (10 * i + 8 + (uint32_t)k < ROWS &&
-                              memcmp(d.test.floats + i * INPUTS, x + (10 * i + 8 + (uint32_t)k) * INPUTS,
-                                     INPUTS * sizeof *x) == 0);
+            found =
+                found || (10 * i + 8 + (uint32_t)k < ROWS &&
+                          memcmp(d.test.floats + i * INPUTS,
+                                 x + (10 * i + 8 + (uint32_t)k) * INPUTS, INPUTS * sizeof *x) == 0);
         assert_true(found);
     }
     /* ... and what is written of it reads back as the same. */

@@ -13,8 +13,13 @@ static struct store_receipt submit_on(struct store *store, const char *dataset, 
     snprintf(definition, sizeof definition, "{\"dataset\":{\"name\":\"%s\"}}", dataset);
     for (size_t i = 0; i < n; i++)
         runs[i] = (struct store_new_run){definition, "sha256:run", "{}", 100, 1};
-    const struct store_submission s = {.name = "x", .owner = "local", .definition = definition,
-                                       .hash = "sha256:a", .tags = "[]", .n_runs = n, .runs = runs};
+    const struct store_submission s = {.name = "x",
+                                       .owner = "local",
+                                       .definition = definition,
+                                       .hash = "sha256:a",
+                                       .tags = "[]",
+                                       .n_runs = n,
+                                       .runs = runs};
     assert_ok(store_submit(store, &s, &receipt, &error), &error);
     return receipt;
 }
@@ -76,7 +81,8 @@ static void test_names(void **state)
     assert_true(flag);
     assert_ok(store_dataset_known(store, "sha256:1", &flag, &error), &error);
     assert_false(flag);
-    assert_err(store_dataset_delete(store, "b", &flag, &error), TET_NOT_FOUND, &error, "no uploaded");
+    assert_err(store_dataset_delete(store, "b", &flag, &error), TET_NOT_FOUND, &error,
+               "no uploaded");
     store_close(store);
 }
 
@@ -98,7 +104,8 @@ static void test_uses(void **state)
     const int64_t run = claim(store);
     assert_int_equal(run, three.first_run);
     check_uses(store, "d", 3);
-    assert_err(store_dataset_delete(store, "d", &flag, &error), TET_CONFLICT, &error, "3 runs wait");
+    assert_err(store_dataset_delete(store, "d", &flag, &error), TET_CONFLICT, &error,
+               "3 runs wait");
     error = (struct tet_error){0};
     struct store_ending ending = {.state = RUN_SUCCEEDED, .digest = "sha256:w", .step = 100};
     assert_ok(store_end(store, run, &ending, &error), &error);
@@ -123,8 +130,8 @@ static void test_rows_deleted(void **state)
     assert_ok(db_open(&db, path, false, &error), &error);
     snprintf(sql, sizeof sql,
              "UPDATE run SET state = 'paused' WHERE id = %lld; DELETE FROM timeline;"
-             "DELETE FROM run WHERE id = %lld;"                       // definition and row follow
-             "DELETE FROM run_dataset WHERE run = %lld;"              // the row first
+             "DELETE FROM run WHERE id = %lld;"          // definition and row follow
+             "DELETE FROM run_dataset WHERE run = %lld;" // the row first
              "DELETE FROM run WHERE id = %lld;"
              "UPDATE run SET state = 'failed' WHERE id = %lld; DELETE FROM timeline;"
              "DELETE FROM run WHERE id = %lld;",
