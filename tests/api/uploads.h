@@ -49,7 +49,7 @@ static inline void put_csv(const char *path, const char *text, long status)
 
 static inline void delete (const char *name, long status)
 {
-    char path[128];
+    char path[256];
     snprintf(path, sizeof path, "/v1/datasets/%s", name);
     json_decref(ask(&server, "DELETE", path, NULL, status));
 }
