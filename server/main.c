@@ -8,6 +8,7 @@
 
 #include "audit.h"
 #include "backup.h"
+#include "dataset.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
@@ -28,6 +29,8 @@ static const struct {
      COMMAND_SUBMIT, 1, submit_command},
     {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
      COMMAND_RULES, 1, rules_command},
+    {"dataset", "tetrad dataset fetch|list|upload|delete", "get datasets here or onto a server",
+     COMMAND_DATASET, OPTIONS_ARGUMENTS, dataset_command},
     {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
      COMMAND_AUDIT, 1, audit_command},
     {"backup", "tetrad backup FILE [options]", "copy the database, also while a server uses it",

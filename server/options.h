@@ -21,6 +21,7 @@ enum command {
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
     COMMAND_AUDIT = 1 << 4,
+    COMMAND_DATASET = 1 << 6,
     COMMAND_BACKUP = 1 << 20,
     COMMAND_RESTORE = 1 << 21
 };
@@ -28,7 +29,7 @@ enum command {
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT,                               // talk to a server
+    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET,             // talk to a server
     COMMANDS_DB = COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
     COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                     // read datasets
 };
@@ -39,7 +40,7 @@ enum {
       "configuration file, lines of `name = value`")                                               \
     X(DB, "db", "TETRAD_DB", COMMANDS_DB, "FILE", "tetrad.db",                                     \
       "database; made where it does not exist")                                                    \
-    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA, "DIR", "data",                                   \
+    X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA | COMMAND_DATASET, "DIR", "data",                 \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
     X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \
@@ -47,6 +48,10 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
+    X(STATE, "state", "TETRAD_STATE", COMMAND_SERVE, "DIR", NULL,                                  \
+      "folder of uploaded datasets (default: the database's name with .files)")                    \
+    X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
+      "largest upload, such as 500M (default: 4G)")                                                \
     X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
       "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
@@ -55,6 +60,16 @@ enum {
       "folder for backups asked for over HTTP (default: FILE.backups)")                            \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
+    X(NAME, "name", "TETRAD_NAME", COMMAND_DATASET, "NAME", NULL,                                  \
+      "what an uploaded dataset is to be called")                                                  \
+    X(LABEL, "label", "TETRAD_LABEL", COMMAND_DATASET, "COLUMN", NULL,                             \
+      "classes of an uploaded table: a column's name or number from 0")                            \
+    X(TEST_FRACTION, "test-fraction", "TETRAD_TEST_FRACTION", COMMAND_DATASET, "F", NULL,          \
+      "how much of an uploaded table is to test on, such as 0.2")                                  \
+    X(MIRROR, "mirror", "TETRAD_MIRROR", COMMAND_DATASET, "URL", NULL,                             \
+      "fetch from this folder instead of the makers' own servers")                                 \
+    X(UNVERIFIED, "unverified", "TETRAD_UNVERIFIED", COMMAND_DATASET, NULL, NULL,                  \
+      "fetch files of another checksum too, if their form is right")                               \
     X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
       "show progress until the end, then the results")
 

@@ -19,8 +19,11 @@
 #include <tetrad/trainer.h>
 
 #include "api/api.h"
+#include "data/state.h"
+#include "data/uploaded.h"
 #include "definition/definition.h"
 #include "machine.h"
+#include "store/datasets.h"
 
 enum { DRAIN_MS = 3000, STOP_SECONDS = 9 };
 
@@ -41,6 +44,7 @@ static void block_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set,
                     NULL); // inherited by every thread; the main thread waits for them
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a limit on files is an error like a full disk
     signal(SIGALRM, on_alarm);
 }
 
@@ -51,15 +55,63 @@ struct parts {
     uint16_t port;
 };
 
+/* ---- the state folder ---- */
+
+struct adding {
+    struct api *api;
+    enum tet_err err;
+    struct tet_error *error;
+};
+
+static bool add_upload(void *context, const struct store_dataset *d)
+{
+    struct adding *a = context;
+    char path[STATE_PATH];
+    state_content(a->api->state, d->sha256, path);
+    a->err = uploaded_put(a->api->uploaded, d->name, path, d->sha256, a->error);
+    return a->err == TET_OK;
+}
+
+static enum tet_err is_known(void *context, const char *sha256, bool *known,
+                             struct tet_error *error)
+{
+    return store_dataset_known(context, sha256, known, error);
+}
+
+static enum tet_err open_state(struct api *api, const struct options *options,
+                               struct tet_error *error)
+{
+    char folder[STATE_PATH];
+    const char *given = options->value[OPTION_STATE];
+    struct adding adding = {.api = api, .error = error};
+    if (snprintf(folder, sizeof folder, "%s%s", given != NULL ? given : options->value[OPTION_DB],
+                 given != NULL ? "" : ".files") >= (int)sizeof folder)
+        return tet_error_set(error, TET_IO, "the state folder's name is too long");
+    enum tet_err err = state_open(&api->state, folder, error);
+    if (err == TET_OK)
+        err = state_recover(api->state, is_known, api->store, error);
+    if (err == TET_OK && (api->uploaded = uploaded_create()) == NULL)
+        err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    if (err == TET_OK)
+        err = store_datasets_read(api->store, NULL, add_upload, &adding, error);
+    if (err == TET_OK)
+        err = adding.err;
+    if (err == TET_OK)
+        catalog_uploads(api->catalog, api->uploaded);
+    return err;
+}
+
 static enum tet_err start(struct parts *p, const struct options *options, struct tet_error *error)
 {
     struct api *api = &p->api;
-    uint64_t workers = 0;
+    uint64_t workers = 0, max_upload = 0;
     recent_init(&api->recent);
     enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
                                      machine_processors(), &workers, error);
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
+    if (err == TET_OK)
+        err = options_size(options, OPTION_MAX_UPLOAD, (uint64_t)4 << 30, &max_upload, error);
     if (err == TET_OK)
         err = options_data(options, &api->data_folder, error);
     if (err == TET_OK)
@@ -74,6 +126,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         snprintf(p->backups, sizeof p->backups, "%s.backups", api->database);
         api->backups_folder = p->backups;
     }
+    if (err == TET_OK)
+        err = open_state(api, options, error);
     const struct pool_options pool = {.store = api->store,
                                       .catalog = api->catalog,
                                       .weights_folder = api->data_folder,
@@ -83,7 +137,10 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         err = pool_start(&api->pool, &pool, error);
     const struct http_options http = {.listen = options->value[OPTION_LISTEN],
                                       .quick = api_quick,
-                                      .max_body_bytes = DEFINITION_MAX_BYTES};
+                                      .max_body_bytes = DEFINITION_MAX_BYTES,
+                                      .max_upload_bytes = max_upload,
+                                      .spool_folder =
+                                          err == TET_OK ? state_incoming(api->state) : NULL};
     if (err == TET_OK)
         err = http_start(&p->http, &http, api_routes, api, &p->port, error);
     return err;
@@ -100,6 +157,8 @@ static void stop(struct parts *p)
     store_close(p->api.store);
     catalog_close(p->api.catalog);
     recent_free(&p->api.recent);
+    uploaded_destroy(p->api.uploaded);
+    state_close(p->api.state);
     alarm(0);
 }
 

@@ -26,6 +26,8 @@ struct api {
     struct store *store;
     struct catalog *catalog;
     struct pool *pool;
+    struct state *state;       // the state folder
+    struct uploaded *uploaded; // what of it the catalog sees
     const char *data_folder;
     const char *database;       // its file
     const char *backups_folder; // made with the first backup
@@ -49,6 +51,7 @@ http_handler_fn api_weights, api_weights_npy, api_weights_npz;                  
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_backup, api_retention, api_pin;                                 // admin.c
+http_handler_fn api_put_dataset, api_delete_dataset;                                // uploads.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 
@@ -86,6 +89,9 @@ void api_submit_definition(struct api *api, const struct http_request *request,
  * administrator; otherwise replies 403. kind: "run", "experiment", "dataset". */
 bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
                     const char *owner);
+
+/* api_reply_dataset: replies with the dataset of that name; 201 with its Location. */
+void api_reply_dataset(struct api *api, struct http_reply *reply, int status, const char *name);
 
 /* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or
  * "experiment". */

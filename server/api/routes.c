@@ -3,7 +3,8 @@
  * answer at once to those that do not, such as /healthz. */
 #include "api/api.h"
 
-#define JSON_BODY "application/json"
+#define JSON_BODY    "application/json"
+#define DATASET_BODY "application/zip, application/octet-stream, text/csv, multipart/form-data"
 
 const struct http_route api_routes[] = {
     {ROLE_MEMBER, "POST", "/v1/experiments", api_submit, true, JSON_BODY},
@@ -24,6 +25,8 @@ const struct http_route api_routes[] = {
     {ROLE_ADMIN, "POST", "/v1/admin/retention", api_retention, true, JSON_BODY},
     {ROLE_VIEWER, "GET", "/v1/datasets", api_datasets, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/datasets/{name}", api_dataset, true, NULL},
+    {ROLE_MEMBER, "PUT", "/v1/datasets/{name}", api_put_dataset, HTTP_SPOOLED, DATASET_BODY},
+    {ROLE_MEMBER, "DELETE", "/v1/datasets/{name}", api_delete_dataset, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/rules", api_rules, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/series", api_series, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/schema", api_schema, false, NULL},

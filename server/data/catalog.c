@@ -32,6 +32,7 @@
 #include "data/folder.h"
 #include "data/idx.h"
 #include "data/npz_dataset.h"
+#include "data/uploaded.h"
 
 enum {
     LOAD_TRIES = 3, // times a dataset is read that changes while it is read
@@ -74,7 +75,8 @@ struct note {
 };
 
 struct catalog {
-    char *folder; // NULL: built-in datasets only
+    char *folder;              // NULL: no files
+    struct uploaded *uploaded; // borrowed; NULL: none
     uint64_t memory_bytes;
     pthread_mutex_t lock;
     pthread_cond_t loaded; // a slot has left SLOT_LOADING
@@ -158,9 +160,51 @@ void catalog_close(struct catalog *c)
     free(c);
 }
 
+void catalog_uploads(struct catalog *c, struct uploaded *uploaded)
+{
+    c->uploaded = uploaded;
+}
+
+enum tet_err catalog_has_file(struct catalog *c, const char *name, bool *has,
+                              struct tet_error *error)
+{
+    struct folder_files files;
+    *has = strcmp(name, STROKES) == 0;
+    enum tet_err err = folder_find(c->folder, name, &files, error);
+    *has = *has || files.form != FOLDER_NONE;
+    folder_files_free(&files);
+    return err;
+}
+
 enum tet_err catalog_list(struct catalog *c, char ***names, size_t *n, struct tet_error *error)
 {
-    return folder_list(c->folder, STROKES, names, n, error);
+    enum tet_err err = folder_list(c->folder, STROKES, names, n, error);
+    if (err == TET_OK && c->uploaded)
+        err = uploaded_list(c->uploaded, names, n, error);
+    return err;
+}
+
+/* In the folder or among the uploads; FOLDER_NONE: in neither. */
+static enum tet_err find(struct catalog *c, const char *name, struct folder_files *files,
+                         struct tet_error *error)
+{
+    struct folder_files upload = {0};
+    enum tet_err err = folder_find(c->folder, name, files, error);
+    if (err == TET_OK && c->uploaded)
+        err = uploaded_find(c->uploaded, name, &upload, error);
+    if (err == TET_OK && upload.form != FOLDER_NONE && files->form != FOLDER_NONE)
+        err = tet_error_set(error, TET_BAD_DATASET,
+                            "dataset %s is there twice, as a file of the data folder and as an "
+                            "upload; move one away",
+                            name);
+    if (err == TET_OK && upload.form == FOLDER_NONE)
+        return TET_OK;
+    folder_files_free(files);
+    if (err == TET_OK)
+        *files = upload;
+    else
+        folder_files_free(&upload);
+    return err;
 }
 
 void catalog_names_free(char **names, size_t n)
@@ -206,7 +250,7 @@ static enum tet_err normalize(struct catalog *c, const struct dataset_spec *spec
         normal->test = spec->test;
         return TET_OK;
     }
-    enum tet_err err = folder_find(c->folder, normal->name, files, error);
+    enum tet_err err = find(c, normal->name, files, error);
     if (err == TET_OK && files->form == FOLDER_NONE)
         err = not_found(c, normal->name, error);
     return err;
@@ -263,7 +307,7 @@ static enum tet_err load_files(struct catalog *c, struct slot *slot, struct tet_
     struct tet_error detail = {0}, ignored = {0};
     enum tet_err err =
         forms[slot->files.form].load(&slot->dataset, slot->files.path, c->memory_bytes, &detail);
-    enum tet_err found = folder_find(c->folder, slot->spec.name, &after, &ignored);
+    enum tet_err found = find(c, slot->spec.name, &after, &ignored);
     bool same = found == TET_OK && folder_files_same(&slot->files, &after);
     folder_files_free(&after);
     if (!same) {
@@ -274,7 +318,12 @@ static enum tet_err load_files(struct catalog *c, struct slot *slot, struct tet_
     if (err != TET_OK)
         return tet_error_set(error, err, "%s", detail.message);
     describe(slot);
-    return TET_OK;
+    if (slot->files.expected[0] == '\0' || strcmp(slot->files.expected, slot->info.sha256) == 0)
+        return TET_OK;
+    tet_dataset_free(&slot->dataset);
+    return tet_error_set(error, TET_BAD_DATASET,
+                         "dataset %s is damaged: its content is not what was uploaded",
+                         slot->spec.name);
 }
 
 static enum tet_err load(struct catalog *c, struct slot *slot, struct tet_error *error)

@@ -51,6 +51,13 @@ struct catalog;
  * that cannot be read), TET_BAD_DATASET (it holds `strokes`), TET_NO_MEMORY. */
 TET_MUST_CHECK enum tet_err catalog_open(struct catalog **catalog, const char *data_folder,
                                          uint64_t memory_bytes, struct tet_error *error);
+/* catalog_uploads: looks for datasets there too; once, before others use the catalog. The caller keeps
+ * `uploaded` until the catalog is closed. */
+struct uploaded;
+void catalog_uploads(struct catalog *catalog, struct uploaded *uploaded);
+/* catalog_has_file: whether the name is the built-in dataset's, or one of the data folder. */
+TET_MUST_CHECK enum tet_err catalog_has_file(struct catalog *catalog, const char *name, bool *has,
+                                             struct tet_error *error);
 void catalog_close(struct catalog *catalog); // NULL is fine; every dataset must have been released
 
 /* catalog_info: describes a dataset; a file is read in full and checked the first time, and again

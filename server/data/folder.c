@@ -49,7 +49,7 @@ bool folder_name_fits(const char *name)
     return name_fits(name, strnlen(name, DATASET_NAME));
 }
 
-static struct file_state state_of(const char *path)
+struct file_state folder_state(const char *path)
 {
     struct stat st;
     if (stat(path, &st) != 0)
@@ -73,7 +73,7 @@ static enum tet_err find_parts(const char *folder, enum folder_form form,
         if (!path && errno == ENOMEM)
             return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", folder);
         if (path) {
-            files[part] = state_of(path);
+            files[part] = folder_state(path);
             *any = true;
         }
         free(path);
@@ -92,7 +92,7 @@ static enum tet_err find_forms(const char *inside, const char *npz, struct folde
         if (err != TET_OK)
             return err;
         if (form == FOLDER_NPZ) {
-            states[0] = state_of(npz);
+            states[0] = folder_state(npz);
             any = states[0].inode != 0;
         }
         if (any && files->form != FOLDER_NONE)

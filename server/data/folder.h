@@ -13,7 +13,7 @@
 
 #include <tetrad/error.h>
 
-enum { FOLDER_FILES = 6 };
+enum { FOLDER_FILES = 6, FOLDER_DIGEST = 72 };
 
 enum folder_form {
     FOLDER_NONE,
@@ -33,7 +33,10 @@ struct folder_files {
     enum folder_form form; // FOLDER_NONE: no such dataset
     char *path;            // the dataset's own folder, or its archive; NULL for FOLDER_NONE
     struct file_state files[FOLDER_FILES];
+    char expected[FOLDER_DIGEST]; // "sha256:..." that the content must have; "": any
 };
+
+struct file_state folder_state(const char *path); // all zero: no such file
 
 /* folder_name_fits: whether name may be a dataset's: 1 to 63 letters, digits, '-', '_'. */
 bool folder_name_fits(const char *name);

@@ -359,6 +359,51 @@ out:
     return err == TET_OK ? TET_OK : tet_error_set(error, err, "the archive cannot be made");
 }
 
+/* Writes the archive; false with the reason, and without a file. */
+static bool write_new(const struct npy *arrays, size_t n, const char *path, int *reason)
+{
+    int code = 0;
+    unsigned char(*heads)[NPY_HEADER] = calloc(n + 1, sizeof *heads);
+    zip_t *zip = heads ? zip_open(path, ZIP_CREATE | ZIP_EXCL, &code) : NULL;
+    bool done = zip != NULL;
+    *reason = heads ? EIO : ENOMEM;
+    if (heads && !zip && code == ZIP_ER_EXISTS)
+        *reason = EEXIST;
+    for (size_t i = 0; done && i < n; i++)
+        done = add_array(zip, &arrays[i], heads[i]);
+    if (done && zip_close(zip) == 0) {
+        zip = NULL;
+    } else if (done) {
+        done = false;
+        if (zip_error_system_type(zip_get_error(zip)) == ZIP_ET_SYS)
+            *reason = zip_error_code_system(zip_get_error(zip));
+    }
+    if (zip)
+        zip_discard(zip);
+    free(heads);
+    return done;
+}
+
+enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
+                           struct tet_error *error)
+{
+    int reason = 0;
+    bool done = write_new(arrays, n, path, &reason);
+    if (done) {
+        const int fd = open(path, O_RDONLY | O_CLOEXEC);
+        done = fd >= 0 && fsync(fd) == 0;
+        reason = errno;
+        if (fd >= 0)
+            close(fd);
+        if (!done)
+            (void)unlink(path);
+    }
+    const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
+    return done ? TET_OK
+                : tet_error_set(error, full ? TET_BUSY : TET_IO,
+                                "the archive cannot be written: %s", strerror(reason));
+}
+
 static bool write_all(int fd, const unsigned char *bytes, size_t size)
 {
     while (size > 0) {

@@ -52,6 +52,11 @@ size_t npy_header(unsigned char header[NPY_HEADER], enum npy_type type, uint32_t
  * bytes) in a new buffer that the caller frees; n at least 1. Errors: TET_NO_MEMORY, TET_IO. */
 TET_MUST_CHECK enum tet_err npz_write_memory(const struct npy *arrays, size_t n, void **bytes,
                                              size_t *size, struct tet_error *error);
+/* npz_write_new: such an archive in a new file, synced, without a copy in memory: for arrays that take
+ * most of it. The folder is the caller's to sync. Errors: TET_BUSY (the disk is full), TET_IO; no file
+ * is left then. */
+TET_MUST_CHECK enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
+                                          struct tet_error *error);
 /* npz_write: the same to a file, by way of a temporary file beside it, synced, and rename. */
 TET_MUST_CHECK enum tet_err npz_write(const struct npy *arrays, size_t n, const char *path,
                                       struct tet_error *error);

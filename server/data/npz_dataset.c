@@ -229,3 +229,48 @@ out:
     }
     return err;
 }
+
+static struct npy array_of(const char *name, const void *data, enum npy_type type, uint32_t rank,
+                           const uint64_t *shape)
+{
+    struct npy array = {.type = type, .rank = rank, .n = 1, .data = (void *)(uintptr_t)data};
+    snprintf(array.name, sizeof array.name, "%s", name);
+    for (uint32_t i = 0; i < rank; i++) {
+        array.shape[i] = shape[i];
+        array.n *= shape[i];
+    }
+    return array;
+}
+
+/* x and t of a part; returns how many arrays. */
+static size_t arrays_of(const struct tet_dataset *d, const struct tet_examples *e, bool test,
+                        struct npy arrays[2])
+{
+    const struct tet_shape *s = &d->shape;
+    const bool image = s->rows > 1 || s->channels > 1;
+    const uint64_t flat[] = {e->n, s->inputs}, images[] = {e->n, s->channels, s->rows, s->columns},
+                   targets[] = {e->n, s->outputs};
+    if (e->n == 0)
+        return 0;
+    arrays[0] = array_of(test ? "x_test" : "x", e->bytes ? (const void *)e->bytes : e->floats,
+                         e->bytes ? NPY_U1 : NPY_F4, image ? 4 : 2, image ? images : flat);
+    arrays[1] = array_of(test ? "t_test" : "t", e->labels ? (const void *)e->labels : e->targets,
+                         e->labels ? NPY_I4 : NPY_F4, e->labels ? 1 : 2, targets);
+    return 2;
+}
+
+enum tet_err npz_dataset_write(const struct tet_dataset *d, const char *path,
+                               struct tet_error *error)
+{
+    struct npy arrays[4];
+    int32_t greatest = -1;
+    for (uint32_t i = 0; d->train.labels && i < d->train.n; i++)
+        greatest = d->train.labels[i] > greatest ? d->train.labels[i] : greatest;
+    if (d->train.labels && (uint32_t)greatest + 1 != d->shape.outputs)
+        return tet_error_set(error, TET_BAD_DATASET,
+                             "no example to train on is of class %u, the last",
+                             d->shape.outputs - 1);
+    size_t n = arrays_of(d, &d->train, false, arrays);
+    n += arrays_of(d, &d->test, true, arrays + n);
+    return npz_write_new(arrays, n, path, error);
+}

@@ -20,4 +20,10 @@
 TET_MUST_CHECK enum tet_err npz_dataset_load(struct tet_dataset *dataset, const char *path,
                                              uint64_t max_bytes, struct tet_error *error);
 
+/* npz_dataset_write: the dataset in a new file, in the form that reads back as the same, with the same
+ * digest. Errors: TET_BAD_DATASET (no example to train on is of the last class, so it would not),
+ * TET_BUSY (the disk is full), TET_IO. */
+TET_MUST_CHECK enum tet_err npz_dataset_write(const struct tet_dataset *dataset, const char *path,
+                                              struct tet_error *error);
+
 #endif

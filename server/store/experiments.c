@@ -134,6 +134,21 @@ static enum tet_err insert_runs(struct db *db, const struct store_submission *s,
     return err_run != TET_OK ? err_run : err_text;
 }
 
+/* Which dataset each of the new runs has: see run_dataset in the schema. */
+static enum tet_err insert_datasets(struct db *db, int64_t first, size_t n, struct tet_error *error)
+{
+    struct query q = query_open(db,
+                                "INSERT INTO run_dataset (run, name)"
+                                " SELECT run, json_extract(definition, '$.dataset.name')"
+                                " FROM run_definition WHERE run >= :first AND run < :end"
+                                " AND json_extract(definition, '$.dataset.name') IS NOT NULL",
+                                error);
+    query_bind_int(&q, ":first", first);
+    query_bind_int(&q, ":end", first + (int64_t)n);
+    query_run(&q);
+    return query_close(&q);
+}
+
 static enum tet_err submit_work(struct store *store, struct job *base, struct tet_error *error)
 {
     struct submit_job *job = (struct submit_job *)base;
@@ -157,6 +172,8 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
     }
     if (err == TET_OK && !known)
         err = insert_runs(db, s, receipt.experiment, now, &receipt.first_run, error);
+    if (err == TET_OK && !known)
+        err = insert_datasets(db, receipt.first_run, s->n_runs, error);
     if (err == TET_OK && !known && s->start != NULL)
         err = checkpoint_put(store, receipt.first_run, s->start, (struct store_keep){0}, error);
     if (err == TET_OK)
