@@ -41,11 +41,14 @@ static enum tet_err read_flags(struct options *o, size_t max_arguments, int argc
                                struct tet_error *error)
 {
     enum tet_err err = TET_OK;
+    bool only = false; // arguments, since a --
     for (int i = 0; i < argc && err == TET_OK; i++) {
         const char *arg = argv[i];
-        if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+        if (!only && (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0)) {
             o->help = true;
-        } else if (strncmp(arg, "--", 2) == 0) {
+        } else if (strcmp(arg, "--") == 0 && !only) {
+            only = true;
+        } else if (strncmp(arg, "--", 2) == 0 && !only) {
             const char *equals = strchr(arg, '=');
             const int option =
                 find(arg + 2, equals != NULL ? (size_t)(equals - arg - 2) : strlen(arg + 2));
@@ -64,7 +67,7 @@ static enum tet_err read_flags(struct options *o, size_t max_arguments, int argc
                 return tet_error_set(error, TET_BAD_REQUEST, "option --%s needs a value: %s",
                                      specs[option].flag, specs[option].value);
             err = keep(o, (enum option)option, value, error);
-        } else if (arg[0] == '-' && arg[1] != '\0') {
+        } else if (arg[0] == '-' && arg[1] != '\0' && !isdigit((unsigned char)arg[1]) && !only) {
             return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
                                  arg);
         } else if (o->n_arguments == max_arguments) {

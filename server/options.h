@@ -22,14 +22,32 @@ enum command {
     COMMAND_RULES = 1 << 3,
     COMMAND_AUDIT = 1 << 4,
     COMMAND_DATASET = 1 << 6,
+    COMMAND_WATCH = 1 << 7,
+    COMMAND_LIST = 1 << 8,
+    COMMAND_SHOW = 1 << 9,
+    COMMAND_CANCEL = 1 << 10,
+    COMMAND_PAUSE = 1 << 11,
+    COMMAND_RESUME = 1 << 12,
+    COMMAND_PRIORITY = 1 << 13,
+    COMMAND_DELETE = 1 << 14,
+    COMMAND_FORK = 1 << 15,
+    COMMAND_RERUN = 1 << 16,
+    COMMAND_QUEUE = 1 << 17,
+    COMMAND_EXPORT = 1 << 18,
+    COMMAND_IMPORT = 1 << 19,
     COMMAND_BACKUP = 1 << 20,
-    COMMAND_RESTORE = 1 << 21
+    COMMAND_RESTORE = 1 << 21,
+    COMMAND_SUMMARY = 1 << 22
 };
 
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET,             // talk to a server
+    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET | COMMAND_WATCH | COMMAND_LIST |
+                      COMMAND_SHOW | COMMAND_CANCEL | COMMAND_PAUSE | COMMAND_RESUME |
+                      COMMAND_PRIORITY | COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN |
+                      COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT |
+                      COMMAND_SUMMARY,                              // talk to a server
     COMMANDS_DB = COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
     COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                     // read datasets
 };
@@ -48,12 +66,13 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
-    X(STATE, "state", "TETRAD_STATE", COMMAND_SERVE, "DIR", NULL,                                  \
+    X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE, "DIR", NULL,                                  \
       "folder of uploaded datasets (default: the database's name with .files)")                    \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
       "largest upload, such as 500M (default: 4G)")                                                \
-    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
-      "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
+    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
+      "run: write the final weights to FILE.npz (several runs: FILE-1.npz, ...); export: the "     \
+      "folder")                                                                                    \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
       "write every record: run,step,series,value")                                                 \
     X(BACKUPS, "backups", "TETRAD_BACKUPS", COMMAND_SERVE, "DIR", NULL,                            \
@@ -70,8 +89,36 @@ enum {
       "fetch from this folder instead of the makers' own servers")                                 \
     X(UNVERIFIED, "unverified", "TETRAD_UNVERIFIED", COMMAND_DATASET, NULL, NULL,                  \
       "fetch files of another checksum too, if their form is right")                               \
-    X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
-      "show progress until the end, then the results")
+    X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
+      "who asks; on a command line others may see it: better --token-file")                        \
+    X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
+      "file with the token")                                                                       \
+    X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
+      "certificates to trust for https (default: the system's)")                                   \
+    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT, NULL, NULL,                                    \
+      "print what the server says, as JSON; watching: a line for each event")                      \
+    X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT | COMMAND_RERUN | COMMAND_FORK, NULL, NULL,   \
+      "show progress until the end, then the results")                                             \
+    X(DRY_RUN, "dry-run", "TETRAD_DRY_RUN", COMMAND_SUBMIT, NULL, NULL,                            \
+      "check the definition, count its runs, submit nothing")                                      \
+    X(KEY, "idempotency-key", "TETRAD_IDEMPOTENCY_KEY", COMMAND_SUBMIT, "KEY", NULL,               \
+      "sent twice with one key, it is submitted once")                                             \
+    X(STATE, "state", "TETRAD_STATE", COMMAND_LIST, "STATE", NULL,                                 \
+      "only queued, running, paused, succeeded, diverged, failed or cancelled ones")               \
+    X(OWNER, "owner", "TETRAD_OWNER", COMMAND_LIST, "NAME", NULL, "only of this user")             \
+    X(TAG, "tag", "TETRAD_TAG", COMMAND_LIST, "TAG", NULL, "only with this tag")                   \
+    X(QUERY, "q", "TETRAD_QUERY", COMMAND_LIST, "TEXT", NULL,                                      \
+      "only those whose name has the text")                                                        \
+    X(LIMIT, "limit", "TETRAD_LIMIT", COMMAND_LIST | COMMAND_QUEUE, "N", "20",                     \
+      "how many at most, newest first")                                                            \
+    X(STEP, "step", "TETRAD_STEP", COMMAND_FORK, "N", NULL,                                        \
+      "the checkpoint to begin at (default: the newest)")                                          \
+    X(CHANGES, "changes", "TETRAD_CHANGES", COMMAND_FORK, "JSON", NULL,                            \
+      "what is to differ: {\"optimizer.lr\": 0.01}, or a file of it")                              \
+    X(METRIC, "metric", "TETRAD_METRIC", COMMAND_SUMMARY, "NAME", NULL,                            \
+      "series to compare by (default: test/accuracy)")                                             \
+    X(BASELINE, "baseline", "TETRAD_BASELINE", COMMAND_SUMMARY, "POINT", NULL,                     \
+      "point to compare with, such as rule.name=bp")
 
 enum option {
 #define X(name, flag, environment, commands, value, fallback, help) OPTION_##name,

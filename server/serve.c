@@ -82,7 +82,7 @@ static enum tet_err open_state(struct api *api, const struct options *options,
                                struct tet_error *error)
 {
     char folder[STATE_PATH];
-    const char *given = options->value[OPTION_STATE];
+    const char *given = options->value[OPTION_FILES];
     struct adding adding = {.api = api, .error = error};
     if (snprintf(folder, sizeof folder, "%s%s", given != NULL ? given : options->value[OPTION_DB],
                  given != NULL ? "" : ".files") >= (int)sizeof folder)

@@ -206,7 +206,7 @@ def test_server():
         os.mkdir(folder + "/data")
         server = subprocess.Popen(
             [tap.TETRAD, "serve", "--db", folder + "/t.db", "--data", folder + "/data", "--listen", "127.0.0.1:0",
-             "--workers", "1", "--state", folder + "/state", "--max-upload", "1M"], stdout=subprocess.PIPE, text=True)
+             "--workers", "1", "--files", folder + "/state", "--max-upload", "1M"], stdout=subprocess.PIPE, text=True)
         try:
             url = re.search(r"http://[0-9.:]+", server.stdout.readline())[0]
             with open(folder + "/flowers.csv", "w") as table:
