@@ -12,6 +12,7 @@
 #include "run.h"
 #include "serve.h"
 #include "submit.h"
+#include "token.h"
 
 static const struct {
     const char *name, *usage, *help;
@@ -29,6 +30,8 @@ static const struct {
      COMMAND_RULES, 1, rules_command},
     {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
      COMMAND_AUDIT, 1, audit_command},
+    {"token", "tetrad token create|list|revoke [ID]", "make, list and revoke access tokens",
+     COMMAND_TOKEN, 2, token_command},
 };
 
 static void print_help(FILE *out)

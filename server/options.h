@@ -20,7 +20,8 @@ enum command {
     COMMAND_RUN = 1 << 1,
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
-    COMMAND_AUDIT = 1 << 4
+    COMMAND_AUDIT = 1 << 4,
+    COMMAND_TOKEN = 1 << 5
 };
 
 /* Sets of commands, for the table of options. */
@@ -30,16 +31,26 @@ enum {
     COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
 };
 
-/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
+/* X(NAME, flag, environment (NULL: none), commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \
     X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
-    X(DB, "db", "TETRAD_DB", COMMAND_SERVE, "FILE", "tetrad.db",                                   \
+    X(DB, "db", "TETRAD_DB", COMMAND_SERVE | COMMAND_TOKEN, "FILE", "tetrad.db",                   \
       "database; made where it does not exist")                                                    \
     X(DATA, "data", "TETRAD_DATA", COMMANDS_DATA, "DIR", "data",                                   \
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
     X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \
+    X(HOST, "host", "TETRAD_HOST", COMMAND_SERVE, "NAME[,NAME]", NULL,                             \
+      "names that clients may call this server by, besides its addresses")                         \
+    X(CORS_ORIGIN, "cors-origin", "TETRAD_CORS_ORIGIN", COMMAND_SERVE, "URL[,URL]", NULL,          \
+      "origins, such as https://lab.example.org, whose pages may use this server")                 \
+    X(TLS_CERT, "tls-cert", "TETRAD_TLS_CERT", COMMAND_SERVE, "FILE", NULL,                        \
+      "certificate chain in PEM; with --tls-key the server speaks HTTPS")                          \
+    X(TLS_KEY, "tls-key", "TETRAD_TLS_KEY", COMMAND_SERVE, "FILE", NULL,                           \
+      "private key in PEM of --tls-cert")                                                          \
+    X(MAX_CONNECTIONS, "max-connections", "TETRAD_MAX_CONNECTIONS", COMMAND_SERVE, "N", NULL,      \
+      "connections at once; more are answered 503 (default: 4096)")                                \
     X(WORKERS, "workers", "TETRAD_WORKERS", COMMAND_SERVE, "N", NULL,                              \
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
@@ -51,7 +62,14 @@ enum {
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
     X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
-      "show progress until the end, then the results")
+      "show progress until the end, then the results")                                             \
+    X(USER, "user", NULL, COMMAND_TOKEN, "NAME", NULL, "whose token")                              \
+    X(ROLE, "role", NULL, COMMAND_TOKEN, "ROLE", NULL,                                             \
+      "viewer: read; member: also submit; admin: everything")                                      \
+    X(NOTE, "note", NULL, COMMAND_TOKEN, "TEXT", NULL, "what the token is for")                    \
+    X(EXPIRES, "expires", NULL, COMMAND_TOKEN, "DATE", NULL,                                       \
+      "last day (UTC) that the token is good for, such as 2026-12-31")                             \
+    X(JSON, "json", NULL, COMMAND_TOKEN, NULL, NULL, "print JSON")
 
 enum option {
 #define X(name, flag, environment, commands, value, fallback, help) OPTION_##name,

@@ -7,7 +7,9 @@
 #include "store/internal.h"
 #include "store/users.h"
 
+#include <jansson.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +88,17 @@ static enum tet_err create_work(struct store *store, struct job *base, struct te
     return audit_put(db, &entry, error);
 }
 
+static bool is_printable(const char *text)
+{
+    json_t *value = json_string(text); // NULL where it is not UTF-8
+    for (; value != NULL && *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7F)
+            break;
+    const bool good = value != NULL && *text == '\0';
+    json_decref(value);
+    return good;
+}
+
 static enum tet_err check(const struct store_token *token, struct tet_error *error)
 {
     if (token->user == NULL || !user_name_good(token->user))
@@ -94,6 +107,9 @@ static enum tet_err check(const struct store_token *token, struct tet_error *err
                              USER_NAME - 1);
     if (token->role < ROLE_VIEWER || token->role > ROLE_ADMIN)
         return tet_error_set(error, TET_BAD_REQUEST, "the role must be viewer, member or admin");
+    if (token->note != NULL && !is_printable(token->note))
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "the note must be UTF-8 without control characters");
     if (token->note != NULL && strlen(token->note) > TOKEN_NOTE)
         return tet_error_set(error, TET_BAD_REQUEST, "the note has %zu bytes; at most %d are kept",
                              strlen(token->note), TOKEN_NOTE);
