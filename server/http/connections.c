@@ -7,27 +7,30 @@
  *
  *     headers  patience from the connection's start, or from the request line; an idle connection
  *              IDLE_TIMEOUT_S and patience from its last reply
- *     body     patience, and its bytes at BODY_RATE
+ *     body     patience, and its bytes at RATE
  *     handler  none: that is ours
- *     reply    twice the patience, and its bytes at REPLY_RATE; none where its size is not known
+ *     reply    in each patience but the first, RATE is acknowledged; no limit where its size is not
+ *              known
  *
  * A thread looks at all of them several times within a patience, and shuts down the sockets of those
  * that are late; libmicrohttpd then ends the connection as if the client had.
  *
  * An entry is made by the acceptor and freed when libmicrohttpd says that the connection is closed,
  * which it does before it closes the socket: a socket in the list is open. An entry's body_* belong to
- * its connection's thread, until_ms is atomic; `lock` guards the rest.
+ * its connection's thread, acknowledged to ours, until_ms and the flags are atomic; `lock` guards the
+ * rest.
  */
 #include "http/http_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
-enum { BODY_RATE = 1024, REPLY_RATE = 16384 }; // bytes a second, at least
+enum { RATE = 1024 }; // bytes a second, at least
 
 static int64_t now_ms(void)
 {
@@ -165,7 +168,7 @@ void connected_body(struct connections *all, struct connected *c, size_t bytes)
         c->body_bytes = 0;
     }
     c->body_bytes += bytes;
-    until(c, c->body_from_ms + all->patience_ms + (int64_t)(c->body_bytes * 1000 / BODY_RATE));
+    until(c, c->body_from_ms + all->patience_ms + (int64_t)(c->body_bytes * 1000 / RATE));
 }
 
 void connected_handled(struct connected *c)
@@ -176,18 +179,37 @@ void connected_handled(struct connected *c)
 
 void connected_reply(struct connections *all, struct connected *c, size_t bytes)
 {
-    if (c != NULL)
-        until(c,
-              bytes > 0 ? now_ms() + 2 * all->patience_ms + (int64_t)bytes * 1000 / REPLY_RATE : 0);
+    if (c == NULL)
+        return;
+    atomic_store_explicit(&c->measured, false, memory_order_relaxed);
+    atomic_store_explicit(&c->replying, bytes > 0, memory_order_relaxed);
+    until(c, bytes > 0 ? now_ms() + all->patience_ms : 0);
 }
 
 void connected_idle(struct connections *all, struct connected *c)
 {
-    if (c != NULL)
-        until(c, now_ms() + IDLE_TIMEOUT_S * 1000 + all->patience_ms);
+    if (c == NULL)
+        return;
+    atomic_store_explicit(&c->replying, false, memory_order_relaxed);
+    until(c, now_ms() + IDLE_TIMEOUT_S * 1000 + all->patience_ms);
 }
 
 /* ---- the thread that ends what is late ---- */
+
+/* Whether a client whose time is up has read enough of its reply since the last look: then it gets
+ * another patience. */
+static bool is_reading(const struct connections *all, struct connected *c)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (!atomic_load_explicit(&c->replying, memory_order_relaxed) ||
+        getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return false;
+    const uint64_t before = c->acknowledged;
+    const bool measured = atomic_exchange_explicit(&c->measured, true, memory_order_relaxed);
+    c->acknowledged = info.tcpi_bytes_acked;
+    return !measured || c->acknowledged - before >= (uint64_t)(all->patience_ms * RATE / 1000);
+}
 
 static void end_late(struct connections *all)
 {
@@ -196,6 +218,10 @@ static void end_late(struct connections *all)
         const int64_t limit = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
         if (limit == 0 || limit > now)
             continue;
+        if (is_reading(all, c)) {
+            until(c, now + all->patience_ms);
+            continue;
+        }
         shutdown(c->fd, SHUT_RDWR);
         until(c, 0);
     }

@@ -166,6 +166,9 @@ struct connected {
     int fd;
     struct http_peer peer;
     atomic_int_least64_t until_ms; // monotonic: it must have come further by then; 0: no limit
+    atomic_bool replying;          // a reply of known size goes out
+    atomic_bool measured;          // `acknowledged` is of this reply
+    uint64_t acknowledged;         // bytes, when it was last looked at
     int64_t body_from_ms;
     uint64_t body_bytes;
     struct connected *next, *previous;
