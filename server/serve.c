@@ -94,9 +94,11 @@ static enum tet_err check_closed(const struct parts *p, const struct options *op
     if (admission_closed(p->api.admission) || (!http_listens_beyond(listen) && host == NULL))
         return TET_OK;
     return tet_error_set(error, TET_ADDRESS,
-                         "%s%s is for others than this machine, and %s has no access token: first "
-                         "make one with `tetrad token create --user NAME --role admin --db %s`",
-                         host != NULL ? "--host " : "--listen ", host != NULL ? host : listen,
+                         "%s %s, and %s has no access token: first make one with `tetrad token "
+                         "create --user NAME --role admin --db %s`",
+                         host != NULL ? host : listen,
+                         host != NULL ? "is a name that others call this server by"
+                                      : "is not a loopback address",
                          options->value[OPTION_DB], options->value[OPTION_DB]);
 }
 
