@@ -37,6 +37,39 @@ static bool host_of(const char *authority, char host[HOST_BYTES])
     return true;
 }
 
+/* One entry of a list: a name or an address as Host has it, without a port; or an origin. */
+static bool is_entry(const char *text, size_t n, bool origin)
+{
+    char entry[HOST_BYTES], host[HOST_BYTES];
+    if (n >= sizeof entry)
+        return false;
+    memcpy(entry, text, n);
+    entry[n] = '\0';
+    const char *authority = entry;
+    if (origin && strncmp(entry, "http://", 7) != 0 && strncmp(entry, "https://", 8) != 0)
+        return false;
+    if (origin)
+        authority = strchr(entry, '/') + 2;
+    return strpbrk(authority, "/*?#@\\\"<> ") == NULL && host_of(authority, host) &&
+           host[0] != '\0' && (origin || strlen(host) == n);
+}
+
+enum tet_err guard_check_list(const char *option, const char *list, bool origin,
+                              struct tet_error *error)
+{
+    while (list != NULL && *list != '\0') {
+        list += strspn(list, ", ");
+        const size_t n = strcspn(list, ", ");
+        if (n > 0 && !is_entry(list, n, origin))
+            return tet_error_set(error, TET_BAD_REQUEST, "--%s: found \"%.*s\", allowed %s", option,
+                                 (int)(n < 80 ? n : 80), list,
+                                 origin ? "origins such as https://lab.example.org, no path"
+                                        : "names such as lab.example.org, no port");
+        list += n;
+    }
+    return TET_OK;
+}
+
 static bool is_loopback(const char *host)
 {
     struct in_addr v4;

@@ -347,7 +347,11 @@ static enum tet_err keep_list(char **list, const char *given, struct tet_error *
 static enum tet_err read_options(struct http_server *server, const struct http_options *options,
                                  struct tet_error *error)
 {
-    enum tet_err err = keep_list(&server->hosts, options->hosts, error);
+    enum tet_err err = guard_check_list("host", options->hosts, false, error);
+    if (err == TET_OK)
+        err = guard_check_list("cors-origin", options->origins, true, error);
+    if (err == TET_OK)
+        err = keep_list(&server->hosts, options->hosts, error);
     if (err == TET_OK)
         err = keep_list(&server->origins, options->origins, error);
     if (err == TET_OK)

@@ -83,7 +83,7 @@ bool http_listens_beyond(const char *listen);
 
 /* http_start: listens and serves `routes` (terminated by a NULL method, must outlive the server).
  * port receives the actual port. Errors: TET_ADDRESS (syntax, in use, not allowed), TET_IO and
- * TET_BAD_REQUEST (the certificate or the key), TET_NO_MEMORY, TET_INTERNAL. */
+ * TET_BAD_REQUEST (the certificate, the key, hosts, origins), TET_NO_MEMORY, TET_INTERNAL. */
 TET_MUST_CHECK enum tet_err http_start(struct http_server **server,
                                        const struct http_options *options,
                                        const struct http_route *routes, void *context,

@@ -152,6 +152,11 @@ const char *media_best(const struct media_choice *choice);        // NULL: none
 TET_MUST_CHECK enum tet_err guard_judge(struct http_request *request, const char *version,
                                         struct tet_error *error);
 
+/* guard_check_list: whether a list of hosts, or of origins (NULL is fine), can be one. TET_BAD_REQUEST
+ * with the option's name. */
+TET_MUST_CHECK enum tet_err guard_check_list(const char *option, const char *list, bool origin,
+                                             struct tet_error *error);
+
 /* ---- reply.c ---- */
 enum MHD_Result reply_send(struct http_request *request);
 void reply_clear(struct http_reply *reply); // keeps `close`

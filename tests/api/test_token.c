@@ -132,18 +132,25 @@ static void test_bad_commands(void **state)
 
 /* ---- for others than this machine ---- */
 
-/* The server with a new database does not start; its sentence. */
+/* The server does not start; its sentence. */
+static void refuses_to_start(const struct daemon *d, const char *const *more, int status,
+                             const char *says)
+{
+    struct ended ended;
+    const char *arguments[ARGUMENTS + 1] = {"serve", "--db", d->db, "--data", d->data};
+    for (size_t n = 5; *more != NULL; n++)
+        arguments[n] = *more++;
+    run_program(d, &ended, arguments);
+    if (ended.status != status || strstr(ended.err, says) == NULL)
+        fail_msg("status %d, \"%s\"; wanted %d, \"%s\"", ended.status, ended.err, status, says);
+}
+
+/* ... with a new database. */
 static void does_not_start(const char *const *more, int status, const char *says)
 {
     struct daemon other;
-    struct ended ended;
     daemon_folder(&other);
-    const char *arguments[ARGUMENTS + 1] = {"serve", "--db", other.db, "--data", other.data};
-    for (size_t n = 5; *more != NULL; n++)
-        arguments[n] = *more++;
-    run_program(&other, &ended, arguments);
-    if (ended.status != status || strstr(ended.err, says) == NULL)
-        fail_msg("status %d, \"%s\"; wanted %d, \"%s\"", ended.status, ended.err, status, says);
+    refuses_to_start(&other, more, status, says);
     daemon_remove(&other);
 }
 
@@ -161,6 +168,25 @@ static void test_needs_a_token(void **state)
 }
 
 /* ---- names and origins ---- */
+
+static void test_bad_lists(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"lab.org:8080", "https://lab.org", "*", "lab.org/x"};
+    static const char *const origins[] = {
+        "lab.org", "https://lab.org/", "https://*.lab.org", "https://", "null", "*"};
+    const char *arguments[] = {"--listen", "127.0.0.1:0", NULL, NULL, NULL};
+    struct ended ended;
+    token(&ended, (const char *const[]){"create", "--user", "ana", "--role", "admin", NULL});
+    assert_int_equal(ended.status, 0);
+    daemon_stop(&server);
+    for (size_t i = 0; i < 10; i++) {
+        arguments[2] = i < 4 ? "--host" : "--cors-origin";
+        arguments[3] = i < 4 ? hosts[i] : origins[i - 4];
+        refuses_to_start(&server, arguments, 2, arguments[3]);
+    }
+    daemon_start(&server, "1", NULL);
+}
 
 static long status_of_headers(const char *const *headers, const char *method)
 {
@@ -325,7 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_token_command), cmocka_unit_test(test_bad_commands),
         cmocka_unit_test(test_needs_a_token), cmocka_unit_test(test_hosts_and_origins),
-        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_bad_lists),     cmocka_unit_test(test_tls),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }

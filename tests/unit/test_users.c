@@ -288,6 +288,17 @@ static void test_beside(void **state)
     assert_ok(store_tokens_read(store, 0, list, &listed, &error), &error);
     assert_int_equal(listed.n, 1);
     assert_int_equal(share_of(store, "local").queued, 0); // the run was not taken for a left one
+
+    /* A server of another version. */
+    struct db db;
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_exec(&db, "PRAGMA user_version = 5;", &error), &error);
+    assert_err(store_open_beside(&beside, path, &error), TET_CONFLICT, &error, "another version");
+    error = (struct tet_error){0};
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %d;", (int)STORE_SCHEMA_VERSION);
+    assert_ok(db_exec(&db, sql, &error), &error);
+    db_close(&db);
     store_close(store);
 
     assert_ok(store_open_beside(&beside, path, &error), &error); // nobody holds it: the same
