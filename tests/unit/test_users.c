@@ -380,6 +380,9 @@ static void test_admission(void **state)
     assert_int_equal(who.role, ROLE_PUBLIC);
     store_close(beside);
     admission_stop(a);
+    struct log log = {0};
+    assert_ok(store_audit_read(store, NULL, 0, 1, read_log, &log, &error),
+              &error); // all is written
     assert_true(share_of(store, "ana").used_ms > 0);
     store_close(store);
 }
