@@ -14,6 +14,7 @@
 #include "rules.h"
 #include "run.h"
 #include "serve.h"
+#include "token.h"
 
 static const struct {
     const char *name, *arguments, *help;
@@ -27,6 +28,8 @@ static const struct {
      backup_command, NULL},
     {"restore", "FILE", "put a backup in the database's place", COMMAND_RESTORE, 1, restore_command,
      NULL},
+    {"token", "create|list|revoke", "make, list and revoke access tokens", COMMAND_TOKEN, 2,
+     token_command, NULL},
     {"run", "FILE.json", "run an experiment, without a server", COMMAND_RUN, 1, run_command,
      "here"},
     {"rules", "[NAME]", "list the learning rules, or a rule's parameters", COMMAND_RULES, 1,

@@ -160,8 +160,9 @@ static enum tet_err check_switches(const struct options *o, struct tet_error *er
         if (specs[i].value == NULL && o->value[i] != NULL && truth(o->value[i]) < 0)
             return tet_error_set(
                 error, TET_BAD_REQUEST,
-                "%s, %s: found \"%.40s\", allowed 1 or 0, true or false, yes or no", specs[i].flag,
-                specs[i].environment, o->value[i]);
+                "%s%s%s: found \"%.40s\", allowed 1 or 0, true or false, yes or no", specs[i].flag,
+                specs[i].environment != NULL ? ", " : "",
+                specs[i].environment != NULL ? specs[i].environment : "", o->value[i]);
     return TET_OK;
 }
 
@@ -176,7 +177,7 @@ enum tet_err options_read(struct options *o, enum command command, size_t max_ar
     *o = (struct options){.command = command};
     enum tet_err err = read_flags(o, max_arguments, argc, argv, error);
     for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++) {
-        const char *value = getenv(specs[i].environment);
+        const char *name = specs[i].environment, *value = name != NULL ? getenv(name) : NULL;
         if (o->value[i] == NULL && value != NULL && *value != '\0')
             err = keep(o, (enum option)i, value, error);
     }
@@ -260,7 +261,9 @@ void options_help(enum command command)
         printf("  %-20s %s", flag, s->help);
         if (s->fallback != NULL)
             printf(" (default: %s)", s->fallback);
-        printf(" [%s]\n", s->environment);
+        if (s->environment != NULL)
+            printf(" [%s]", s->environment);
+        putchar('\n');
     }
 }
 

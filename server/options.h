@@ -21,6 +21,7 @@ enum command {
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
     COMMAND_AUDIT = 1 << 4,
+    COMMAND_TOKEN = 1 << 5,
     COMMAND_DATASET = 1 << 6,
     COMMAND_WATCH = 1 << 7,
     COMMAND_LIST = 1 << 8,
@@ -47,12 +48,13 @@ enum {
                       COMMAND_SHOW | COMMAND_CANCEL | COMMAND_PAUSE | COMMAND_RESUME |
                       COMMAND_PRIORITY | COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN |
                       COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT |
-                      COMMAND_SUMMARY,                              // talk to a server
-    COMMANDS_DB = COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
-    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                     // read datasets
+                      COMMAND_SUMMARY, // talk to a server
+    COMMANDS_DB =
+        COMMAND_SERVE | COMMAND_TOKEN | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                           // read datasets
 };
 
-/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
+/* X(NAME, flag, environment (NULL: none), commands, what the value is (NULL: a switch), default, help) */
 #define OPTIONS(X)                                                                                 \
     X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
@@ -62,6 +64,16 @@ enum {
       "folder of datasets (IDX folders, .npz) and initial weights")                                \
     X(LISTEN, "listen", "TETRAD_LISTEN", COMMAND_SERVE, "ADDR:PORT", "127.0.0.1:8080",             \
       "address to serve; port 0 takes a free one")                                                 \
+    X(HOST, "host", "TETRAD_HOST", COMMAND_SERVE, "NAME[,NAME]", NULL,                             \
+      "names that clients may call this server by, besides its addresses")                         \
+    X(CORS_ORIGIN, "cors-origin", "TETRAD_CORS_ORIGIN", COMMAND_SERVE, "URL[,URL]", NULL,          \
+      "origins, such as https://lab.example.org, whose pages may use this server")                 \
+    X(TLS_CERT, "tls-cert", "TETRAD_TLS_CERT", COMMAND_SERVE, "FILE", NULL,                        \
+      "certificate chain in PEM; with --tls-key the server speaks HTTPS")                          \
+    X(TLS_KEY, "tls-key", "TETRAD_TLS_KEY", COMMAND_SERVE, "FILE", NULL,                           \
+      "private key in PEM of --tls-cert")                                                          \
+    X(MAX_CONNECTIONS, "max-connections", "TETRAD_MAX_CONNECTIONS", COMMAND_SERVE, "N", NULL,      \
+      "connections at once; more are answered 503 (default: 4096)")                                \
     X(WORKERS, "workers", "TETRAD_WORKERS", COMMAND_SERVE, "N", NULL,                              \
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
@@ -79,15 +91,15 @@ enum {
       "folder for backups asked for over HTTP (default: FILE.backups)")                            \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
-    X(NAME, "name", "TETRAD_NAME", COMMAND_DATASET, "NAME", NULL,                                  \
+    X(NAME, "name", NULL, COMMAND_DATASET, "NAME", NULL,                                           \
       "what an uploaded dataset is to be called")                                                  \
-    X(LABEL, "label", "TETRAD_LABEL", COMMAND_DATASET, "COLUMN", NULL,                             \
+    X(LABEL, "label", NULL, COMMAND_DATASET, "COLUMN", NULL,                                       \
       "classes of an uploaded table: a column's name or number from 0")                            \
-    X(TEST_FRACTION, "test-fraction", "TETRAD_TEST_FRACTION", COMMAND_DATASET, "F", NULL,          \
+    X(TEST_FRACTION, "test-fraction", NULL, COMMAND_DATASET, "F", NULL,                            \
       "how much of an uploaded table is to test on, such as 0.2")                                  \
     X(MIRROR, "mirror", "TETRAD_MIRROR", COMMAND_DATASET, "URL", NULL,                             \
       "fetch from this folder instead of the makers' own servers")                                 \
-    X(UNVERIFIED, "unverified", "TETRAD_UNVERIFIED", COMMAND_DATASET, NULL, NULL,                  \
+    X(UNVERIFIED, "unverified", NULL, COMMAND_DATASET, NULL, NULL,                                 \
       "fetch files of another checksum too, if their form is right")                               \
     X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
       "who asks; on a command line others may see it: better --token-file")                        \
@@ -95,29 +107,34 @@ enum {
       "file with the token")                                                                       \
     X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
       "certificates to trust for https (default: the system's)")                                   \
-    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT, NULL, NULL,                                    \
+    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT | COMMAND_TOKEN, NULL, NULL,                    \
       "print what the server says, as JSON; watching: a line for each event")                      \
+    X(USER, "user", NULL, COMMAND_TOKEN, "NAME", NULL, "whose token")                              \
+    X(ROLE, "role", NULL, COMMAND_TOKEN, "ROLE", NULL,                                             \
+      "viewer: read; member: also submit; admin: everything")                                      \
+    X(NOTE, "note", NULL, COMMAND_TOKEN, "TEXT", NULL, "what the token is for")                    \
+    X(EXPIRES, "expires", NULL, COMMAND_TOKEN, "DATE", NULL,                                       \
+      "last day (UTC) that the token is good for, such as 2026-12-31")                             \
     X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT | COMMAND_RERUN | COMMAND_FORK, NULL, NULL,   \
       "show progress until the end, then the results")                                             \
-    X(DRY_RUN, "dry-run", "TETRAD_DRY_RUN", COMMAND_SUBMIT, NULL, NULL,                            \
+    X(DRY_RUN, "dry-run", NULL, COMMAND_SUBMIT, NULL, NULL,                                        \
       "check the definition, count its runs, submit nothing")                                      \
-    X(KEY, "idempotency-key", "TETRAD_IDEMPOTENCY_KEY", COMMAND_SUBMIT, "KEY", NULL,               \
+    X(KEY, "idempotency-key", NULL, COMMAND_SUBMIT, "KEY", NULL,                                   \
       "sent twice with one key, it is submitted once")                                             \
-    X(STATE, "state", "TETRAD_STATE", COMMAND_LIST, "STATE", NULL,                                 \
+    X(STATE, "state", NULL, COMMAND_LIST, "STATE", NULL,                                           \
       "only queued, running, paused, succeeded, diverged, failed or cancelled ones")               \
-    X(OWNER, "owner", "TETRAD_OWNER", COMMAND_LIST, "NAME", NULL, "only of this user")             \
-    X(TAG, "tag", "TETRAD_TAG", COMMAND_LIST, "TAG", NULL, "only with this tag")                   \
-    X(QUERY, "q", "TETRAD_QUERY", COMMAND_LIST, "TEXT", NULL,                                      \
-      "only those whose name has the text")                                                        \
-    X(LIMIT, "limit", "TETRAD_LIMIT", COMMAND_LIST | COMMAND_QUEUE, "N", "20",                     \
+    X(OWNER, "owner", NULL, COMMAND_LIST, "NAME", NULL, "only of this user")                       \
+    X(TAG, "tag", NULL, COMMAND_LIST, "TAG", NULL, "only with this tag")                           \
+    X(QUERY, "q", NULL, COMMAND_LIST, "TEXT", NULL, "only those whose name has the text")          \
+    X(LIMIT, "limit", NULL, COMMAND_LIST | COMMAND_QUEUE, "N", "20",                               \
       "how many at most, newest first")                                                            \
-    X(STEP, "step", "TETRAD_STEP", COMMAND_FORK, "N", NULL,                                        \
+    X(STEP, "step", NULL, COMMAND_FORK, "N", NULL,                                                 \
       "the checkpoint to begin at (default: the newest)")                                          \
-    X(CHANGES, "changes", "TETRAD_CHANGES", COMMAND_FORK, "JSON", NULL,                            \
+    X(CHANGES, "changes", NULL, COMMAND_FORK, "JSON", NULL,                                        \
       "what is to differ: {\"optimizer.lr\": 0.01}, or a file of it")                              \
-    X(METRIC, "metric", "TETRAD_METRIC", COMMAND_SUMMARY, "NAME", NULL,                            \
+    X(METRIC, "metric", NULL, COMMAND_SUMMARY, "NAME", NULL,                                       \
       "series to compare by (default: test/accuracy)")                                             \
-    X(BASELINE, "baseline", "TETRAD_BASELINE", COMMAND_SUMMARY, "POINT", NULL,                     \
+    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "POINT", NULL,                                  \
       "point to compare with, such as rule.name=bp")
 
 enum option {

@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <tetrad/trainer.h>
 
+#include "admission.h"
 #include "api/api.h"
 #include "data/state.h"
 #include "data/uploaded.h"
@@ -101,17 +103,96 @@ static enum tet_err open_state(struct api *api, const struct options *options,
     return err;
 }
 
+enum {
+    CONNECTIONS = 4096,     // by default, where the process may have so many descriptors
+    OTHER_DESCRIPTORS = 128 // of the store, the log, datasets
+};
+
+/* How many connections there may be: what was asked for, or what there are descriptors for. */
+static enum tet_err read_connections(const struct options *options, uint32_t *connections,
+                                     struct tet_error *error)
+{
+    struct rlimit limit;
+    uint64_t n = 0;
+    const enum tet_err err =
+        options_count(options, OPTION_MAX_CONNECTIONS, 1, 1000000, CONNECTIONS, &n, error);
+    if (err != TET_OK || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return err;
+    const rlim_t wanted = (rlim_t)n + OTHER_DESCRIPTORS;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted && options->value[OPTION_MAX_CONNECTIONS] != NULL)
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "--max-connections %llu: this process may have %llu files open; see "
+                             "`ulimit -Hn`",
+                             (unsigned long long)n, (unsigned long long)limit.rlim_cur);
+    if (limit.rlim_cur < wanted)
+        n = limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? limit.rlim_cur - OTHER_DESCRIPTORS
+                                                   : OTHER_DESCRIPTORS;
+    *connections = (uint32_t)n;
+    return TET_OK;
+}
+
+/* Whoever is not on this machine needs a token, be it that we listen for them or that a proxy does,
+ * which --host tells. */
+static enum tet_err check_closed(const struct parts *p, const struct options *options,
+                                 struct tet_error *error)
+{
+    const char *listen = options->value[OPTION_LISTEN], *host = options->value[OPTION_HOST];
+    if (admission_closed(p->api.admission) || (!http_listens_beyond(listen) && host == NULL))
+        return TET_OK;
+    return tet_error_set(error, TET_ADDRESS,
+                         "%s %s, and %s has no access token: first make one with `tetrad token "
+                         "create --user NAME --role admin --db %s`",
+                         host != NULL ? host : listen,
+                         host != NULL ? "is a name that others call this server by"
+                                      : "is not a loopback address",
+                         options->value[OPTION_DB], options->value[OPTION_DB]);
+}
+
+static enum tet_err listen_for(struct parts *p, const struct options *options,
+                               struct tet_error *error)
+{
+    struct http_options http = {.listen = options->value[OPTION_LISTEN],
+                                .quick = api_quick,
+                                .max_body_bytes = DEFINITION_MAX_BYTES,
+                                .spool_folder = state_incoming(p->api.state),
+                                .admit = api_admit,
+                                .done = api_done,
+                                .beyond_loopback = admission_closed(p->api.admission),
+                                .hosts = options->value[OPTION_HOST],
+                                .origins = options->value[OPTION_CORS_ORIGIN],
+                                .tls_certificate = options->value[OPTION_TLS_CERT],
+                                .tls_key = options->value[OPTION_TLS_KEY]};
+    enum tet_err err = check_closed(p, options, error);
+    if (err == TET_OK)
+        err = read_connections(options, &http.max_connections, error);
+    if (err == TET_OK)
+        err = options_size(options, OPTION_MAX_UPLOAD, (uint64_t)4 << 30, &http.max_upload_bytes,
+                           error);
+    if (err == TET_OK)
+        err = http_start(&p->http, &http, api_routes, &p->api, &p->port, error);
+    if (err == TET_OK && http_listens_beyond(http.listen) && http.tls_key == NULL)
+        fprintf(
+            stderr,
+            "tetrad: warning: %s is served without TLS: tokens can be read on the way, unless a "
+            "proxy in front speaks HTTPS (or give --tls-cert and --tls-key)\n",
+            http.listen);
+    return err;
+}
+
 static enum tet_err start(struct parts *p, const struct options *options, struct tet_error *error)
 {
     struct api *api = &p->api;
-    uint64_t workers = 0, max_upload = 0;
+    uint64_t workers = 0;
     recent_init(&api->recent);
     enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
                                      machine_processors(), &workers, error);
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
-    if (err == TET_OK)
-        err = options_size(options, OPTION_MAX_UPLOAD, (uint64_t)4 << 30, &max_upload, error);
     if (err == TET_OK)
         err = options_data(options, &api->data_folder, error);
     if (err == TET_OK)
@@ -135,14 +216,10 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
                                       .memory_bytes = api->memory_bytes};
     if (err == TET_OK)
         err = pool_start(&api->pool, &pool, error);
-    const struct http_options http = {.listen = options->value[OPTION_LISTEN],
-                                      .quick = api_quick,
-                                      .max_body_bytes = DEFINITION_MAX_BYTES,
-                                      .max_upload_bytes = max_upload,
-                                      .spool_folder =
-                                          err == TET_OK ? state_incoming(api->state) : NULL};
     if (err == TET_OK)
-        err = http_start(&p->http, &http, api_routes, api, &p->port, error);
+        err = admission_start(&api->admission, api->store, error);
+    if (err == TET_OK)
+        err = listen_for(p, options, error);
     return err;
 }
 
@@ -154,6 +231,7 @@ static void stop(struct parts *p)
         http_drain(p->http, DRAIN_MS);
     pool_stop(p->api.pool);
     http_stop(p->http);
+    admission_stop(p->api.admission);
     store_close(p->api.store);
     catalog_close(p->api.catalog);
     recent_free(&p->api.recent);
@@ -171,10 +249,10 @@ int serve_command(const struct options *options)
     const enum tet_err err = start(&parts, options, &error);
     if (err == TET_OK) {
         const char *listen = options->value[OPTION_LISTEN];
-        printf("tetrad %s serves http://%.*s:%u  (database %s, data %s, %u workers, kernels %s)\n",
-               TETRAD_VERSION, (int)(strrchr(listen, ':') - listen), listen, parts.port,
-               options->value[OPTION_DB], options->value[OPTION_DATA], pool_workers(parts.api.pool),
-               tet_isa_name());
+        printf("tetrad %s serves %s://%.*s:%u  (database %s, data %s, %u workers, kernels %s)\n",
+               TETRAD_VERSION, options->value[OPTION_TLS_KEY] != NULL ? "https" : "http",
+               (int)(strrchr(listen, ':') - listen), listen, parts.port, options->value[OPTION_DB],
+               options->value[OPTION_DATA], pool_workers(parts.api.pool), tet_isa_name());
         fflush(stdout);
         int number = 0;
         sigwait(&set, &number);

@@ -28,6 +28,7 @@ struct api {
     struct pool *pool;
     struct state *state;       // the state folder
     struct uploaded *uploaded; // what of it the catalog sees
+    struct admission *admission;
     const char *data_folder;
     const char *database;       // its file
     const char *backups_folder; // made with the first backup
@@ -52,6 +53,8 @@ http_handler_fn api_protocol;                                                   
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_backup, api_retention, api_pin;                                 // admin.c
 http_handler_fn api_put_dataset, api_delete_dataset;                                // uploads.c
+http_handler_fn api_me, api_users, api_put_user, api_audit;                         // users.c
+http_handler_fn api_tokens, api_create_token, api_revoke_token;                     // tokens.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 
@@ -84,6 +87,23 @@ struct definition;
 void api_submit_definition(struct api *api, const struct http_request *request,
                            struct http_reply *reply, const struct definition *d, const char *key,
                            const struct store_checkpoint *start);
+
+http_admit_fn api_admit; // by the request's token
+http_done_fn api_done;   // writes a change to the log: handlers need not
+
+/* api_owns: whether the request may change an experiment (run 0) or a run (experiment 0); otherwise
+ * replies 404 or, as api_may_change, 403. */
+bool api_owns(struct api *api, const struct http_request *request, struct http_reply *reply,
+              int64_t experiment, int64_t run);
+
+/* api_body: a JSON body, faults initialised and holding fields that are not among `keys`; not an
+ * object: a fault too. NULL: replied to, and nothing is to be freed. Else the caller frees it, and
+ * ends with api_faulty. */
+struct faults;
+json_t *api_body(const struct http_request *request, struct http_reply *reply,
+                 const char *const *keys, struct faults *faults);
+/* api_faulty: whether there are faults; then replies "the WHAT has n faults". Frees the faults. */
+bool api_faulty(struct http_reply *reply, struct faults *faults, const char *what);
 
 /* api_may_change: whether the request comes from the owner of what it would change, or from an
  * administrator; otherwise replies 403. kind: "run", "experiment", "dataset". */

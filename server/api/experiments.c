@@ -32,18 +32,6 @@ bool api_read_key(const struct http_request *request, struct http_reply *reply, 
     return false;
 }
 
-bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
-                    const char *owner)
-{
-    const struct identity *who = http_identity(request);
-    struct tet_error error = {0};
-    if (who->role == ROLE_ADMIN || (who->role == ROLE_MEMBER && strcmp(who->user, owner) == 0))
-        return true;
-    tet_error_set(&error, TET_FORBIDDEN, "this %s is %s's; you are %s", kind, owner, who->user);
-    http_reply_error(reply, &error, NULL);
-    return false;
-}
-
 /* The store's view of a definition: canonical texts that the caller frees with submission_free. */
 static enum tet_err submission_make(struct store_submission *s, const char *owner,
                                     const struct definition *d, struct tet_error *error)
@@ -105,6 +93,7 @@ static json_t *estimate(struct api *api, const struct definition *d)
 
 static void reply_dry(struct api *api, struct http_reply *reply, const struct definition *d)
 {
+    http_reply_unchanged(reply);
     uint64_t memory = 0, steps = 0;
     for (size_t i = 0; i < d->n_runs; i++) {
         memory = d->runs[i].memory_bytes > memory ? d->runs[i].memory_bytes : memory;
@@ -127,6 +116,8 @@ static void reply_submitted(struct api *api, struct http_reply *reply, const str
                             const struct store_receipt *receipt)
 {
     enum run_state state = RUN_QUEUED;
+    if (receipt->replayed)
+        http_reply_unchanged(reply);
     if (receipt->replayed)
         (void)!store_experiment_read(api->store, receipt->experiment, keep_state, &state, NULL);
     json_t *ids = json_array();
@@ -338,5 +329,7 @@ out:
 void api_cancel_experiment(void *context, const struct http_request *request,
                            struct http_reply *reply)
 {
-    api_cancel(context, request, reply, "experiment", http_id(request, 0), 0);
+    const int64_t id = http_id(request, 0);
+    if (api_owns(context, request, reply, id, 0))
+        api_cancel(context, request, reply, "experiment", id, 0);
 }

@@ -299,5 +299,7 @@ void api_cancel(struct api *api, const struct http_request *request, struct http
 
 void api_cancel_run(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    api_cancel(context, request, reply, "run", 0, http_id(request, 0));
+    const int64_t id = http_id(request, 0);
+    if (api_owns(context, request, reply, 0, id))
+        api_cancel(context, request, reply, "run", 0, id);
 }

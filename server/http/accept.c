@@ -28,6 +28,8 @@ static const char full[] = "HTTP/1.1 503 Service Unavailable\r\n"
                            "Content-Type: application/json; charset=utf-8\r\n"
                            "Cache-Control: no-store\r\n"
                            "X-Content-Type-Options: nosniff\r\n"
+                           "Referrer-Policy: no-referrer\r\n"
+                           "X-Frame-Options: DENY\r\n"
                            "Retry-After: 1\r\n"
                            "Content-Length: 85\r\n"
                            "\r\n"
@@ -36,7 +38,8 @@ static const char full[] = "HTTP/1.1 503 Service Unavailable\r\n"
 
 static void refuse(struct http_server *server, int fd)
 {
-    (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
+    if (server->tls.key == NULL) // else nothing can be said before a handshake
+        (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     linger_add(&server->linger, fd);
     close(fd);
@@ -55,15 +58,18 @@ static bool take(struct http_server *server)
             continue;
         if (fd < 0)
             return errno == EAGAIN;
-        if (atomic_load(&server->connections) >= server->max_connections) {
+        if (atomic_load(&server->connections) >= server->max_connections ||
+            !connections_add(&server->all, fd, (struct sockaddr *)&peer)) {
             refuse(server, fd);
             continue;
         }
         /* Counted from here on, not from when one of the library's threads takes it up: a flood would fill its
          * queue past the library's own limit meanwhile, and 0.9.75 then locks up. */
         atomic_fetch_add(&server->connections, 1);
-        if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size) != MHD_YES)
-            atomic_fetch_sub(&server->connections, 1); // it has closed fd
+        if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size) == MHD_YES)
+            continue;
+        connections_remove(&server->all, connections_find(&server->all, fd)); // it has closed fd
+        atomic_fetch_sub(&server->connections, 1);
     }
     return true;
 }

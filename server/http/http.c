@@ -37,13 +37,26 @@ static void refuse(struct http_request *request, const struct tet_error *error)
     http_reply_error(&request->reply, error, NULL);
 }
 
+/* What a browser asks before a page of an allowed origin may send its request. */
+static void answer_options(struct http_request *request, const char *allow)
+{
+    struct http_reply *reply = &request->reply;
+    http_reply_static(reply, MHD_HTTP_NO_CONTENT, "text/plain", "", 0);
+    if (request->origin == NULL)
+        return;
+    http_reply_header(reply, "Access-Control-Allow-Methods", allow);
+    http_reply_header(reply, "Access-Control-Allow-Headers",
+                      "Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
+    http_reply_header(reply, "Access-Control-Max-Age", "600");
+}
+
 /* 405 with Allow, or for OPTIONS just the Allow. */
 static enum tet_err refuse_method(struct http_request *request, const char *method,
                                   const char *allow, struct tet_error *error)
 {
     enum tet_err err = TET_OK;
     if (strcmp(method, "OPTIONS") == 0)
-        http_reply_static(&request->reply, MHD_HTTP_NO_CONTENT, "text/plain", "", 0);
+        answer_options(request, allow);
     else
         err = tet_error_set(error, TET_METHOD, "this path takes %s", allow);
     if (err != TET_OK)
@@ -70,6 +83,15 @@ static enum tet_err admit(struct http_request *request, struct tet_error *error)
                : tet_error_set(error, TET_FORBIDDEN, "this is for %s", names[wanted]);
 }
 
+/* Changes answer with JSON: who takes none is told before anything is changed. */
+static enum tet_err judge_accept(const struct http_request *request, struct tet_error *error)
+{
+    static const char *const json[] = {"application/json", NULL};
+    return strcmp(request->route->method, "GET") == 0 || http_accepts(request, json) != NULL
+               ? TET_OK
+               : tet_error_set(error, TET_NOT_ACCEPTABLE, "the answer is application/json");
+}
+
 /* Judges target and headers; a reply is set where the request is refused. */
 static void judge(struct http_request *request, const char *method, const char *version)
 {
@@ -88,6 +110,8 @@ static void judge(struct http_request *request, const char *method, const char *
         err = route_find(request, server->routes, method, allow);
     if (err == TET_OK)
         err = admit(request, &error);
+    if (err == TET_OK)
+        err = judge_accept(request, &error);
     if (err == TET_METHOD)
         err = refuse_method(request, method, allow, &error);
     else if (err == TET_NOT_FOUND)
@@ -124,6 +148,7 @@ static enum MHD_Result begin(struct http_request *request, const char *method, c
     server->active++;
     pthread_mutex_unlock(&server->lock);
     judge(request, method, version);
+    connected_body(&server->all, request->connected, 0);
     if (!request->reply.close)
         return MHD_YES;
     linger(request);
@@ -147,6 +172,7 @@ static enum MHD_Result receive(struct http_request *request, const char *bytes, 
     struct tet_error error = {0};
     bool taken = true;
     *left = 0;
+    connected_body(&request->server->all, request->connected, size);
     if (request->reply.status != 0 || request->route->body == NULL)
         return MHD_YES;
     if (body_spooled(request)) {
@@ -166,6 +192,7 @@ static enum MHD_Result finish(struct http_request *request)
 {
     struct http_server *server = request->server;
     struct tet_error error = {0};
+    connected_handled(request->connected);
     if (request->reply.status != 0)
         return reply_send(request);
     if (!request->route->blocking) {
@@ -205,7 +232,14 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 
 static void *see_uri(void *context, const char *uri, struct MHD_Connection *connection)
 {
-    struct http_request *request = request_new(context, connection, uri);
+    struct http_server *server = context;
+    struct http_request *request = request_new(server, connection, uri);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (request != NULL && info != NULL)
+        request->connected = info->socket_context;
+    if (request != NULL)
+        connected_line(&server->all, request->connected);
     /* libmicrohttpd 0.9.75 leaves a connection without an answer where a query has more parts than
      * the connection's memory can list. We read the query from our copy, so its own, which it has
      * found but not read yet and would write to, is made empty. */
@@ -224,6 +258,7 @@ static void completed(void *context, struct MHD_Connection *connection, void **r
     *request_context = NULL;
     if (request == NULL)
         return;
+    connected_idle(&server->all, request->connected);
     pthread_mutex_lock(&server->lock);
     server->active -= request->counted;
     server->owed -= request->owed;
@@ -255,10 +290,16 @@ static size_t keep_encoded(void *context, struct MHD_Connection *connection, cha
 static void count_connection(void *context, struct MHD_Connection *connection,
                              void **socket_context, enum MHD_ConnectionNotificationCode what)
 {
-    (void)connection, (void)socket_context;
     struct http_server *server = context;
-    if (what == MHD_CONNECTION_NOTIFY_CLOSED) // the acceptor has counted it
-        atomic_fetch_sub(&server->connections, 1);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = info != NULL ? connections_find(&server->all, info->connect_fd) : NULL;
+        return;
+    }
+    connections_remove(&server->all, *socket_context);
+    *socket_context = NULL;
+    atomic_fetch_sub(&server->connections, 1); // the acceptor has counted it
 }
 
 static enum tet_err start_daemon(struct http_server *server, const struct http_options *options,
@@ -268,7 +309,13 @@ static enum tet_err start_daemon(struct http_server *server, const struct http_o
     /* The acceptor keeps the limit; this one only has to be above it, in each thread's share. */
     size_t connections = (size_t)threads * (server->max_connections + 64);
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-                     MHD_USE_NO_LISTEN_SOCKET;
+                     MHD_USE_NO_LISTEN_SOCKET | (server->tls.key != NULL ? MHD_USE_TLS : 0);
+    const struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, server->tls.certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, server->tls.key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0,
+         (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+        {MHD_OPTION_END, 0, NULL}};
     /* A pool of one is none: libmicrohttpd then uses its one internal thread. */
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, answer, server, MHD_OPTION_THREAD_POOL_SIZE,
@@ -276,9 +323,16 @@ static enum tet_err start_daemon(struct http_server *server, const struct http_o
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_URI_LOG_CALLBACK, see_uri, server,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed,
-        server, MHD_OPTION_NOTIFY_CONNECTION, count_connection, server, MHD_OPTION_END);
-    return server->daemon != NULL
-               ? TET_OK
+        server, MHD_OPTION_NOTIFY_CONNECTION, count_connection, server, MHD_OPTION_ARRAY,
+        server->tls.key != NULL ? tls : tls + 3, MHD_OPTION_END);
+    if (server->daemon != NULL)
+        return TET_OK;
+    return server->tls.key != NULL
+               ? tet_error_set(
+                     error, TET_IO,
+                     "--tls-cert %s and --tls-key %s cannot be used: they are damaged, or "
+                     "do not belong together",
+                     options->tls_certificate, options->tls_key)
                : tet_error_set(error, TET_INTERNAL, "the HTTP server cannot be started: %s",
                                strerror(errno));
 }
@@ -292,8 +346,12 @@ static void init(struct http_server *server, const struct http_options *options,
     server->routes = routes;
     server->admit = options->admit;
     server->quick = options->quick;
+    server->done = options->done;
+    server->beyond_loopback = options->beyond_loopback;
     server->context = context;
     server->max_connections = options->max_connections > 0 ? options->max_connections : 1000;
+    connections_init(&server->all, server->max_connections / 4 + 1,
+                     options->patience_ms > 0 ? options->patience_ms : 10000);
     server->max_body_bytes = options->max_body_bytes;
     server->budget.limit = total;
     server->linger.wake = -1;
@@ -307,6 +365,29 @@ static void init(struct http_server *server, const struct http_options *options,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&server->fewer, &monotonic);
     pthread_condattr_destroy(&monotonic);
+}
+
+static enum tet_err keep_list(char **list, const char *given, struct tet_error *error)
+{
+    *list = given != NULL ? strdup(given) : NULL;
+    return given == NULL || *list != NULL
+               ? TET_OK
+               : tet_error_set(error, TET_NO_MEMORY, "no memory for the HTTP server");
+}
+
+static enum tet_err read_options(struct http_server *server, const struct http_options *options,
+                                 struct tet_error *error)
+{
+    enum tet_err err = guard_check_list("host", options->hosts, false, error);
+    if (err == TET_OK)
+        err = guard_check_list("cors-origin", options->origins, true, error);
+    if (err == TET_OK)
+        err = keep_list(&server->hosts, options->hosts, error);
+    if (err == TET_OK)
+        err = keep_list(&server->origins, options->origins, error);
+    if (err == TET_OK)
+        err = tls_read(&server->tls, options->tls_certificate, options->tls_key, error);
+    return err;
 }
 
 enum tet_err http_start(struct http_server **server, const struct http_options *options,
@@ -332,7 +413,12 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
     if (err == TET_OK && s->spooler.folder != NULL)
         err = spooler_start(&s->spooler, error);
     if (err == TET_OK)
-        err = listen_open(&s->acceptor.listen_fd, options->listen, port, error);
+        err = read_options(s, options, error);
+    if (err == TET_OK)
+        err = connections_start(&s->all, error);
+    if (err == TET_OK)
+        err = listen_open(&s->acceptor.listen_fd, options->listen, options->beyond_loopback, port,
+                          error);
     if (err == TET_OK)
         err = start_daemon(s, options, error);
     if (err == TET_OK)
@@ -390,6 +476,10 @@ void http_stop(struct http_server *server)
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
     linger_stop(&server->linger);
+    connections_stop(&server->all);
+    tls_free(&server->tls);
+    free(server->hosts);
+    free(server->origins);
     pthread_cond_destroy(&server->fewer);
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->spooler.wake);

@@ -4,8 +4,12 @@
  * includes microhttpd.h.
  *
  * Paths and queries are decoded once, after they are split: %2F in a name is never a separator, and
- * names nothing. A Host that is not loopback, and an Origin other than the Host, are refused (403):
- * a web page must not use a server on its reader's machine.
+ * names nothing. A Host that is not an address or a name of this server, and an Origin other than the
+ * Host and the origins listed, are refused (403): a web page must not use a server on its reader's
+ * machine.
+ *
+ * No client holds a connection for ever: headers, bodies and the reading of replies have times to keep
+ * (connections.c). What changes something is told to `done`, in one place for all routes.
  *
  * Threads: a small epoll pool parses and answers. A handler of a route marked `blocking` (it waits
  * for a commit, reads a dataset, or sends much) runs on one of a few helper threads while its
@@ -62,6 +66,10 @@ typedef enum tet_err http_admit_fn(void *context, const struct http_request *req
  * false. Called on the threads that answer. */
 typedef bool http_quick_fn(void *context, const struct http_request *request,
                            struct http_reply *reply);
+/* Called when a request other than GET has changed something (its status is below 400), before its
+ * reply goes out: method, the route's path, the request's path or the reply's Location. */
+typedef void http_done_fn(void *context, const struct http_request *request, int status,
+                          const char *object);
 
 struct http_options {
     http_quick_fn *quick; // asked before a request goes to a helper; NULL: none
@@ -71,18 +79,27 @@ struct http_options {
     uint32_t threads;   // epoll threads, 0: 2
     uint32_t helpers;   // for blocking routes, 0: 8
     uint64_t max_body_bytes;
-    uint32_t max_connections; // 0: 1000
+    uint32_t max_connections; // 0: 1000; from one address that is not loopback, a quarter
     uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
     uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503
     /* Of HTTP_SPOOLED routes, which may be chunked as well. */
     const char *spool_folder;  // where their bodies lie, without a name; NULL: there are no such
     uint64_t max_upload_bytes; // of one body
     uint32_t max_uploads;      // at once, 0: 4; more are answered 503
+    http_done_fn *done;        // NULL: nobody wants to know
+    bool beyond_loopback;      // other addresses may be listened on
+    const char *hosts;         // names besides addresses that Host may have: "a.org,b"; NULL: none
+    const char *origins;       // whose pages may use the server: "https://a.org,..."; NULL: none
+    const char *tls_certificate, *tls_key; // PEM files; NULL: no TLS
+    uint32_t patience_ms; // for headers, and for bodies and replies to start moving; 0: 10,000
 };
 
+/* http_listens_beyond: whether an address to listen on is another than loopback, or none. */
+bool http_listens_beyond(const char *listen);
+
 /* http_start: listens and serves `routes` (terminated by a NULL method, must outlive the server).
- * port receives the actual port. Errors: TET_ADDRESS (syntax, in use, not allowed), TET_NO_MEMORY,
- * TET_INTERNAL. */
+ * port receives the actual port. Errors: TET_ADDRESS (syntax, in use, not allowed), TET_IO and
+ * TET_BAD_REQUEST (the certificate, the key, hosts, origins), TET_NO_MEMORY, TET_INTERNAL. */
 TET_MUST_CHECK enum tet_err http_start(struct http_server **server,
                                        const struct http_options *options,
                                        const struct http_route *routes, void *context,
@@ -96,6 +113,17 @@ void http_drain(struct http_server *server, uint32_t timeout_ms);
 void http_stop(struct http_server *server);
 
 /* ---- the request ---- */
+
+/* The other end of a connection. */
+struct http_peer {
+    unsigned char address[16]; // IPv6; an IPv4 one as ::ffff:a.b.c.d
+    bool loopback;
+};
+void http_peer(const struct http_request *request, struct http_peer *peer);
+bool http_peer_is_v4(const struct http_peer *peer);
+void http_peer_text(const struct http_peer *peer, char text[64]);
+
+const struct http_route *http_route(const struct http_request *request); // the one it came to
 const struct identity *http_identity(const struct http_request *request);
 http_handler_fn *http_handler(const struct http_request *request); // of its route
 int64_t http_id(const struct http_request *request, size_t part);  // the part-th {…} as a number
@@ -135,6 +163,11 @@ bool http_query_only(const struct http_request *request, struct http_reply *repl
 bool http_query_uint(const struct http_request *request, struct http_reply *reply, const char *key,
                      uint64_t low, uint64_t high, uint64_t missing, uint64_t *value);
 
+/* http_accepts: of the types offered (NULL-terminated, at most 16, without parameters), the one that
+ * the client's Accept likes best; of several that it likes equally, the first; the first where there
+ * is no Accept; NULL where it accepts none: then answer TET_NOT_ACCEPTABLE. */
+const char *http_accepts(const struct http_request *request, const char *const types[]);
+
 /* ---- the reply ---- */
 void http_reply_json(struct http_reply *reply, int status,
                      json_t *value); // takes over value; NULL: out of memory
@@ -149,6 +182,8 @@ void http_reply_static(struct http_reply *reply, int status, const char *type, c
  */
 void http_reply_error(struct http_reply *reply, const struct tet_error *error, json_t *details);
 void http_reply_header(struct http_reply *reply, const char *name, const char *value); // copies
+/* http_reply_unchanged: the request changed nothing (a dry run, a repetition): `done` is not told. */
+void http_reply_unchanged(struct http_reply *reply);
 /* http_reply_etag: sets ETag (tag may be without its quotes) and, where the request's If-None-Match
  * has it, turns the reply into 304 without a body. Call it before building an expensive body: true
  * means the reply is complete.

@@ -46,9 +46,10 @@ struct http_reply {
     void *owned;       // freed with free(); NULL where bytes are static
     const void *bytes; // (size)
     size_t size;
-    char *etag;  // quoted; NULL: none
-    bool failed; // a header could not be kept: an error is sent instead
-    bool close;  // the connection ends with this reply
+    char *etag;     // quoted; NULL: none
+    bool failed;    // a header could not be kept: an error is sent instead
+    bool unchanged; // nothing to log
+    bool close;     // the connection ends with this reply
     size_t n_headers;
     struct reply_header headers[REPLY_MAX_HEADERS];
 };
@@ -94,6 +95,8 @@ enum request_state {
 struct http_request {
     struct http_server *server;
     struct MHD_Connection *connection;
+    struct connected *connected; // NULL: none was to be had
+    const char *origin;          // another one, whose pages are allowed; NULL: the request is ours
     enum request_state state;
     bool counted, owed;    // see http_server
     bool head;             // HEAD, answered from GET
@@ -181,12 +184,28 @@ TET_MUST_CHECK enum tet_err spool_take(struct http_request *request, const char 
  * request's Content-Digest is another. */
 TET_MUST_CHECK enum tet_err spool_finish(struct http_request *request, struct tet_error *error);
 void spool_free(struct http_request *request); // closes the file, which is gone then
+/* ---- media.c ---- */
+enum { MEDIA_TYPES = 16 }; // that a caller can offer
+/* What a client would like of some types; begin with {.types = types}, NULL-terminated. */
+struct media_choice {
+    const char *const *types;
+    bool said; // an Accept was there
+    int specificity[MEDIA_TYPES], quality[MEDIA_TYPES];
+};
+void media_take(struct media_choice *choice, const char *accept); // one header's value
+const char *media_best(const struct media_choice *choice);        // NULL: none
 
 /* ---- guard.c ---- */
-/* guard_judge: TET_FORBIDDEN for a Host that is not this machine's loopback (a page that rebinds
- * its name to 127.0.0.1), and for an Origin other than the Host. TET_BAD_REQUEST. */
-TET_MUST_CHECK enum tet_err guard_judge(const struct http_request *request, const char *version,
+/* guard_judge: TET_FORBIDDEN for a Host that is no name of this server (a page that rebinds its name
+ * to our address), and for an Origin other than the Host and those allowed; sets request->origin.
+ * TET_BAD_REQUEST. */
+TET_MUST_CHECK enum tet_err guard_judge(struct http_request *request, const char *version,
                                         struct tet_error *error);
+
+/* guard_check_list: whether a list of hosts, or of origins (NULL is fine), can be one. TET_BAD_REQUEST
+ * with the option's name. */
+TET_MUST_CHECK enum tet_err guard_check_list(const char *option, const char *list, bool origin,
+                                             struct tet_error *error);
 
 /* ---- reply.c ---- */
 enum MHD_Result reply_send(struct http_request *request);
@@ -196,8 +215,58 @@ void reply_clear(struct http_reply *reply); // keeps `close`
 void reply_send_now(struct http_request *request);
 
 /* ---- listen.c ---- */
-TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, uint16_t *port,
+/* listen_open: beyond: other addresses than loopback are allowed. */
+TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, bool beyond, uint16_t *port,
                                         struct tet_error *error);
+
+/* ---- connections.c ---- */
+struct connected {
+    int fd;
+    struct http_peer peer;
+    atomic_int_least64_t until_ms; // monotonic: it must have come further by then; 0: no limit
+    atomic_bool replying;          // a reply of known size goes out
+    atomic_bool measured;          // `acknowledged` is of this reply
+    uint64_t acknowledged;         // bytes, when it was last looked at
+    int64_t body_from_ms;
+    uint64_t body_bytes;
+    struct connected *next, *previous;
+};
+struct connections {
+    pthread_mutex_t lock;
+    struct connected *first;
+    struct connected **by_fd; // (size)
+    size_t size;
+    size_t per_address;  // connections from one address that is not loopback
+    int64_t patience_ms; // see connections.c
+    bool started, stop;
+    pthread_cond_t wake;
+    pthread_t thread;
+};
+void connections_init(struct connections *all, size_t per_address, uint32_t patience_ms);
+TET_MUST_CHECK enum tet_err connections_start(struct connections *all, struct tet_error *error);
+void connections_stop(struct connections *all); // also after a failed or missing start
+/* connections_add: false: this address has too many, or no memory. */
+bool connections_add(struct connections *all, int fd, const struct sockaddr *from);
+struct connected *connections_find(struct connections *all, int fd);
+void connections_remove(struct connections *all, struct connected *connected); // NULL is fine
+/* The phases that a connection (NULL is fine) comes to. */
+void connected_line(struct connections *all,
+                    struct connected *connected); // the request line is read
+void connected_body(struct connections *all, struct connected *connected,
+                    size_t bytes); // so much of the body came; 0: the headers are read
+void connected_handled(struct connected *connected); // all is read
+void connected_reply(struct connections *all, struct connected *connected,
+                     size_t bytes); // the reply has so many bytes; 0: not known
+void connected_idle(struct connections *all, struct connected *connected); // the reply is out
+
+/* ---- tls.c ---- */
+struct tls {
+    char *certificate, *key; // PEM; NULL: no TLS
+};
+/* tls_read: from files; both NULL: no TLS. TET_BAD_REQUEST, TET_IO. */
+TET_MUST_CHECK enum tet_err tls_read(struct tls *tls, const char *certificate, const char *key,
+                                     struct tet_error *error);
+void tls_free(struct tls *tls); // the key is overwritten
 
 /* ---- helpers.c ---- */
 struct helpers {
@@ -250,6 +319,11 @@ struct http_server {
     struct MHD_Daemon *daemon;
     http_admit_fn *admit; // NULL: everybody is `local`
     http_quick_fn *quick; // NULL: none
+    http_done_fn *done;   // NULL: nobody wants to know
+    bool beyond_loopback;
+    char *hosts, *origins; // lists with commas; NULL: none
+    struct tls tls;
+    struct connections all;
     struct acceptor acceptor;
     size_t max_connections;
     atomic_size_t connections;

@@ -2,8 +2,8 @@
 /*
  * The listening socket: from "ADDRESS:PORT" to a bound, non-blocking socket.
  *
- * Only loopback: other addresses need access tokens, and this version has none. Called by the
- * thread that starts the server.
+ * Addresses other than loopback only where the caller allows them: it has seen that clients need
+ * tokens. Called by the thread that starts the server.
  */
 #include "http/http_private.h"
 
@@ -33,10 +33,12 @@ static enum tet_err bad_syntax(const char *address, struct tet_error *error)
 
 static enum tet_err not_loopback(const char *address, struct tet_error *error)
 {
-    return tet_error_set(error, TET_ADDRESS,
-                         "%s is not a loopback address: other addresses need access tokens, which "
-                         "this version does not have; allowed are 127.0.0.1, [::1] and localhost",
-                         address);
+    return tet_error_set(
+        error, TET_ADDRESS,
+        "%s is not a loopback address: to serve it, first make an access token with "
+        "`tetrad token create --user NAME --role admin`; without one, allowed are "
+        "127.0.0.1, [::1] and localhost",
+        address);
 }
 
 /* Splits "HOST:PORT" or "[HOST]:PORT"; *v6: it was in brackets. */
@@ -63,6 +65,12 @@ static bool split(const char *address, char host[HOST_LENGTH], bool *v6, uint16_
     return true;
 }
 
+static bool is_loopback(const union address *address)
+{
+    return address->any.sa_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr)
+                                              : ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
+}
+
 static enum tet_err parse(const char *text, union address *address, socklen_t *size,
                           struct tet_error *error)
 {
@@ -78,27 +86,37 @@ static enum tet_err parse(const char *text, union address *address, socklen_t *s
         *size = sizeof address->v6;
         if (inet_pton(AF_INET6, host, &address->v6.sin6_addr) != 1)
             return bad_syntax(text, error);
-        return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr) ? TET_OK : not_loopback(text, error);
+        return TET_OK;
     }
     address->v4.sin_family = AF_INET;
     address->v4.sin_port = htons(port);
     *size = sizeof address->v4;
     if (host[0] == '\0' || strcmp(host, "*") == 0) // conventionally: every address
-        return not_loopback(text, error);
+        return TET_OK;
     if (strcasecmp(host, "localhost") == 0)
         memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
     if (inet_pton(AF_INET, host, &address->v4.sin_addr) != 1)
         return bad_syntax(text, error);
-    return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127 ? TET_OK : not_loopback(text, error);
+    return TET_OK;
 }
 
-enum tet_err listen_open(int *fd, const char *address, uint16_t *port, struct tet_error *error)
+bool http_listens_beyond(const char *listen)
+{
+    union address where;
+    socklen_t size;
+    return parse(listen, &where, &size, NULL) == TET_OK && !is_loopback(&where);
+}
+
+enum tet_err listen_open(int *fd, const char *address, bool beyond, uint16_t *port,
+                         struct tet_error *error)
 {
     union address where;
     socklen_t size = 0;
     const int one = 1;
     *fd = -1;
     enum tet_err err = parse(address, &where, &size, error);
+    if (err == TET_OK && !beyond && !is_loopback(&where))
+        err = not_loopback(address, error);
     if (err != TET_OK)
         return err;
     int s = socket(where.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

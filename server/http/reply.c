@@ -196,29 +196,71 @@ static struct MHD_Response *make_response(struct http_reply *reply)
     return response;
 }
 
-static bool add_headers(struct MHD_Response *response, const struct http_reply *reply)
+void http_reply_unchanged(struct http_reply *reply)
 {
+    reply->unchanged = true;
+}
+
+static bool add(struct MHD_Response *response, const char *name, const char *value)
+{
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+/* What belongs to every reply, and to some statuses. */
+static bool add_guards(struct MHD_Response *response, const struct http_request *request)
+{
+    const struct http_reply *reply = &request->reply;
+    bool ok = add(response, "X-Content-Type-Options", "nosniff") &&
+              add(response, "Referrer-Policy", "no-referrer") &&
+              add(response, "X-Frame-Options", "DENY");
+    if (request->origin != NULL)
+        ok = ok && add(response, "Access-Control-Allow-Origin", request->origin) &&
+             add(response, "Access-Control-Expose-Headers", "ETag, Location, Retry-After");
+    if (request->server->origins != NULL)
+        ok = ok && add(response, "Vary", "Origin");
+    if (reply->status == MHD_HTTP_UNAUTHORIZED)
+        ok = ok && add(response, "WWW-Authenticate", "Bearer realm=\"tetrad\"");
+    if ((reply->status == 503 || reply->status == 429) && find_header(reply, "Retry-After") == NULL)
+        ok = ok && add(response, "Retry-After", reply->status == 503 ? "1" : "10");
+    return ok;
+}
+
+static bool add_headers(struct MHD_Response *response, const struct http_request *request)
+{
+    const struct http_reply *reply = &request->reply;
     bool error = reply->status >= 400, tagged = reply->etag != NULL && !error;
     bool empty = reply->status == MHD_HTTP_NOT_MODIFIED || reply->status == MHD_HTTP_NO_CONTENT;
-    bool ok = MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
+    bool ok = add_guards(response, request);
     if (!empty)
-        ok &= MHD_add_response_header(response, "Content-Type", reply->type) == MHD_YES;
+        ok &= add(response, "Content-Type", reply->type);
     if (tagged)
-        ok &= MHD_add_response_header(response, "ETag", reply->etag) == MHD_YES;
+        ok &= add(response, "ETag", reply->etag);
     if (error || find_header(reply, "Cache-Control") == NULL)
-        ok &= MHD_add_response_header(response, "Cache-Control",
-                                      tagged ? "private, no-cache" : "no-store") == MHD_YES;
-    if (reply->status == 503 && find_header(reply, "Retry-After") == NULL)
-        ok &= MHD_add_response_header(response, "Retry-After", "1") == MHD_YES;
+        ok &= add(response, "Cache-Control", tagged ? "private, no-cache" : "no-store");
     if (reply->close)
-        ok &= MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+        ok &= add(response, "Connection", "close");
     for (size_t k = 0; k < reply->n_headers; k++) {
         const struct reply_header *header = &reply->headers[k];
         if (error && strcasecmp(header->name, "Cache-Control") == 0)
             continue;
-        ok &= MHD_add_response_header(response, header->name, header->value) == MHD_YES;
+        ok &= add(response, header->name, header->value);
     }
     return ok;
+}
+
+/* JSON for a client that accepts none: 406. Only of what was read: who changed something hears of it. */
+static void check_accept(struct http_request *request)
+{
+    static const char *const json[] = {type_json, NULL};
+    struct http_reply *reply = &request->reply;
+    const size_t n = sizeof type_json - 1;
+    struct tet_error error = {0};
+    if (reply->status != 200 || request->route == NULL || strncmp(reply->type, type_json, n) != 0 ||
+        (reply->type[n] != ';' && reply->type[n] != '\0') ||
+        strcmp(request->route->method, "GET") != 0 || http_accepts(request, json) != NULL)
+        return;
+    (void)tet_error_set(&error, TET_NOT_ACCEPTABLE, "this is application/json");
+    http_reply_error(reply, &error, NULL);
 }
 
 enum MHD_Result reply_send(struct http_request *request)
@@ -230,13 +272,15 @@ enum MHD_Result reply_send(struct http_request *request)
         (void)tet_error_set(&error, TET_INTERNAL, "the reply's headers cannot be made");
         reply->failed = false;
         http_reply_error(reply, &error, NULL);
-    }
+    } else
+        check_accept(request);
     if (atomic_load(&request->server->draining))
         reply->close = true;
+    connected_reply(&request->server->all, request->connected, reply->size);
     server_owes(request);
     request->state = REQUEST_SENT;
     struct MHD_Response *response = make_response(reply);
-    if (response != NULL && add_headers(response, reply))
+    if (response != NULL && add_headers(response, request))
         result = MHD_queue_response(request->connection, (unsigned)reply->status, response);
     if (response != NULL)
         MHD_destroy_response(response);

@@ -131,6 +131,37 @@ enum tet_err request_parse(struct http_request *request, struct tet_error *error
     return err;
 }
 
+/* The request's path again: the route's with its parts filled in. */
+static void name_object(const struct http_request *request, char *out, size_t size)
+{
+    size_t part = 0, n = 0;
+    for (const char *p = request->route->path; *p != '\0' && n + 1 < size; p++) {
+        if (*p != '{') {
+            out[n++] = *p;
+            continue;
+        }
+        http_text_shorten(out + n, size - n, http_part(request, part++));
+        n += strlen(out + n);
+        p = strchr(p, '}');
+    }
+    out[n] = '\0';
+}
+
+/* Tells of a change: what was made, by its Location, or what the path names. */
+static void tell(const struct http_request *request, void *context)
+{
+    const struct http_reply *reply = &request->reply;
+    char object[256];
+    if (request->server->done == NULL || strcmp(request->route->method, "GET") == 0 ||
+        reply->unchanged || reply->status >= 400)
+        return;
+    name_object(request, object, sizeof object - 8);
+    for (size_t k = 0; k < reply->n_headers; k++)
+        if (strcasecmp(reply->headers[k].name, "Location") == 0)
+            http_text_shorten(object, sizeof object, reply->headers[k].value);
+    request->server->done(context, request, reply->status, object);
+}
+
 void request_run(struct http_request *request, void *context)
 {
     struct tet_error error = {0};
@@ -138,12 +169,18 @@ void request_run(struct http_request *request, void *context)
         request->route->handle(context, request, &request->reply);
     else
         http_reply_error(&request->reply, &error, NULL);
+    tell(request, context);
     body_free(&request->body, &request->server->budget); // a client with its answer holds nothing
     spool_free(request);
     if (request->reply.status != 0)
         return;
     (void)tet_error_set(&error, TET_INTERNAL, "the server has no answer to this");
     http_reply_error(&request->reply, &error, NULL);
+}
+
+const struct http_route *http_route(const struct http_request *request)
+{
+    return request->route;
 }
 
 const struct identity *http_identity(const struct http_request *request)

@@ -269,6 +269,14 @@ bool run_state_parse(const char *text, enum run_state *state);
 TET_MUST_CHECK enum tet_err timeline_trim(struct db *db, int64_t run, int64_t step,
                                           struct tet_error *error);
 
+/* user_put: a row for a user who has none. */
+TET_MUST_CHECK enum tet_err user_put(struct db *db, const char *name, int64_t now_ms,
+                                     struct tet_error *error);
+/* audit_put: an entry of the log, with at_ms as given. */
+struct store_audit;
+TET_MUST_CHECK enum tet_err audit_put(struct db *db, const struct store_audit *entry,
+                                      struct tet_error *error);
+
 /* checkpoint_put: writes a checkpoint in the place of one at the same step and removes all
  * but those to keep. */
 TET_MUST_CHECK enum tet_err checkpoint_put(struct store *store, int64_t run,

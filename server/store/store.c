@@ -10,6 +10,7 @@
  * Threads: one at a time.
  */
 #include "store/internal.h"
+#include "store/users.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -261,11 +262,31 @@ static enum tet_err create_locks(struct store *store, struct tet_error *error)
     return TET_OK;
 }
 
-enum tet_err store_open_limited(struct store **out, const char *path,
-                                const struct store_limits *limits, struct tet_error *error)
+/* A connection beside the server that holds the lock: nothing is migrated or recovered. */
+static enum tet_err open_beside(struct store *store, struct tet_error *error)
+{
+    int64_t version = 0;
+    (void)close(store->lock_file);
+    store->lock_file = -1;
+    enum tet_err err = db_open(&store->db, store->path, false, error);
+    if (err == TET_OK)
+        err = db_exec(&store->db, "PRAGMA busy_timeout = 10000;", error);
+    if (err == TET_OK)
+        err = db_number(&store->db, "PRAGMA user_version", &version, error);
+    if (err == TET_OK && version != STORE_SCHEMA_VERSION)
+        err = tet_error_set(error, TET_CONFLICT,
+                            "%s: the server that holds the database is of another version",
+                            store->path);
+    return err;
+}
+
+static enum tet_err open_store(struct store **out, const char *path,
+                               const struct store_limits *limits, bool beside,
+                               struct tet_error *error)
 {
     enum tet_err err;
     bool created = false, fresh = false;
+    struct tet_error held = {0};
     *out = NULL;
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL)
@@ -283,13 +304,19 @@ enum tet_err store_open_limited(struct store **out, const char *path,
         err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));
         goto out;
     }
-    err = store_take_lock(store->path, &store->lock_file, &created, error);
-    if (err == TET_OK)
-        err = store_check_file(store->path, &fresh, error);
-    if (err != TET_OK && created)
-        remove_lock(store);
-    if (err == TET_OK)
-        err = open_database(store, fresh, error);
+    err = store_take_lock(store->path, &store->lock_file, &created, beside ? &held : error);
+    if (err == TET_CONFLICT && beside) {
+        err = open_beside(store, error);
+    } else {
+        if (err != TET_OK)
+            (void)tet_error_set(error, err, "%s", held.message);
+        if (err == TET_OK)
+            err = store_check_file(store->path, &fresh, error);
+        if (err != TET_OK && created)
+            remove_lock(store);
+        if (err == TET_OK)
+            err = open_database(store, fresh, error);
+    }
     if (err == TET_OK)
         err = writer_start(store, error);
 out:
@@ -299,6 +326,17 @@ out:
     }
     *out = store;
     return err;
+}
+
+enum tet_err store_open_limited(struct store **store, const char *path,
+                                const struct store_limits *limits, struct tet_error *error)
+{
+    return open_store(store, path, limits, false, error);
+}
+
+enum tet_err store_open_beside(struct store **store, const char *path, struct tet_error *error)
+{
+    return open_store(store, path, &STORE_LIMITS, true, error);
 }
 
 enum tet_err store_open(struct store **store, const char *path, struct tet_error *error)

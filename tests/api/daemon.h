@@ -175,21 +175,22 @@ static inline void daemon_folder(struct daemon *d)
     assert_int_equal(mkdir(d->data, 0700), 0);
 }
 
-/* Starts the server on a free port; `memory` may be NULL. The port is in its first line. */
-static inline void daemon_start(struct daemon *d, const char *workers, const char *memory)
+/* Starts the server on a free port with more arguments (NULL-terminated). The port is in its first
+ * line. */
+static inline void daemon_start_with(struct daemon *d, const char *const *more)
 {
     char errors[128], line[512];
     int out;
-    const char *const arguments[] = {
-        "serve",    "--db",        d->db,       "--data", d->data,
-        "--listen", "127.0.0.1:0", "--workers", workers,  memory != NULL ? "--memory" : NULL,
-        memory,     NULL};
+    const char *arguments[ARGUMENTS + 1] = {"serve", "--db",     d->db,         "--data",
+                                            d->data, "--listen", "127.0.0.1:0", NULL};
+    for (size_t n = 7; *more != NULL && n < ARGUMENTS; n++)
+        arguments[n] = *more++;
     snprintf(errors, sizeof errors, "%s/serve.err", d->folder);
     d->pid = spawn(arguments, errors, &out);
     read_output(out, '\n', line, sizeof line);
     close(out);
-    const char *url = strstr(line, "http://127.0.0.1:");
-    d->port = url != NULL ? (uint16_t)atoi(url + strlen("http://127.0.0.1:")) : 0;
+    const char *url = strstr(line, "://127.0.0.1:");
+    d->port = url != NULL ? (uint16_t)atoi(url + strlen("://127.0.0.1:")) : 0;
     if (d->port == 0) {
         char *text = file_text(errors);
         print_message("# %s does not start: \"%s\" %s\n", program(), line, text);
@@ -198,6 +199,13 @@ static inline void daemon_start(struct daemon *d, const char *workers, const cha
         d->pid = 0;
         fail_msg("no server");
     }
+}
+
+/* `memory` may be NULL. */
+static inline void daemon_start(struct daemon *d, const char *workers, const char *memory)
+{
+    daemon_start_with(d, (const char *const[]){"--workers", workers,
+                                               memory != NULL ? "--memory" : NULL, memory, NULL});
 }
 
 /* SIGTERM: ends in time with status 0, and neither it nor a sanitizer had anything to say. */
@@ -287,6 +295,10 @@ static inline const char *reply_header(const struct reply *reply, const char *na
     return NULL;
 }
 
+/* What requests come from and go to, where it is not the plain server: an address of this machine such as
+ * "127.0.0.5", and the certificate to trust, which also makes it https. NULL: as usual. */
+static const char *request_from, *request_trust;
+
 /* One request. body NULL: none. headers: NULL-terminated, NULL: none; a JSON Content-Type is added
  * to a body unless one of them is a Content-Type. The caller frees the reply. */
 static inline void request(const struct daemon *d, const char *method, const char *path,
@@ -302,7 +314,12 @@ static inline void request(const struct daemon *d, const char *method, const cha
     assert_non_null(curl);
     curl_easy_reset(curl);
     *reply = (struct reply){0};
-    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", d->port, path);
+    snprintf(url, sizeof url, "%s://127.0.0.1:%u%s", request_trust != NULL ? "https" : "http",
+             d->port, path);
+    if (request_trust != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, request_trust);
+    if (request_from != NULL)
+        curl_easy_setopt(curl, CURLOPT_INTERFACE, request_from);
     for (; headers != NULL && *headers != NULL; headers++) {
         typed = typed || strncasecmp(*headers, "Content-Type", 12) == 0;
         list = curl_slist_append(list, *headers);

@@ -303,7 +303,7 @@ static void test_listen(void **state)
     static const char *const tokens[] = {":8080", "0.0.0.0:0",    "10.1.2.3:80", "[::]:0",
                                          "*:80",  "[fe80::1]:80", "8.8.8.8:0"};
     for (size_t k = 0; k < sizeof tokens / sizeof *tokens; k++)
-        start_on(tokens[k], "access tokens");
+        start_on(tokens[k], "access token");
     static const char *const bad[] = {"",
                                       "8080",
                                       "localhost",
