@@ -51,7 +51,20 @@ struct http_route {
 typedef enum tet_err http_admit_fn(void *context, const struct http_request *request,
                                    struct identity *identity, struct tet_error *error);
 
+/* An answered request, for those who watch. */
+struct http_seen {
+    const char *method, *path;      // as sent, without the query; hostile
+    const struct http_route *route; // NULL: none was found
+    int status;
+    double seconds; // from its headers to its reply
+    size_t bytes;   // of the reply's body; of a stream 0
+    const char *user, *id;
+};
+/* Called for each reply, on an epoll thread; must not wait. */
+typedef void http_watch_fn(void *context, const struct http_seen *seen);
+
 struct http_options {
+    http_watch_fn *watch; // called with the handlers' context; NULL: nobody watches
     http_admit_fn
         *admit; // called with the handlers' context; NULL: everybody is `local`, an administrator
     const char *listen; // "127.0.0.1:8080", "[::1]:0", "localhost:0"
@@ -60,6 +73,7 @@ struct http_options {
     uint64_t max_body_bytes;
     uint32_t max_connections; // 0: 1000
     uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
+    uint32_t max_streams;     // besides connections, 0: 2000; more are answered 503
     uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503
 };
 
@@ -82,7 +96,7 @@ void http_stop(struct http_server *server);
 const struct identity *http_identity(const struct http_request *request);
 int64_t http_id(const struct http_request *request, size_t part); // the part-th {…} as a number
 const char *http_part(const struct http_request *request,
-                      size_t part); // ... as text, percent-decoded
+                      size_t part);                              // ... as text, percent-decoded
 const char *http_query(const struct http_request *request,
                        const char *key); // NULL: absent; "" : without a value
 const char *http_query_nth(const struct http_request *request, const char *key,

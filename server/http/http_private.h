@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 
 #include "http/http.h"
+#include "http/stream.h"
 
 enum {
     HTTP_MAX_SEGMENTS = 8,   // of a path: more is no path of ours
@@ -30,6 +31,7 @@ enum {
     REPLY_TYPE = 96,         // bytes of a media type
     LINGER_MAX = 64,         // connections at once whose rest is read and thrown away
     LINGER_MS = 2000,        // for at most so long
+    REQUEST_ID = 65,         // bytes of a request's id, with its NUL
     IDLE_TIMEOUT_S = 60,     // of a connection
     STOP_GRACE_MS = 500,     // http_stop waits so long for finished replies to go out
     CONNECTION_BYTES = 32768 // memory of a connection: bounds the request line and the headers
@@ -45,9 +47,10 @@ struct http_reply {
     void *owned;       // freed with free(); NULL where bytes are static
     const void *bytes; // (size)
     size_t size;
-    char *etag;  // quoted; NULL: none
-    bool failed; // a header could not be kept: an error is sent instead
-    bool close;  // the connection ends with this reply
+    char *etag;                 // quoted; NULL: none
+    bool failed;                // a header could not be kept: an error is sent instead
+    bool close;                 // the connection ends with this reply
+    struct http_stream *stream; // instead of bytes; NULL: none
     size_t n_headers;
     struct reply_header headers[REPLY_MAX_HEADERS];
 };
@@ -79,10 +82,13 @@ struct http_request {
     struct http_server *server;
     struct MHD_Connection *connection;
     enum request_state state;
-    bool counted, owed;    // see http_server
-    bool head;             // HEAD, answered from GET
-    char *target;          // the request line's target, split and decoded in place
-    const char *authority; // of an absolute target, NULL: the Host header counts
+    bool counted, owed;       // see http_server
+    int64_t begun_ns;         // monotonic: when its headers were read
+    char id[REQUEST_ID];      // of the client's X-Request-Id, or made
+    const char *method, *url; // libmicrohttpd's, as long as the request; url without the query
+    bool head;                // HEAD, answered from GET
+    char *target;             // the request line's target, split and decoded in place
+    const char *authority;    // of an absolute target, NULL: the Host header counts
     size_t n_segments;
     char *segments[HTTP_MAX_SEGMENTS + 1];
     size_t n_query;
@@ -106,12 +112,16 @@ TET_MUST_CHECK enum tet_err request_parse(struct http_request *request, struct t
 /* request_run: calls the handler, frees the body, makes sure that there is a reply. */
 void request_run(struct http_request *request, void *context);
 
+/* ---- watch.c ---- */
+void watch_begin(struct http_request *request, const char *method, const char *url);
+void watch_end(const struct http_request *request, size_t bytes); // its reply was handed over
+
 /* ---- text.c ---- */
 bool http_text_decode(char *text,
                       bool plus); // %XX (and + as a space) in place; false: not decodable,
                                   // or then not UTF-8, or with control characters
 void http_text_shorten(char *out, size_t size,
-                       const char *text); // whole characters, "..." where cut
+                       const char *text);               // whole characters, "..." where cut
 bool http_text_uint(const char *text, uint64_t *value); // decimal digits alone, no overflow
 
 /* ---- route.c ---- */
@@ -140,6 +150,21 @@ TET_MUST_CHECK enum tet_err guard_judge(const struct http_request *request, cons
 /* ---- reply.c ---- */
 enum MHD_Result reply_send(struct http_request *request);
 void reply_clear(struct http_reply *reply); // keeps `close`
+
+/* ---- stream.c ---- */
+struct streams {
+    pthread_mutex_t lock; // for what follows
+    pthread_cond_t none;  // n fell to 0
+    struct http_stream *first;
+    size_t n, max;
+    bool ending; // no more are taken
+};
+struct MHD_Response *stream_response(struct http_stream *stream); // NULL: no memory
+void stream_close(struct http_stream *stream); // its request is over; NULL is fine
+void streams_create(struct streams *streams, size_t max);
+void streams_destroy(struct streams *streams);
+void streams_end(struct streams *streams); // ends all, as soon as their clients took what waits
+void streams_await(struct streams *streams, uint32_t timeout_ms); // until there is none
 
 /* ---- listen.c ---- */
 TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, uint16_t *port,
@@ -194,6 +219,7 @@ void acceptor_stop(struct http_server *server);
 /* ---- http.c ---- */
 struct http_server {
     struct MHD_Daemon *daemon;
+    http_watch_fn *watch; // NULL: nobody
     http_admit_fn *admit; // NULL: everybody is `local`
     struct acceptor acceptor;
     size_t max_connections;
@@ -204,6 +230,7 @@ struct http_server {
     struct body_budget budget;
     struct helpers helpers;
     struct lingerer linger;
+    struct streams streams;
     atomic_bool draining;
     pthread_mutex_t lock;
     pthread_cond_t fewer; // active or owed fell to 0
@@ -211,5 +238,8 @@ struct http_server {
     size_t owed;          // of these, the ones with helpers, or sent and not completed
 };
 void server_owes(struct http_request *request); // counts it as owed, once
+void server_forgets(
+    struct http_request *request); // a stream: neither active nor owed; see streams_end
+void deadline_in(struct timespec *until, uint32_t timeout_ms); // monotonic
 
 #endif
