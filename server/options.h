@@ -44,6 +44,14 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
+    X(MAX_STREAMS, "max-streams", "TETRAD_MAX_STREAMS", COMMAND_SERVE, "N", "2000",                \
+      "event streams at once")                                                                     \
+    X(HEARTBEAT, "heartbeat", "TETRAD_HEARTBEAT", COMMAND_SERVE, "SECONDS", "15",                  \
+      "a comment to event streams that are idle for so long")                                      \
+    X(LOG, "log", "TETRAD_LOG", COMMAND_SERVE, "FORM", "text",                                     \
+      "log on standard error: text or json")                                                       \
+    X(LOG_LEVEL, "log-level", "TETRAD_LOG_LEVEL", COMMAND_SERVE, "LEVEL", "warning",               \
+      "least that is logged: debug, info (requests and runs), warning or error")                   \
     X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
       "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \

@@ -23,6 +23,9 @@ struct api {
     struct store *store;
     struct catalog *catalog;
     struct pool *pool;
+    struct events *events;
+    _Atomic(struct pool *) look_at;     // for progress; NULL before there is one
+    _Atomic(struct http_server *) http; // NULL until it has started
     const char *data_folder;
     uint64_t memory_bytes;
     _Atomic bool stopping; // no more submissions
@@ -36,6 +39,8 @@ http_handler_fn api_run, api_cancel_run;                                        
 http_handler_fn api_fork;                                                           // fork.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
+http_handler_fn api_events, api_run_events;                                         // events.c
+http_handler_fn api_prometheus;                                                     // prometheus.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
