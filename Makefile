@@ -50,18 +50,19 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/traces.c
 
 SERVER := server/admission.c server/audit.c server/backup.c server/dataset.c server/embed.c server/fetch.c server/file.c \
-          server/json.c server/machine.c server/options.c server/pool.c server/protocol.c server/rules.c server/run.c \
-          server/serve.c server/session.c server/statistics.c server/summary.c server/table.c server/terminal.c \
-          server/text.c server/token.c server/weights.c \
-          $(sort $(wildcard server/api/*.c server/client/*.c server/data/*.c server/definition/*.c server/http/*.c \
-                            server/store/*.c))
+          server/json.c server/log.c server/machine.c server/meters.c server/options.c server/pool.c server/protocol.c \
+          server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/summary.c \
+          server/table.c server/terminal.c server/text.c server/token.c server/watch.c server/weights.c \
+          $(sort $(wildcard server/api/*.c server/client/*.c server/data/*.c server/definition/*.c server/events/*.c \
+                            server/http/*.c server/store/*.c))
 
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_catalog test_database_file test_http test_http_abuse test_http_bodies test_http_limits test_records \
-              test_recovery test_spool test_store test_team test_timeline test_users
+CONCURRENT := test_catalog test_changes_told test_database_file test_events test_http test_http_abuse test_http_bodies \
+              test_http_limits test_records test_recovery test_spool test_store test_streams test_team test_timeline \
+              test_users
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))

@@ -82,6 +82,14 @@ enum {
       "folder of uploaded datasets (default: the database's name with .files)")                    \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
       "largest upload, such as 500M (default: 4G)")                                                \
+    X(MAX_STREAMS, "max-streams", "TETRAD_MAX_STREAMS", COMMAND_SERVE, "N", "2000",                \
+      "event streams at once")                                                                     \
+    X(HEARTBEAT, "heartbeat", "TETRAD_HEARTBEAT", COMMAND_SERVE, "SECONDS", "15",                  \
+      "a comment to event streams that are idle for so long")                                      \
+    X(LOG, "log", "TETRAD_LOG", COMMAND_SERVE, "FORM", "text",                                     \
+      "log on standard error: text or json")                                                       \
+    X(LOG_LEVEL, "log-level", "TETRAD_LOG_LEVEL", COMMAND_SERVE, "LEVEL", "warning",               \
+      "least that is logged: debug, info (requests and runs), warning or error")                   \
     X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
       "run: write the final weights to FILE.npz (several runs: FILE-1.npz, ...); export: the "     \
       "folder")                                                                                    \

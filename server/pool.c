@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 #include "definition/definition.h"
+#include "meters.h"
 #include "protocol.h"
 #include "session.h"
 
@@ -29,7 +30,9 @@ struct worker {
     uint32_t number; // from 1
     pthread_t thread;
     bool started;
-    int64_t run; // 0: idle; under pool->lock
+    int64_t run, experiment; // 0: idle; under pool->lock, as the next two
+    uint64_t steps;          // of the run
+    uint32_t batch;
     uint64_t memory_bytes;
     struct store_keep keep; // checkpoints of the run
     _Atomic int stop;       // enum session_stop of the run
@@ -53,6 +56,8 @@ static void sink_records(void *context, const struct tet_record *records, size_t
 {
     struct worker *w = context;
     store_metrics(w->pool->options.store, w->run, records, n);
+    if (w->pool->options.events != NULL)
+        events_records(w->pool->options.events, w->run, w->experiment, records, n);
 }
 
 static enum tet_err sink_checkpoint(void *context, struct store_checkpoint *checkpoint,
@@ -70,6 +75,13 @@ static void sink_intervened(void *context, uint32_t number, uint64_t step, const
     if (detail != NULL) // of no effect on the run: it can do without
         store_intervention(w->pool->options.store, w->run, number, step, detail);
     free(detail);
+}
+
+static void sink_measured(void *context, uint64_t steps, uint64_t examples, double time)
+{
+    (void)context;
+    atomic_fetch_add_explicit(&meters.samples, examples, memory_order_relaxed);
+    meters_add(&meters.step, time / (double)steps, steps);
 }
 
 /* ---- one run ---- */
@@ -151,11 +163,30 @@ static void end_run(struct worker *w, struct session_result *result)
     free(rows);
 }
 
-/* Whether the run was cancelled between its claim and now; later, pool_cancel finds the worker. */
-static bool see_state(void *context, const struct store_run *run)
+struct seen {
+    enum run_state state; // whether the run was cancelled between its claim and now; later,
+                          // pool_cancel finds the worker
+    uint64_t steps;
+};
+
+static bool see_run(void *context, const struct store_run *run)
 {
-    *(enum run_state *)context = run->state;
+    *(struct seen *)context = (struct seen){run->state, run->steps};
+    if (run->attempts == 1)
+        meters_add(&meters.queue_wait, 1e-3 * (double)(run->started_ms - run->created_ms), 1);
     return true;
+}
+
+/* What its progress is measured by. */
+static void know(struct worker *w, uint64_t steps, const json_t *definition)
+{
+    const json_t *training = json_object_get(definition, "training");
+    const json_int_t batch = json_integer_value(json_object_get(training, "batch"));
+    const uint32_t patterns = protocol_patterns(definition);
+    pthread_mutex_lock(&w->pool->lock);
+    w->steps = steps;
+    w->batch = patterns > 0 ? patterns : (uint32_t)batch;
+    pthread_mutex_unlock(&w->pool->lock);
 }
 
 /* Trains, from a checkpoint where there is one. */
@@ -177,6 +208,7 @@ static void run_session(struct worker *w, const json_t *definition,
                                     .sink = {.context = w,
                                              .records = sink_records,
                                              .intervened = sink_intervened,
+                                             .measured = sink_measured,
                                              .checkpoint = sink_checkpoint}};
     session_run(&session, result);
 }
@@ -188,11 +220,13 @@ static void train(struct worker *w, const struct store_claim *claim)
     struct store_checkpoint resume = {0};
     struct tet_error error = {0};
     json_t *definition = NULL;
-    enum run_state state = RUN_RUNNING;
-    if (store_run_read(pool->options.store, claim->run, see_state, &state, NULL) == TET_OK &&
-        state != RUN_RUNNING)
+    struct seen seen = {RUN_RUNNING, 0};
+    if (store_run_read(pool->options.store, claim->run, see_run, &seen, NULL) == TET_OK &&
+        seen.state != RUN_RUNNING)
         goto out; // cancelled: nothing to train, nothing to say
     enum tet_err err = json_read(&definition, claim->definition, strlen(claim->definition), &error);
+    if (err == TET_OK)
+        know(w, seen.steps, definition);
     if (err == TET_OK && claim->memory_bytes > pool->options.memory_bytes)
         err =
             tet_error_set(&error, TET_NO_MEMORY,
@@ -229,6 +263,9 @@ static void begin(struct worker *w, const struct store_claim *claim)
     atomic_store(&w->live.loss, NAN);
     atomic_store(&w->live.samples_per_second, 0.0f);
     w->run = claim->run;
+    w->experiment = claim->experiment;
+    w->steps = 0;
+    w->batch = 0;
     w->memory_bytes = claim->memory_bytes;
     w->pool->used += claim->memory_bytes;
     pthread_mutex_unlock(&w->pool->lock);
@@ -361,6 +398,9 @@ struct pool_view *pool_look(struct pool *p)
         if (w->run != 0)
             *next++ =
                 (struct pool_view){.run = w->run,
+                                   .experiment = w->experiment,
+                                   .steps = w->steps,
+                                   .batch = w->batch,
                                    .step = atomic_load(&w->live.step),
                                    .epoch = atomic_load(&w->live.epoch),
                                    .loss = atomic_load(&w->live.loss),
@@ -368,6 +408,39 @@ struct pool_view *pool_look(struct pool *p)
     }
     pthread_mutex_unlock(&p->lock);
     return views;
+}
+
+struct event_progress *pool_progress(void *context)
+{
+    struct pool_view *views = pool_look(context);
+    size_t n = 0, used = 0;
+    while (views != NULL && views[n].run != 0)
+        n++;
+    struct event_progress *all = views != NULL ? calloc(n + 1, sizeof *all) : NULL;
+    for (size_t i = 0; all != NULL && i < n; i++) {
+        const struct pool_view *v = &views[i];
+        const double speed = v->samples_per_second > 0 ? (double)v->samples_per_second : NAN;
+        const uint64_t left = v->steps > v->step ? v->steps - v->step : 0;
+        if (v->steps > 0)
+            all[used++] = (struct event_progress){.run = v->run,
+                                                  .experiment = v->experiment,
+                                                  .step = v->step,
+                                                  .steps = v->steps,
+                                                  .epoch = v->epoch,
+                                                  .samples_per_s = speed,
+                                                  .eta_s = (double)left * (double)v->batch / speed,
+                                                  .loss = (double)v->loss};
+    }
+    free(views);
+    return all;
+}
+
+uint64_t pool_memory(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    const uint64_t used = p->used;
+    pthread_mutex_unlock(&p->lock);
+    return used;
 }
 
 uint32_t pool_workers(const struct pool *p)

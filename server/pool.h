@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "data/catalog.h"
+#include "events/events.h"
 #include "store/store.h"
 
 struct pool;
@@ -20,6 +21,7 @@ struct pool;
 struct pool_options {
     struct store *store;
     struct catalog *catalog;
+    struct events *events; // that records are told to; NULL: none
     const char *weights_folder; // for initial_weights; NULL: none
     uint32_t workers;
     uint64_t memory_bytes; // of all runs at once
@@ -44,8 +46,9 @@ void pool_cancel(struct pool *pool, const int64_t *runs, size_t n);
 
 /* What a run that is being trained shows. */
 struct pool_view {
-    int64_t run;
-    uint64_t step;
+    int64_t run, experiment;
+    uint64_t step, steps; // steps 0: not known yet
+    uint32_t batch;       // samples of a step
     uint32_t epoch;
     float loss;               // NaN: not yet
     float samples_per_second; // 0: not yet
@@ -55,6 +58,11 @@ struct pool_view {
  * memory. Look before the store is read: a run that ends in between is then found ended there,
  * while the other way round its progress would go back to its last checkpoint's for a moment. */
 struct pool_view *pool_look(struct pool *pool);
+
+/* pool_progress: the same for events: an events_look_fn; context: struct pool. */
+struct event_progress *pool_progress(void *pool);
+
+uint64_t pool_memory(struct pool *pool); // bytes that the runs being trained need
 
 uint32_t pool_workers(const struct pool *pool);
 

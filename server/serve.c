@@ -24,10 +24,12 @@
 #include "data/state.h"
 #include "data/uploaded.h"
 #include "definition/definition.h"
+#include "log.h"
 #include "machine.h"
 #include "store/datasets.h"
+#include "watch.h"
 
-enum { DRAIN_MS = 3000, STOP_SECONDS = 9 };
+enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_STREAMS = 100000, MAX_HEARTBEAT_S = 3600 };
 
 static void on_alarm(int number)
 {
@@ -50,12 +52,39 @@ static void block_signals(sigset_t *set)
     signal(SIGALRM, on_alarm);
 }
 
+/* A descriptor for each connection: as many as the system lets us have. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 struct parts {
     struct api api;
     char backups[4096];
     struct http_server *http;
     uint16_t port;
 };
+
+static struct event_progress *look(void *context)
+{
+    struct pool *pool = atomic_load(&((struct api *)context)->look_at);
+    return pool != NULL ? pool_progress(pool) : NULL;
+}
+
+/* Before the workers: they tell it what they measure. */
+static enum tet_err start_events(struct api *api, uint32_t heartbeat_ms, struct tet_error *error)
+{
+    const struct events_options options = {
+        .look = look, .context = api, .heartbeat_ms = heartbeat_ms};
+    const enum tet_err err = events_start(&api->events, &options, error);
+    if (err == TET_OK)
+        store_observe(api->store, watch_changes, api);
+    return err;
+}
 
 /* ---- the state folder ---- */
 
@@ -162,11 +191,13 @@ static enum tet_err listen_for(struct parts *p, const struct options *options,
                                 .spool_folder = state_incoming(p->api.state),
                                 .admit = api_admit,
                                 .done = api_done,
+                                .watch = watch_request,
                                 .beyond_loopback = admission_closed(p->api.admission),
                                 .hosts = options->value[OPTION_HOST],
                                 .origins = options->value[OPTION_CORS_ORIGIN],
                                 .tls_certificate = options->value[OPTION_TLS_CERT],
                                 .tls_key = options->value[OPTION_TLS_KEY]};
+    uint64_t streams = 0;
     enum tet_err err = check_closed(p, options, error);
     if (err == TET_OK)
         err = read_connections(options, &http.max_connections, error);
@@ -174,7 +205,12 @@ static enum tet_err listen_for(struct parts *p, const struct options *options,
         err = options_size(options, OPTION_MAX_UPLOAD, (uint64_t)4 << 30, &http.max_upload_bytes,
                            error);
     if (err == TET_OK)
+        err = options_count(options, OPTION_MAX_STREAMS, 1, MAX_STREAMS, 2000, &streams, error);
+    http.max_streams = (uint32_t)streams;
+    if (err == TET_OK)
         err = http_start(&p->http, &http, api_routes, &p->api, &p->port, error);
+    if (err == TET_OK)
+        atomic_store(&p->api.http, p->http);
     if (err == TET_OK && http_listens_beyond(http.listen) && http.tls_key == NULL)
         fprintf(
             stderr,
@@ -187,10 +223,15 @@ static enum tet_err listen_for(struct parts *p, const struct options *options,
 static enum tet_err start(struct parts *p, const struct options *options, struct tet_error *error)
 {
     struct api *api = &p->api;
-    uint64_t workers = 0;
+    uint64_t workers = 0, heartbeat_s = 0;
     recent_init(&api->recent);
+    raise_descriptors();
     enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
                                      machine_processors(), &workers, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_HEARTBEAT, 1, MAX_HEARTBEAT_S, 0, &heartbeat_s, error);
+    if (err == TET_OK)
+        err = log_start(options->value[OPTION_LOG], options->value[OPTION_LOG_LEVEL], error);
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
     if (err == TET_OK)
@@ -209,13 +250,18 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
     }
     if (err == TET_OK)
         err = open_state(api, options, error);
+    if (err == TET_OK)
+        err = start_events(api, (uint32_t)heartbeat_s * 1000, error);
     const struct pool_options pool = {.store = api->store,
                                       .catalog = api->catalog,
+                                      .events = api->events,
                                       .weights_folder = api->data_folder,
                                       .workers = (uint32_t)workers,
                                       .memory_bytes = api->memory_bytes};
     if (err == TET_OK)
         err = pool_start(&api->pool, &pool, error);
+    if (err == TET_OK)
+        atomic_store(&api->look_at, api->pool);
     if (err == TET_OK)
         err = admission_start(&api->admission, api->store, error);
     if (err == TET_OK)
@@ -229,8 +275,13 @@ static void stop(struct parts *p)
     alarm(STOP_SECONDS);
     if (p->http != NULL)
         http_drain(p->http, DRAIN_MS);
+    if (p->api.events != NULL)
+        events_quiet(p->api.events);
     pool_stop(p->api.pool);
     http_stop(p->http);
+    if (p->api.store != NULL)
+        store_observe(p->api.store, NULL, NULL);
+    events_stop(p->api.events);
     admission_stop(p->api.admission);
     store_close(p->api.store);
     catalog_close(p->api.catalog);

@@ -88,6 +88,17 @@ static void skip_told(struct run *r)
         r->told++;
 }
 
+/* Closes the present stretch of measuring, which ends at `now` and `step`. */
+static void close_stretch(struct run *r, uint64_t step, double now)
+{
+    const struct session_sink *sink = &r->session->sink;
+    const uint64_t steps = step - r->mark_step;
+    if (sink->measured != NULL && steps > 0)
+        sink->measured(sink->context, steps, steps * r->plan.batch, now - r->mark);
+    r->mark = now;
+    r->mark_step = step;
+}
+
 /* Twice a second or so: publishes the speed and hands over what waits. */
 static void tick(struct run *r)
 {
@@ -103,8 +114,7 @@ static void tick(struct run *r)
         return;
     const double rate = (double)(cursor.step - r->mark_step) * r->plan.batch / (now - r->mark);
     atomic_store_explicit(&live->samples_per_second, (float)rate, memory_order_relaxed);
-    r->mark = now;
-    r->mark_step = cursor.step;
+    close_stretch(r, cursor.step, now);
     if (step_is_whole(r, &cursor))
         flush(r);
 }
@@ -384,6 +394,7 @@ void session_run(const struct session *session, struct session_result *result)
             skip_told(&r);
             train(&r, result);
             result->step = tet_trainer_cursor(r.trainer).step;
+            close_stretch(&r, result->step, seconds());
         }
         result->train_seconds = seconds() - r.begun;
     }

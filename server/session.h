@@ -32,6 +32,8 @@ struct session_sink {
     /* Intervention `number` of the definition, `what`, happened after `step` mini-batches. NULL:
      * nobody wants to know. */
     void (*intervened)(void *context, uint32_t number, uint64_t step, const json_t *what);
+    /* Some mini-batches took so long, of so many examples in all. NULL: nobody wants to know. */
+    void (*measured)(void *context, uint64_t steps, uint64_t examples, double seconds);
     /* A checkpoint after an epoch; takes it over. An error ends the session as failed. NULL: no
      * checkpoints. */
     enum tet_err (*checkpoint)(void *context, struct store_checkpoint *checkpoint,

@@ -29,6 +29,9 @@ struct api {
     struct state *state;       // the state folder
     struct uploaded *uploaded; // what of it the catalog sees
     struct admission *admission;
+    struct events *events;
+    _Atomic(struct pool *) look_at;     // for progress; NULL before there is one
+    _Atomic(struct http_server *) http; // NULL until it has started
     const char *data_folder;
     const char *database;       // its file
     const char *backups_folder; // made with the first backup
@@ -49,6 +52,8 @@ http_handler_fn api_run, api_cancel_run;                                        
 http_handler_fn api_fork;                                                           // fork.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
+http_handler_fn api_events, api_run_events;                                         // events.c
+http_handler_fn api_prometheus;                                                     // prometheus.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_backup, api_retention, api_pin;                                 // admin.c

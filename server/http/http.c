@@ -139,10 +139,12 @@ static void linger(struct http_request *request)
         linger_add(&request->server->linger, info->connect_fd);
 }
 
-static enum MHD_Result begin(struct http_request *request, const char *method, const char *version)
+static enum MHD_Result begin(struct http_request *request, const char *method, const char *url,
+                             const char *version)
 {
     struct http_server *server = request->server;
     request->state = REQUEST_BODY;
+    watch_begin(request, method, url);
     request->counted = true;
     pthread_mutex_lock(&server->lock);
     server->active++;
@@ -211,13 +213,13 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *bytes,
                               size_t *size, void **request_context)
 {
-    (void)context, (void)connection, (void)url;
+    (void)context, (void)connection;
     struct http_request *request = *request_context;
     if (request == NULL)
         return MHD_NO; // there was no memory for it
     switch (request->state) {
     case REQUEST_NEW:
-        return begin(request, method, version);
+        return begin(request, method, url, version);
     case REQUEST_BODY:
         if (*size == 0)
             return finish(request);
@@ -279,6 +281,18 @@ void server_owes(struct http_request *request)
     pthread_mutex_unlock(&server->lock);
 }
 
+void server_forgets(struct http_request *request)
+{
+    struct http_server *server = request->server;
+    pthread_mutex_lock(&server->lock);
+    server->active -= request->counted;
+    server->owed -= request->owed;
+    request->counted = request->owed = false;
+    if (server->active == 0 || server->owed == 0)
+        pthread_cond_broadcast(&server->fewer);
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* ---- start ---- */
 
 static size_t keep_encoded(void *context, struct MHD_Connection *connection, char *text)
@@ -307,7 +321,7 @@ static enum tet_err start_daemon(struct http_server *server, const struct http_o
 {
     uint32_t threads = options->threads > 0 ? options->threads : 2;
     /* The acceptor keeps the limit; this one only has to be above it, in each thread's share. */
-    size_t connections = (size_t)threads * (server->max_connections + 64);
+    size_t connections = (size_t)threads * (server->max_connections + server->streams.max + 64);
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                      MHD_USE_NO_LISTEN_SOCKET | (server->tls.key != NULL ? MHD_USE_TLS : 0);
     const struct MHD_OptionItem tls[] = {
@@ -344,6 +358,7 @@ static void init(struct http_server *server, const struct http_options *options,
     pthread_condattr_t monotonic;
     server->acceptor.listen_fd = server->acceptor.wake = -1;
     server->routes = routes;
+    server->watch = options->watch;
     server->admit = options->admit;
     server->quick = options->quick;
     server->done = options->done;
@@ -354,6 +369,7 @@ static void init(struct http_server *server, const struct http_options *options,
                      options->patience_ms > 0 ? options->patience_ms : 10000);
     server->max_body_bytes = options->max_body_bytes;
     server->budget.limit = total;
+    streams_create(&server->streams, options->max_streams > 0 ? options->max_streams : 2000);
     server->linger.wake = -1;
     server->spooler.folder = options->spool_folder;
     server->spooler.max_bytes = options->max_upload_bytes;
@@ -434,17 +450,22 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
 
 /* ---- the end ---- */
 
+void deadline_in(struct timespec *until, uint32_t timeout_ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, until);
+    until->tv_sec += timeout_ms / 1000;
+    until->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until->tv_nsec >= 1000000000) {
+        until->tv_sec++;
+        until->tv_nsec -= 1000000000;
+    }
+}
+
 /* Waits until *count is 0, at most for timeout_ms. */
 static void await_none(struct http_server *server, const size_t *count, uint32_t timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    deadline_in(&until, timeout_ms);
     pthread_mutex_lock(&server->lock);
     while (*count > 0) {
         if (pthread_cond_timedwait(&server->fewer, &server->lock, &until) == ETIMEDOUT)
@@ -457,12 +478,15 @@ static void quiet(struct http_server *server)
 {
     atomic_store(&server->draining, true);
     acceptor_stop(server);
+    streams_end(&server->streams);
 }
 
 void http_drain(struct http_server *server, uint32_t timeout_ms)
 {
     quiet(server);
     await_none(server, &server->active, timeout_ms);
+    streams_await(&server->streams,
+                  STOP_GRACE_MS); // a client that does not read keeps nobody longer
 }
 
 void http_stop(struct http_server *server)
@@ -473,9 +497,11 @@ void http_stop(struct http_server *server)
     spooler_stop(&server->spooler);
     helpers_stop(&server->helpers);
     await_none(server, &server->owed, STOP_GRACE_MS);
+    streams_await(&server->streams, STOP_GRACE_MS);
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
     linger_stop(&server->linger);
+    streams_destroy(&server->streams);
     connections_stop(&server->all);
     tls_free(&server->tls);
     free(server->hosts);

@@ -62,6 +62,18 @@ struct http_route {
 typedef enum tet_err http_admit_fn(void *context, const struct http_request *request,
                                    struct identity *identity, struct tet_error *error);
 
+/* An answered request, for those who watch. */
+struct http_seen {
+    const char *method, *path;      // as sent, without the query; hostile
+    const struct http_route *route; // NULL: none was found
+    int status;
+    double seconds; // from its headers to its reply
+    size_t bytes;   // of the reply's body; of a stream 0
+    const char *user, *id;
+};
+/* Called for each reply, on an epoll thread; must not wait. */
+typedef void http_watch_fn(void *context, const struct http_seen *seen);
+
 /* A short cut for what would go to a helper: replies at once, without waiting for anything, or returns
  * false. Called on the threads that answer. */
 typedef bool http_quick_fn(void *context, const struct http_request *request,
@@ -73,6 +85,7 @@ typedef void http_done_fn(void *context, const struct http_request *request, int
 
 struct http_options {
     http_quick_fn *quick; // asked before a request goes to a helper; NULL: none
+    http_watch_fn *watch; // called with the handlers' context; NULL: nobody watches
     http_admit_fn
         *admit; // called with the handlers' context; NULL: everybody is `local`, an administrator
     const char *listen; // "127.0.0.1:8080", "[::1]:0", "localhost:0"
@@ -81,6 +94,7 @@ struct http_options {
     uint64_t max_body_bytes;
     uint32_t max_connections; // 0: 1000; from one address that is not loopback, a quarter
     uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
+    uint32_t max_streams;     // besides connections, 0: 2000; more are answered 503
     uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503
     /* Of HTTP_SPOOLED routes, which may be chunked as well. */
     const char *spool_folder;  // where their bodies lie, without a name; NULL: there are no such

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 #include "http/http.h"
+#include "http/stream.h"
 
 enum {
     HTTP_MAX_SEGMENTS = 8,   // of a path: more is no path of ours
@@ -31,6 +32,7 @@ enum {
     REPLY_TYPE = 96,         // bytes of a media type
     LINGER_MAX = 64,         // connections at once whose rest is read and thrown away
     LINGER_MS = 2000,        // for at most so long
+    REQUEST_ID = 65,         // bytes of a request's id, with its NUL
     IDLE_TIMEOUT_S = 60,     // of a connection
     STOP_GRACE_MS = 500,     // http_stop waits so long for finished replies to go out
     CONNECTION_BYTES = 32768 // memory of a connection: bounds the request line and the headers
@@ -46,10 +48,11 @@ struct http_reply {
     void *owned;       // freed with free(); NULL where bytes are static
     const void *bytes; // (size)
     size_t size;
-    char *etag;     // quoted; NULL: none
-    bool failed;    // a header could not be kept: an error is sent instead
-    bool unchanged; // nothing to log
-    bool close;     // the connection ends with this reply
+    char *etag;                 // quoted; NULL: none
+    bool failed;                // a header could not be kept: an error is sent instead
+    bool unchanged;             // nothing to log
+    bool close;                 // the connection ends with this reply
+    struct http_stream *stream; // instead of bytes; NULL: none
     size_t n_headers;
     struct reply_header headers[REPLY_MAX_HEADERS];
 };
@@ -98,10 +101,13 @@ struct http_request {
     struct connected *connected; // NULL: none was to be had
     const char *origin;          // another one, whose pages are allowed; NULL: the request is ours
     enum request_state state;
-    bool counted, owed;    // see http_server
-    bool head;             // HEAD, answered from GET
-    char *target;          // the request line's target, split and decoded in place
-    const char *authority; // of an absolute target, NULL: the Host header counts
+    bool counted, owed;       // see http_server
+    int64_t begun_ns;         // monotonic: when its headers were read
+    char id[REQUEST_ID];      // of the client's X-Request-Id, or made
+    const char *method, *url; // libmicrohttpd's, as long as the request; url without the query
+    bool head;                // HEAD, answered from GET
+    char *target;             // the request line's target, split and decoded in place
+    const char *authority;    // of an absolute target, NULL: the Host header counts
     size_t n_segments;
     char *segments[HTTP_MAX_SEGMENTS + 1];
     size_t n_query;
@@ -125,6 +131,10 @@ void request_free(struct http_request *request, struct body_budget *budget); // 
 TET_MUST_CHECK enum tet_err request_parse(struct http_request *request, struct tet_error *error);
 /* request_run: calls the handler, frees the body, makes sure that there is a reply. */
 void request_run(struct http_request *request, void *context);
+
+/* ---- watch.c ---- */
+void watch_begin(struct http_request *request, const char *method, const char *url);
+void watch_end(const struct http_request *request, size_t bytes); // its reply was handed over
 
 /* ---- text.c ---- */
 bool http_text_decode(char *text,
@@ -213,6 +223,21 @@ void reply_clear(struct http_reply *reply); // keeps `close`
 /* reply_send_now: writes the reply to the socket itself: in the middle of a body, where
  * libmicrohttpd takes none. The connection is to be ended then. */
 void reply_send_now(struct http_request *request);
+
+/* ---- stream.c ---- */
+struct streams {
+    pthread_mutex_t lock; // for what follows
+    pthread_cond_t none;  // n fell to 0
+    struct http_stream *first;
+    size_t n, max;
+    bool ending; // no more are taken
+};
+struct MHD_Response *stream_response(struct http_stream *stream); // NULL: no memory
+void stream_close(struct http_stream *stream); // its request is over; NULL is fine
+void streams_create(struct streams *streams, size_t max);
+void streams_destroy(struct streams *streams);
+void streams_end(struct streams *streams); // ends all, as soon as their clients took what waits
+void streams_await(struct streams *streams, uint32_t timeout_ms); // until there is none
 
 /* ---- listen.c ---- */
 /* listen_open: beyond: other addresses than loopback are allowed. */
@@ -317,6 +342,7 @@ void acceptor_stop(struct http_server *server);
 /* ---- http.c ---- */
 struct http_server {
     struct MHD_Daemon *daemon;
+    http_watch_fn *watch; // NULL: nobody
     http_admit_fn *admit; // NULL: everybody is `local`
     http_quick_fn *quick; // NULL: none
     http_done_fn *done;   // NULL: nobody wants to know
@@ -334,6 +360,7 @@ struct http_server {
     struct helpers helpers;
     struct lingerer linger;
     struct spooler spooler;
+    struct streams streams;
     atomic_bool draining;
     pthread_mutex_t lock;
     pthread_cond_t fewer; // active or owed fell to 0
@@ -341,5 +368,8 @@ struct http_server {
     size_t owed;          // of these, the ones with helpers, or sent and not completed
 };
 void server_owes(struct http_request *request); // counts it as owed, once
+void server_forgets(
+    struct http_request *request); // a stream: neither active nor owed; see streams_end
+void deadline_in(struct timespec *until, uint32_t timeout_ms); // monotonic
 
 #endif

@@ -23,6 +23,8 @@ static const char no_memory[] =
 static void drop_content(struct http_reply *reply)
 {
     free(reply->owned);
+    stream_close(reply->stream);
+    reply->stream = NULL;
     reply->owned = NULL;
     reply->bytes = NULL;
     reply->size = 0;
@@ -186,6 +188,8 @@ bool http_reply_etag(const struct http_request *request, struct http_reply *repl
 /* Hands the content over to a libmicrohttpd response; NULL: no memory. */
 static struct MHD_Response *make_response(struct http_reply *reply)
 {
+    if (reply->stream != NULL)
+        return stream_response(reply->stream);
     enum MHD_ResponseMemoryMode mode =
         reply->owned != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT;
     /* With MHD_RESPMEM_PERSISTENT the bytes are only read. */
@@ -278,12 +282,17 @@ enum MHD_Result reply_send(struct http_request *request)
         reply->close = true;
     connected_reply(&request->server->all, request->connected, reply->size);
     server_owes(request);
+    if (reply->stream != NULL)
+        server_forgets(request);
     request->state = REQUEST_SENT;
+    const size_t bytes = reply->size;
     struct MHD_Response *response = make_response(reply);
-    if (response != NULL && add_headers(response, request))
+    if (response != NULL && add_headers(response, request) &&
+        MHD_add_response_header(response, "X-Request-Id", request->id) == MHD_YES)
         result = MHD_queue_response(request->connection, (unsigned)reply->status, response);
     if (response != NULL)
         MHD_destroy_response(response);
+    watch_end(request, bytes);
     return result;
 }
 

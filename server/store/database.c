@@ -185,6 +185,42 @@ enum tet_err db_copy(struct db *to, struct db *from, struct tet_error *error)
     return err;
 }
 
+/* ---- watching runs ---- */
+
+struct watch {
+    db_moved_fn *moved;
+    void *context;
+};
+
+static void call_moved(sqlite3_context *call, int n, sqlite3_value **value)
+{
+    const struct watch *watch = sqlite3_user_data(call);
+    (void)n;
+    watch->moved(watch->context, sqlite3_value_int64(value[0]), sqlite3_value_int64(value[1]),
+                 (const char *)sqlite3_value_text(value[2]),
+                 (const char *)sqlite3_value_text(value[3]), sqlite3_value_int64(value[4]));
+}
+
+enum tet_err db_watch(struct db *db, db_moved_fn *moved, void *context, struct tet_error *error)
+{
+    static const char triggers[] =
+        "CREATE TEMP TRIGGER watch_inserted AFTER INSERT ON main.run"
+        " BEGIN SELECT run_moved(new.id, new.experiment, new.state, new.reason, new.step); END;"
+        "CREATE TEMP TRIGGER watch_moved AFTER UPDATE OF state, reason ON main.run"
+        " WHEN new.state IS NOT old.state OR new.reason IS NOT old.reason"
+        " BEGIN SELECT run_moved(new.id, new.experiment, new.state, new.reason, new.step); END;"
+        "CREATE TEMP TRIGGER watch_deleted AFTER DELETE ON main.run"
+        " BEGIN SELECT run_moved(old.id, old.experiment, NULL, NULL, old.step); END;";
+    struct watch *watch = sqlite3_malloc(sizeof *watch);
+    if (watch == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    *watch = (struct watch){moved, context};
+    const int rc =
+        sqlite3_create_function_v2(db->handle, "run_moved", 5, SQLITE_UTF8 | SQLITE_INNOCUOUS,
+                                   watch, call_moved, NULL, NULL, sqlite3_free);
+    return rc == SQLITE_OK ? db_exec(db, triggers, error) : fail(db, rc, error);
+}
+
 /* ---- queries ---- */
 
 /* The cached statement of a text that is not in use, or a place for it. The caller never holds as

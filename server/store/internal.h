@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "store/changes.h"
 #include "store/store.h"
 
 extern const char embed_sql_0001[]; // schema/sql/0001_initial.sql, ends with a NUL
@@ -94,6 +95,12 @@ int64_t db_last_id(const struct db *db); // of the last row inserted
 /* db_copy: the whole database as one moment has it into another one, page by page; nobody waits for
  * it. Both keep no statement open. */
 TET_MUST_CHECK enum tet_err db_copy(struct db *to, struct db *from, struct tet_error *error);
+/* db_watch: from now on `moved` is called inside the statements of this connection that insert a run, change its
+ * state or delete it (state NULL). By triggers of the connection's own: the file's schema stays as it is. */
+typedef void db_moved_fn(void *context, int64_t run, int64_t experiment, const char *state,
+                         const char *reason, int64_t step);
+TET_MUST_CHECK enum tet_err db_watch(struct db *db, db_moved_fn *moved, void *context,
+                                     struct tet_error *error);
 
 /*
  * A query: a cached statement with named binds. Use:
@@ -218,6 +225,30 @@ struct series_cache {
 struct versions {
     atomic_uint_fast64_t of_runs[STORE_VERSIONS], of_all;
 };
+/* ---- changes.c: what the writer tells after a commit ---- */
+
+struct changes {
+    struct store_change runs[STORE_MAX_CHANGES]; // the writer's, as the rest up to `lock`
+    size_t n;
+    bool too_many; // runs
+    int64_t experiments[STORE_MAX_EXPERIMENTS];
+    size_t n_experiments;
+    bool uncounted;
+    pthread_mutex_t lock; // held while the observer is called
+    store_observer_fn *observer;
+    void *context;
+    pthread_mutex_t commits_lock;
+    struct store_commits commits;
+};
+void changes_create(struct changes *changes);
+void changes_destroy(struct changes *changes);
+void changes_seen(void *changes, int64_t run, int64_t experiment, const char *state,
+                  const char *reason, int64_t step); // a db_moved_fn
+/* changes_forget: those from the n-th on were undone; what is told of an experiment too much does no harm. */
+void changes_forget(struct changes *changes, size_t n);
+void changes_tell(struct store *store); // after the commit
+/* changes_commit: db_commit, timed. */
+TET_MUST_CHECK enum tet_err changes_commit(struct store *store, struct tet_error *error);
 
 struct store {
     struct versions versions;
@@ -228,6 +259,7 @@ struct store {
 
     struct db db; // the writer's thread, and store_open before there is one
     struct series_cache series;
+    struct changes changes;
     struct job *kept; // the writer's: posted jobs that could not be written yet, in order
 
     pthread_t thread;

@@ -243,6 +243,8 @@ static enum tet_err open_database(struct store *store, bool fresh, struct tet_er
         err = migrate(store, &detail);
     if (err == TET_OK)
         err = recover(store, &detail);
+    if (err == TET_OK)
+        err = db_watch(&store->db, changes_seen, &store->changes, &detail);
     return err == TET_OK ? TET_OK : as_opening(store, err, &detail, error);
 }
 
@@ -259,6 +261,7 @@ static enum tet_err create_locks(struct store *store, struct tet_error *error)
     (void)pthread_cond_init(&store->answered, NULL);
     (void)pthread_condattr_destroy(&monotonic);
     readers_create(&store->readers);
+    changes_create(&store->changes);
     return TET_OK;
 }
 
@@ -353,6 +356,7 @@ void store_close(struct store *store)
     writer_stop(store);
     readers_destroy(&store->readers);
     db_close(&store->db);
+    changes_destroy(&store->changes);
     if (store->lock_file >= 0)
         (void)close(store->lock_file);
     (void)pthread_cond_destroy(&store->answered);

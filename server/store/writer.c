@@ -19,6 +19,8 @@
  */
 #include "store/internal.h"
 
+#include "log.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +148,7 @@ static void forget_series(struct store *store)
 static bool work(struct store *store, struct job *job)
 {
     struct db *db = &store->db;
+    const size_t seen = store->changes.n;
     job->error = (struct tet_error){0};
     job->kept = false;
     db->trouble = DB_FINE;
@@ -158,6 +161,7 @@ static bool work(struct store *store, struct job *job)
         return true;
 
     forget_series(store); // of rows that are undone now
+    changes_forget(&store->changes, seen);
     (void)tet_error_set(&job->error, err, "%s", tet_err_message(err));
     if (db->trouble > DB_STATEMENT || err == TET_NO_MEMORY ||
         db_exec(db, "ROLLBACK TO job; RELEASE job", NULL) != TET_OK)
@@ -180,12 +184,16 @@ static bool write_together(struct store *store, struct job *batch, struct tet_er
         if (!work(store, job)) {
             db_rollback(db);
             forget_series(store);
+            changes_forget(&store->changes, 0);
             return false;
         }
     }
-    if (db_commit(db, NULL) == TET_OK)
+    if (changes_commit(store, NULL) == TET_OK) {
+        changes_tell(store);
         return true;
+    }
     forget_series(store);
+    changes_forget(&store->changes, 0);
     return false;
 }
 
@@ -201,11 +209,14 @@ static bool write_one(struct store *store, struct job *job, bool *stuck)
         return false;
     bool good = work(store, job);
     if (good && job->error.err == TET_OK)
-        good = db_commit(db, &job->error) == TET_OK;
+        good = changes_commit(store, &job->error) == TET_OK;
     else
         db_rollback(db);
     if (!good)
         forget_series(store);
+    if (good && job->error.err == TET_OK)
+        changes_tell(store);
+    changes_forget(&store->changes, 0);
     return good;
 }
 
@@ -254,6 +265,16 @@ uint64_t store_version(struct store *store, int64_t run)
     return atomic_load(&v->of_all) + atomic_load(&v->of_runs[(uint64_t)run % STORE_VERSIONS]);
 }
 
+/* The storage's health has changed: said once, not for each try. */
+static void log_health(const char *why)
+{
+    const struct log_field field = LOG_FIELD_TEXT("why", why);
+    if (why != NULL)
+        log_line(LOG_AT_ERROR, "database_fails", &field, 1);
+    else
+        log_line(LOG_AT_WARNING, "database_works_again", NULL, 0);
+}
+
 /* Answers what is done; what is kept stays, in order. */
 static void answer(struct store *store, struct job *batch, const struct tet_error *failure,
                    bool changed)
@@ -275,12 +296,16 @@ static void answer(struct store *store, struct job *batch, const struct tet_erro
             finished = job;
         }
     }
+    const bool failed = store->health.err != TET_OK;
     if (failure->err != TET_OK)
         store->health = *failure;
     else if (changed && store->kept == NULL)
         store->health = (struct tet_error){0};
+    const bool fails = store->health.err != TET_OK;
     pthread_cond_broadcast(&store->answered);
     pthread_mutex_unlock(&store->lock);
+    if (fails != failed)
+        log_health(fails ? failure->message : NULL);
     for (struct job *next; finished != NULL; finished = next) {
         next = finished->next;
         finished->destroy(finished);
