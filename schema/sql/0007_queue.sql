@@ -15,7 +15,11 @@ UPDATE run SET owner   = (SELECT owner FROM experiment e WHERE e.id = run.experi
                threads = coalesce((SELECT json_extract(definition, '$.training.threads')
                                      FROM run_definition d WHERE d.run = run.id), 1);
 
--- choose_next, store_plan_take: the head of each user's queue, and what follows it.
+-- What an experiment still has to do: the sum of run.flops over its runs that are not final; kept by
+-- triggers, from this version on.
+ALTER TABLE experiment_runs ADD COLUMN flops REAL NOT NULL DEFAULT 0.0;
+
+-- share_choose, store_plan_take: the head of each user's queue, and what follows it.
 DROP INDEX run_queue;
 CREATE INDEX run_queue ON run (owner, priority DESC, id) WHERE state = 'queued';
 
@@ -36,7 +40,7 @@ CREATE TABLE usage (
 INSERT INTO usage (user, queued) SELECT owner, total(state = 'queued') FROM run GROUP BY owner;
 
 -- The runs in state 'running': what their users are charged for while they go on. The key serves
--- choose_next: a user's attempts.
+-- share_choose: a user's attempts.
 CREATE TABLE attempt (
     owner       TEXT    NOT NULL,                     -- run.owner
     run         INTEGER NOT NULL REFERENCES run (id), -- run.id
@@ -55,12 +59,17 @@ CREATE TRIGGER run_joins AFTER INSERT ON run WHEN new.state = 'queued'
 BEGIN
     INSERT INTO usage (user, queued) VALUES (new.owner, 1)
         ON CONFLICT (user) DO UPDATE SET queued = queued + 1;
+    UPDATE experiment_runs SET flops = flops + new.flops WHERE experiment = new.experiment;
 END;
 
 CREATE TRIGGER run_shares AFTER UPDATE OF state ON run WHEN new.state <> old.state
 BEGIN
     UPDATE usage SET queued = queued + (new.state = 'queued') - (old.state = 'queued')
      WHERE user = new.owner AND (new.state = 'queued' OR old.state = 'queued');
+    UPDATE experiment_runs SET flops = max(0.0, flops - new.flops)
+     WHERE experiment = new.experiment AND new.flops > 0.0
+       AND new.state IN ('succeeded', 'diverged', 'failed', 'cancelled')
+       AND old.state NOT IN ('succeeded', 'diverged', 'failed', 'cancelled');
     DELETE FROM attempt WHERE run = old.id AND old.state = 'running';
 END;
 

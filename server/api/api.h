@@ -30,9 +30,13 @@ struct api {
 
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 
-http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
+http_handler_fn api_submit, api_experiments, api_experiment;                        // experiments.c
 http_handler_fn api_summary;                                                        // summary.c
-http_handler_fn api_run, api_cancel_run;                                            // runs.c
+http_handler_fn api_run;                                                            // runs.c
+http_handler_fn api_cancel_experiment, api_pause_experiment, api_resume_experiment,
+    api_priority_experiment, api_delete_experiment, api_cancel_run, api_pause_run, api_resume_run,
+    api_priority_run, api_actions;                                                  // actions.c
+http_handler_fn api_queue;                                                          // queue.c
 http_handler_fn api_fork;                                                           // fork.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
@@ -76,9 +80,12 @@ void api_submit_definition(struct api *api, const struct http_request *request,
 bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
                     const char *owner);
 
-/* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or
- * "experiment". */
-void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
-                const char *kind, int64_t experiment, int64_t run);
+/* api_plan_take: what comes when; given back with store_plan_give. */
+struct store_plan;
+TET_MUST_CHECK enum tet_err api_plan_take(struct api *api, struct store_plan **plan,
+                                          struct tet_error *error);
+/* api_queue_position: a queued run's place, from 1; null of others, and beyond the places that are
+ * looked ahead. */
+json_t *api_queue_position(struct api *api, const struct store_run *run);
 
 #endif

@@ -215,7 +215,9 @@ enum tet_err store_submit(struct store *store, const struct store_submission *su
 
 #define EXPERIMENT_COLUMNS                                                                         \
     "SELECT e.id, e.name, e.owner, e.definition, e.hash, e.tags, e.created_ms, s.queued,"          \
-    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled, e.priority"
+    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled, e.priority,"                              \
+    " s.flops - (SELECT total(r.flops * r.step / max(r.steps, 1)) FROM run r INDEXED BY run_running"\
+    " WHERE r.experiment = e.id AND r.state = 'running')"
 
 /* The columns from 7 on are in the order of enum run_state, the priority follows them. */
 static void experiment_from_row(const struct query *q, struct store_experiment *e)
@@ -229,6 +231,7 @@ static void experiment_from_row(const struct query *q, struct store_experiment *
         .tags = query_text(q, 5),
         .created_ms = query_int(q, 6),
         .priority = (int32_t)query_int(q, 7 + RUN_STATES_COUNT),
+        .flops_left = query_real(q, 8 + RUN_STATES_COUNT),
     };
     for (int i = 0; i < RUN_STATES_COUNT; i++)
         e->runs[i] = (uint64_t)query_int(q, 7 + i);
@@ -292,7 +295,7 @@ enum tet_err store_experiments_read(struct store *store, const struct store_filt
                                     store_experiment_fn *visit, void *context,
                                     struct tet_error *error)
 {
-    char sql[1024];
+    char sql[1536];
     struct db *db;
     enum tet_err err = reader_take(store, &db, error);
     if (err != TET_OK)
