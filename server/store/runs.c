@@ -307,6 +307,8 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
     bool held = false;
 
     enum tet_err err = state_of(db, run, &state, &held, error);
+    if (err == TET_NOT_FOUND || state == RUN_CANCELLED)
+        writer_found(store, run); // nobody asks for its records any more
     if (err != TET_OK)
         return err;
     store->queue_changed = true;
