@@ -21,6 +21,8 @@
 #include "session.h"
 #include "store/queue.h"
 
+#define HANDED_BACK "paused and resumed by a user"
+
 struct worker {
     struct pool *pool;
     uint32_t number; // from 1
@@ -209,6 +211,7 @@ static void train(struct worker *w, const struct store_claim *claim)
         goto out; // cancelled, maybe deleted: nothing to train, nothing to say
     if (seen.held) {
         result.state = RUN_QUEUED;
+        snprintf(result.reason, sizeof result.reason, "%s", HANDED_BACK);
         end_run(w, &result);
         goto out;
     }
@@ -231,7 +234,7 @@ static void train(struct worker *w, const struct store_claim *claim)
     if (is_hindered(&result))
         result.state = RUN_PAUSED;
     if (result.state == RUN_QUEUED && !is_stopping(pool)) // of effect where the hold is gone again
-        snprintf(result.reason, sizeof result.reason, "paused and resumed by a user");
+        snprintf(result.reason, sizeof result.reason, "%s", HANDED_BACK);
     end_run(w, &result);
 out:
     json_decref(result.protocol);

@@ -66,9 +66,8 @@ static bool may_act(struct api *api, const struct http_request *request, struct 
 {
     char owner[USER_NAME] = "";
     struct tet_error error = {0};
-    const enum tet_err err =
-        one ? store_run_read(api->store, id, keep_run_owner, owner, &error)
-            : store_experiment_read(api->store, id, keep_owner, owner, &error);
+    const enum tet_err err = one ? store_run_read(api->store, id, keep_run_owner, owner, &error)
+                                 : store_experiment_read(api->store, id, keep_owner, owner, &error);
     if (err == TET_OK)
         return api_may_change(request, reply, one ? "run" : "experiment", owner);
     http_reply_error(reply, &error, NULL);
@@ -92,13 +91,13 @@ static void act(struct api *api, struct http_reply *reply, bool one, int64_t id,
     tell_pool(api, &order, &acted);
     free(acted.ids);
     const char *kind = one ? "run" : "experiment";
-    json_t *value = action == STORE_DELETE
-                        ? json_pack("{s:I, s:I, s:I}", kind, (json_int_t)id, "runs",
-                                    (json_int_t)acted.queued, "freed_bytes",
-                                    (json_int_t)acted.bytes)
-                        : json_pack("{s:I, s:I, s:I, s:I}", kind, (json_int_t)id, "queued",
-                                    (json_int_t)acted.queued, "running", (json_int_t)acted.running,
-                                    "finished", (json_int_t)acted.finished);
+    json_t *value =
+        action == STORE_DELETE
+            ? json_pack("{s:I, s:I, s:I}", kind, (json_int_t)id, "runs", (json_int_t)acted.queued,
+                        "freed_bytes", (json_int_t)acted.bytes)
+            : json_pack("{s:I, s:I, s:I, s:I}", kind, (json_int_t)id, "queued",
+                        (json_int_t)acted.queued, "running", (json_int_t)acted.running, "finished",
+                        (json_int_t)acted.finished);
     http_reply_json(reply, 200, value);
 }
 
@@ -370,8 +369,7 @@ static bool collect(void *context, const struct store_experiment *e)
 static enum tet_err find(struct api *api, struct bulk *b, struct tet_error *error)
 {
     b->filter.limit = UINT32_MAX;
-    const enum tet_err err =
-        store_experiments_read(api->store, &b->filter, collect, b, error);
+    const enum tet_err err = store_experiments_read(api->store, &b->filter, collect, b, error);
     if (err == TET_OK && b->no_memory)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     if (err == TET_OK && b->too_many)
@@ -389,10 +387,8 @@ static enum tet_err carry_out(struct api *api, struct bulk *b, struct tet_error 
         uint64_t some = 0;
         for (n = 0; from + n < b->n && n < BULK_EXPERIMENTS && (n == 0 || some < BULK_RUNS); n++)
             some += b->runs[from + n];
-        const struct store_order order = {.action = b->action,
-                                          .priority = b->priority,
-                                          .experiments = b->ids + from,
-                                          .n = n};
+        const struct store_order order = {
+            .action = b->action, .priority = b->priority, .experiments = b->ids + from, .n = n};
         struct store_acted acted;
         err = store_act(api->store, &order, &acted, error);
         if (err == TET_NOT_FOUND || err == TET_CONFLICT) { // the only one, and it changed meanwhile

@@ -30,18 +30,18 @@ struct api {
 
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 
-http_handler_fn api_submit, api_experiments, api_experiment;                        // experiments.c
-http_handler_fn api_summary;                                                        // summary.c
-http_handler_fn api_run;                                                            // runs.c
+http_handler_fn api_submit, api_experiments, api_experiment; // experiments.c
+http_handler_fn api_summary;                                 // summary.c
+http_handler_fn api_run;                                     // runs.c
 http_handler_fn api_cancel_experiment, api_pause_experiment, api_resume_experiment,
     api_priority_experiment, api_delete_experiment, api_cancel_run, api_pause_run, api_resume_run,
-    api_priority_run, api_actions;                                                  // actions.c
-http_handler_fn api_queue;                                                          // queue.c
-http_handler_fn api_fork;                                                           // fork.c
-http_handler_fn api_metrics;                                                        // metrics.c
-http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
-http_handler_fn api_protocol;                                                       // protocol.c
-http_handler_fn api_datasets, api_dataset;                                          // datasets.c
+    api_priority_run, api_actions;                             // actions.c
+http_handler_fn api_queue;                                     // queue.c
+http_handler_fn api_fork;                                      // fork.c
+http_handler_fn api_metrics;                                   // metrics.c
+http_handler_fn api_weights, api_weights_npy, api_weights_npz; // weights.c
+http_handler_fn api_protocol;                                  // protocol.c
+http_handler_fn api_datasets, api_dataset;                     // datasets.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 

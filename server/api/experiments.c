@@ -59,6 +59,30 @@ static double flops_of(struct api *api, const struct run_definition *run)
            (double)run->steps;
 }
 
+/* Whether two runs of a sweep differ in their seeds at most: they then cost the same. */
+static bool differ_in_seed(const json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *value;
+    if (json_object_size(a) != json_object_size(b))
+        return false;
+    json_object_foreach((json_t *)(uintptr_t)a, key, value)
+    {
+        const json_t *other = json_object_get(b, key);
+        if (other == NULL || (strcmp(key, "training.seed") != 0 && !json_equal(value, other)))
+            return false;
+    }
+    return true;
+}
+
+/* flops_of run i, where the one before had `last`. */
+static double next_flops(struct api *api, const struct definition *d, size_t i, double last)
+{
+    return i > 0 && differ_in_seed(d->runs[i - 1].parameters, d->runs[i].parameters)
+               ? last
+               : flops_of(api, &d->runs[i]);
+}
+
 static uint32_t threads_of(const struct run_definition *run)
 {
     const json_t *training = json_object_get(run->resolved, "training");
@@ -80,13 +104,14 @@ static enum tet_err submission_make(struct api *api, struct store_submission *s,
     bool whole = runs != NULL && s->definition != NULL && s->tags != NULL;
     for (size_t i = 0; i < d->n_runs && whole; i++) {
         const struct run_definition *run = &d->runs[i];
-        runs[i] = (struct store_new_run){.definition = json_canonical(run->resolved),
-                                         .hash = run->hash,
-                                         .parameters = json_canonical(run->parameters),
-                                         .steps = run->steps,
-                                         .memory_bytes = run->memory_bytes,
-                                         .flops = flops_of(api, run),
-                                         .threads = threads_of(run)};
+        runs[i] =
+            (struct store_new_run){.definition = json_canonical(run->resolved),
+                                   .hash = run->hash,
+                                   .parameters = json_canonical(run->parameters),
+                                   .steps = run->steps,
+                                   .memory_bytes = run->memory_bytes,
+                                   .flops = next_flops(api, d, i, i > 0 ? runs[i - 1].flops : 0.0),
+                                   .threads = threads_of(run)};
         whole = runs[i].definition != NULL && runs[i].parameters != NULL;
     }
     return whole ? TET_OK
@@ -108,9 +133,9 @@ static void submission_free(struct store_submission *s)
 static json_t *estimate(struct api *api, const struct definition *d)
 {
     const double speed = pool_speed(api->pool);
-    double flops = 0.0;
+    double flops = 0.0, one = 0.0;
     for (size_t i = 0; i < d->n_runs && speed > 0.0; i++) {
-        const double one = flops_of(api, &d->runs[i]);
+        one = next_flops(api, d, i, one);
         if (one <= 0.0)
             return json_null();
         flops += one;
@@ -236,7 +261,8 @@ static json_t *eta(struct api *api, const struct store_experiment *e)
     if (open == 0)
         return json_real(0.0);
     return speed > 0.0 && e->flops_left > 0.0
-               ? json_real(e->flops_left / speed / ((double)open < workers ? (double)open : workers))
+               ? json_real(e->flops_left / speed /
+                           ((double)open < workers ? (double)open : workers))
                : json_null();
 }
 

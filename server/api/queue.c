@@ -46,12 +46,11 @@ static json_t *running_json(const struct store_plan *plan)
     json_t *list = json_array();
     for (size_t i = 0; i < plan->n_going; i++) {
         const struct store_going *g = &plan->going[i];
-        json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:I, s:o, s:o}", "run",
-                                              (json_int_t)g->run, "experiment",
-                                              (json_int_t)g->experiment, "owner", g->owner,
-                                              "worker", (json_int_t)g->worker, "started_at",
-                                              api_time(g->began_ms), "eta_s",
-                                              api_number(g->left_s)));
+        json_array_append_new(list,
+                              json_pack("{s:I, s:I, s:s, s:I, s:o, s:o}", "run", (json_int_t)g->run,
+                                        "experiment", (json_int_t)g->experiment, "owner", g->owner,
+                                        "worker", (json_int_t)g->worker, "started_at",
+                                        api_time(g->began_ms), "eta_s", api_number(g->left_s)));
     }
     return list;
 }
@@ -61,12 +60,11 @@ static json_t *queued_json(const struct store_plan *plan, size_t from, size_t to
     json_t *list = json_array();
     for (size_t i = from; i < to; i++) {
         const struct store_ahead *a = &plan->ahead[i];
-        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:s, s:i, s:o, s:o}", "position",
-                                              (json_int_t)(i + 1), "run", (json_int_t)a->run,
-                                              "experiment", (json_int_t)a->experiment, "owner",
-                                              a->owner, "priority", (int)a->priority,
-                                              "estimated_start_at", at(plan, a->start_s),
-                                              "estimated_end_at", at(plan, a->end_s)));
+        json_array_append_new(
+            list, json_pack("{s:I, s:I, s:I, s:s, s:i, s:o, s:o}", "position", (json_int_t)(i + 1),
+                            "run", (json_int_t)a->run, "experiment", (json_int_t)a->experiment,
+                            "owner", a->owner, "priority", (int)a->priority, "estimated_start_at",
+                            at(plan, a->start_s), "estimated_end_at", at(plan, a->end_s)));
     }
     return list;
 }

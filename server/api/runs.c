@@ -159,13 +159,12 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
     json_t *definition = api_parse(run->definition);
     json_t *final = json_object();
     (void)!store_final_read(api->store, run->id, add_value, final, NULL);
-    json_t *value =
-        json_pack("{s:I, s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id,
-                  "owner", run->owner, "priority", (int)run->priority, "queue_position",
-                  api_queue_position(api, run), "state",
-                  run_state_text(run->state), "reason", optional(run->reason), "parameters",
-                  api_parse(run->parameters), "progress", progress_json(views, run, definition),
-                  "final", final, "digest", optional(run->digest));
+    json_t *value = json_pack(
+        "{s:I, s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "owner",
+        run->owner, "priority", (int)run->priority, "queue_position", api_queue_position(api, run),
+        "state", run_state_text(run->state), "reason", optional(run->reason), "parameters",
+        api_parse(run->parameters), "progress", progress_json(views, run, definition), "final",
+        final, "digest", optional(run->digest));
     if (!brief) {
         json_object_set_new(value, "experiment", json_integer(run->experiment));
         json_object_set_new(value, "hash", json_string(run->hash));

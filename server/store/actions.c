@@ -167,25 +167,19 @@ static enum tet_err set_priority(struct store *store, struct act_job *job, struc
     return run_change(&q);
 }
 
-static enum tet_err delete(struct store *store, struct act_job *job, struct scope scope,
-                           const struct counts *c, struct tet_error *error)
-{
-    uint64_t bytes = 0;
-    if (c->queued + c->running > 0 && job->order->n > 1) {
-        job->acted->skipped++;
-        job->acted->experiments--;
-        return TET_OK;
-    }
-    if (c->queued + c->running > 0)
-        return tet_error_set(error, TET_CONFLICT,
-                             "experiment %lld has %llu runs queued and %llu running: cancel it "
-                             "first",
-                             (long long)scope.id, (unsigned long long)c->queued,
-                             (unsigned long long)c->running);
-    const enum tet_err err = removal_begin(store, scope.id, &bytes, error);
-    job->acted->queued += c->all;
-    job->acted->bytes += bytes;
-    return err;
+static enum tet_err delete (struct store *store, struct act_job *job, struct scope scope,
+                            const struct counts *c, struct tet_error *error) {
+    uint64_t bytes = 0; if (c->queued + c->running > 0 && job->order->n > 1){
+        job->acted->skipped++; job->acted->experiments--; return TET_OK;}
+if (c->queued + c->running > 0) return tet_error_set(
+    error, TET_CONFLICT,
+    "experiment %lld has %llu runs queued and %llu running: cancel it "
+    "first",
+    (long long)scope.id, (unsigned long long)c->queued, (unsigned long long)c->running);
+const enum tet_err err = removal_begin(store, scope.id, &bytes, error);
+job->acted->queued += c->all;
+job->acted->bytes += bytes;
+return err;
 }
 
 /* ---- the job ---- */

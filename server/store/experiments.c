@@ -215,8 +215,9 @@ enum tet_err store_submit(struct store *store, const struct store_submission *su
 
 #define EXPERIMENT_COLUMNS                                                                         \
     "SELECT e.id, e.name, e.owner, e.definition, e.hash, e.tags, e.created_ms, s.queued,"          \
-    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled, e.priority,"                              \
-    " s.flops - (SELECT total(r.flops * r.step / max(r.steps, 1)) FROM run r INDEXED BY run_running"\
+    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled, e.priority,"            \
+    " s.flops - (SELECT total(r.flops * r.step / max(r.steps, 1)) FROM run r INDEXED BY "          \
+    "run_running"                                                                                  \
     " WHERE r.experiment = e.id AND r.state = 'running')"
 
 /* The columns from 7 on are in the order of enum run_state, the priority follows them. */

@@ -206,7 +206,7 @@ struct store {
     struct readers readers;
 
     pthread_mutex_t plan_lock;
-    struct store_plan *plan;      // under plan_lock: the last one made
+    struct store_plan *plan;        // under plan_lock: the last one made
     _Atomic uint64_t queue_version; // counts what may change the queue's order
 
     struct db db; // the writer's thread, and store_open before there is one

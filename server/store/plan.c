@@ -139,14 +139,13 @@ static enum tet_err read_portion(struct game *g, struct player *p, struct tet_er
     query_bind_int(&q, ":limit", (int64_t)want);
     query_bind_int(&q, ":offset", (int64_t)p->n);
     for (size_t i = 0; i < want && query_row(&q); i++)
-        p->runs[p->n++] =
-            (struct waiting){.run = query_int(&q, 0),
-                             .experiment = query_int(&q, 1),
-                             .priority = (int32_t)query_int(&q, 2),
-                             .threads = (uint32_t)query_int(&q, 3),
-                             .seconds = share_expected(&g->pace, query_real(&q, 4),
-                                                       (uint64_t)query_int(&q, 5),
-                                                       (uint64_t)query_int(&q, 6))};
+        p->runs[p->n++] = (struct waiting){.run = query_int(&q, 0),
+                                           .experiment = query_int(&q, 1),
+                                           .priority = (int32_t)query_int(&q, 2),
+                                           .threads = (uint32_t)query_int(&q, 3),
+                                           .seconds = share_expected(&g->pace, query_real(&q, 4),
+                                                                     (uint64_t)query_int(&q, 5),
+                                                                     (uint64_t)query_int(&q, 6))};
     return query_close(&q);
 }
 
@@ -163,8 +162,8 @@ static enum tet_err seat_running(struct game *g, uint32_t workers, struct tet_er
         const bool taken = i < plan->n_going;
         const double left = taken ? plan->going[i].left_s : 0.0;
         g->timed = g->timed && isfinite(left);
-        g->seats[i] = (struct seat){
-            isfinite(left) ? left : 1.0, taken ? player_of(g, plan->going[i].owner) : g->n_players};
+        g->seats[i] = (struct seat){isfinite(left) ? left : 1.0,
+                                    taken ? player_of(g, plan->going[i].owner) : g->n_players};
     }
     return TET_OK;
 }

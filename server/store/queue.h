@@ -115,7 +115,7 @@ struct store_plan {
     uint64_t length; // runs in the queue
     size_t n_going, n_ahead, n_shares;
     struct store_going *going;
-    struct store_ahead *ahead; // in their order: place 1 first
+    struct store_ahead *ahead;  // in their order: place 1 first
     struct store_share *shares; // those who have runs, or had lately; by name
     struct store_ahead **by_id; // of ahead, ascending ids
     uint32_t users;             // the rest is the store's

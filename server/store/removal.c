@@ -15,11 +15,12 @@
  */
 #include "store/internal.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum {
-    STEP_ROWS = 4000,  // metrics of a step
-    STEP_PAGES = 500,  // given back in a step
+    STEP_ROWS = 2000,  // metrics of a step
+    STEP_PAGES = 200,  // given back in a step
+    STEP_MS = 3,       // after which a step begins no other run
     METRIC_BYTES = 40, // about what a row takes
     RUN_BYTES = 1024
 };
@@ -47,12 +48,11 @@ static enum tet_err estimate(struct db *db, int64_t experiment, uint64_t *bytes,
                              struct tet_error *error)
 {
     int64_t records = 0, runs = 0, elements = 0, text = 0;
-    enum tet_err err =
-        number(db, "SELECT total(records) FROM run WHERE experiment = :id", experiment, &records,
-               error);
+    enum tet_err err = number(db, "SELECT total(records) FROM run WHERE experiment = :id",
+                              experiment, &records, error);
     if (err == TET_OK)
-        err = number(db, "SELECT count(*) FROM run WHERE experiment = :id", experiment, &runs,
-                     error);
+        err =
+            number(db, "SELECT count(*) FROM run WHERE experiment = :id", experiment, &runs, error);
     if (err == TET_OK)
         err = number(db,
                      "SELECT total(a.n) FROM run r CROSS JOIN checkpoint c ON c.run = r.id"
@@ -104,9 +104,9 @@ static enum tet_err clear_run(struct db *db, int64_t run, bool *clear, struct te
         " CROSS JOIN checkpoint_chunk k ON k.checkpoint = c.id WHERE c.run = :id LIMIT 1)",
     };
     static const char *const small[] = {
-        "DELETE FROM checkpoint WHERE run = :id",      "DELETE FROM final WHERE run = :id",
-        "DELETE FROM timeline WHERE run = :id",        "DELETE FROM protocol_result WHERE run = :id",
-        "DELETE FROM run_definition WHERE run = :id",  "DELETE FROM attempt WHERE run = :id",
+        "DELETE FROM checkpoint WHERE run = :id",     "DELETE FROM final WHERE run = :id",
+        "DELETE FROM timeline WHERE run = :id",       "DELETE FROM protocol_result WHERE run = :id",
+        "DELETE FROM run_definition WHERE run = :id", "DELETE FROM attempt WHERE run = :id",
     };
     enum tet_err err = TET_OK;
     *clear = false;
@@ -131,9 +131,10 @@ static enum tet_err clear_run(struct db *db, int64_t run, bool *clear, struct te
 /* Some of an experiment: runs, until a step's worth is done. */
 static enum tet_err remove_some(struct db *db, int64_t experiment, struct tet_error *error)
 {
-    const int64_t before = db_changes(db);
+    const int64_t before = db_changes(db), began = store_now_ms();
     enum tet_err err = TET_OK;
-    while (err == TET_OK && db_changes(db) - before < STEP_ROWS / 4) {
+    while (err == TET_OK && db_changes(db) - before < STEP_ROWS / 4 &&
+           llabs(store_now_ms() - began) < STEP_MS) {
         int64_t run = 0;
         bool clear = false;
         err = number(db, "SELECT id FROM run WHERE experiment = :id LIMIT 1", experiment, &run,
@@ -164,8 +165,8 @@ static enum tet_err give_back(struct store *store, struct tet_error *error)
         store->removing = err != TET_OK;
         return err;
     }
-    _Static_assert(STEP_PAGES == 500, "the number in the text below");
-    return db_exec(&store->db, "PRAGMA incremental_vacuum(500);", error);
+    _Static_assert(STEP_PAGES == 200, "the number in the text below");
+    return db_exec(&store->db, "PRAGMA incremental_vacuum(200);", error);
 }
 
 enum tet_err removal_step(struct store *store, struct job *job, struct tet_error *error)

@@ -250,7 +250,8 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
                                  bool cancelled, struct tet_error *error)
 {
     static const char change[] =
-        "UPDATE run SET state = :state, held = held AND :state = 'paused', reason = :reason, digest = :digest,"
+        "UPDATE run SET state = :state, held = held AND :state = 'paused', reason = :reason, "
+        "digest = :digest,"
         " divergence = :divergence, ended_ms = :ended,"
         " step = max(step, :step), train_seconds = train_seconds + :seconds WHERE id = :run";
     static const char note[] = "UPDATE run SET step = max(step, :step),"
@@ -358,7 +359,7 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms, r.divergence, r.owner, r.priority, r.held, r.flops"                                                      \
+    " r.started_ms, r.ended_ms, r.divergence, r.owner, r.priority, r.held, r.flops"                \
     " FROM run r CROSS JOIN run_definition d ON d.run = r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)

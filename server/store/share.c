@@ -83,9 +83,8 @@ void share_from_row(const struct store *store, const struct query *q, int64_t no
         .cap = cap > 0 ? (uint32_t)cap : store->policy.max_running_each,
         .running = (uint32_t)query_int(q, 6),
         .queued = (uint64_t)query_int(q, 3),
-        .recent =
-            share_decay(query_real(q, 1), query_int(q, 2), now, store->policy.half_life_s) +
-            query_real(q, 7) / 1000.0,
+        .recent = share_decay(query_real(q, 1), query_int(q, 2), now, store->policy.half_life_s) +
+                  query_real(q, 7) / 1000.0,
         .pending = query_real(q, 8) / 1000.0,
         .head = query_int(q, 9),
     };
@@ -139,8 +138,7 @@ static enum tet_err add_usage(struct store *store, const struct charge *charge, 
         query_open(&store->db, "SELECT seconds, at_ms FROM usage WHERE user = :user", error);
     query_bind_text(&q, ":user", charge->user);
     if (query_row(&q))
-        seconds =
-            share_decay(query_real(&q, 0), query_int(&q, 1), now, store->policy.half_life_s);
+        seconds = share_decay(query_real(&q, 0), query_int(&q, 1), now, store->policy.half_life_s);
     enum tet_err err = query_close(&q);
     if (err != TET_OK)
         return err;

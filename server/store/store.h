@@ -239,7 +239,7 @@ struct store_experiment {
     int64_t id;
     const char *name, *owner, *definition, *hash, *tags;
     int64_t created_ms;
-    int32_t priority;                // as it was last set for all runs at once
+    int32_t priority;  // as it was last set for all runs at once
     double flops_left; // floating-point operations of the runs that have not ended; 0: not known
     uint64_t runs[RUN_STATES_COUNT]; // how many in each state
 };

@@ -6,10 +6,10 @@
  */
 #include "api/contract.h"
 
-#define STROKES(train) "\"dataset\":{\"name\":\"strokes\",\"train\":" #train ",\"test\":50}"
-#define SMALL          "\"network\":{\"layers\":[{\"units\":6},{\"units\":5}]},\"rule\":{\"name\":\"sal\"}"
+#define STROKES(train)   "\"dataset\":{\"name\":\"strokes\",\"train\":" #train ",\"test\":50}"
+#define SMALL            "\"network\":{\"layers\":[{\"units\":6},{\"units\":5}]},\"rule\":{\"name\":\"sal\"}"
 #define TRAINING(epochs) "\"training\":{\"epochs\":" #epochs ",\"batch\":20}"
-#define NAMED(name)    "\"name\":\"" name "\",\"tags\":[\"" name "\"],"
+#define NAMED(name)      "\"name\":\"" name "\",\"tags\":[\"" name "\"],"
 
 /* Long enough to be met in the middle. */
 #define LONG STROKES(500) "," SMALL "," TRAINING(1500)
@@ -101,9 +101,9 @@ static void test_same_digest(void **state)
     assert_acted(tell("POST", "", 200, "/v1/runs/%lld/resume", (long long)run), 1, 0, 0);
     json_decref(still);
     pause_in_the_middle(run);
-    assert_acted(tell("POST", "", 200, "/v1/experiments/%lld/resume",
-                      (long long)experiment_of(run)),
-                 1, 0, 0);
+    assert_acted(
+        tell("POST", "", 200, "/v1/experiments/%lld/resume", (long long)experiment_of(run)), 1, 0,
+        0);
     json_t *resumed = await_end(&server, run, "succeeded");
     assert_string_equal(text(resumed, "digest"), text(whole, "digest"));
     assert_int_equal(integer(resumed, "attempts"), 3);
@@ -144,9 +144,9 @@ static void test_queue(void **state)
     json_int_t waiting[4];
     for (int i = 0; i < 4; i++)
         waiting[i] = submit(&server, quick);
-    assert_acted(tell("POST", "{\"priority\":5}", 200, "/v1/runs/%lld/priority",
-                      (long long)waiting[2]),
-                 1, 0, 0);
+    assert_acted(
+        tell("POST", "{\"priority\":5}", 200, "/v1/runs/%lld/priority", (long long)waiting[2]), 1,
+        0, 0);
     assert_acted(tell("POST", "{\"priority\":-100}", 200, "/v1/experiments/%lld/priority",
                       (long long)experiment_of(waiting[0])),
                  1, 0, 0);
@@ -170,7 +170,8 @@ static void test_queue(void **state)
         assert_int_equal(integer(place, "position"), i + 1);
         assert_int_equal(integer(place, "run"), order[i]);
         assert_true(json_is_string(json_object_get(place, "estimated_start_at")));
-        assert_true(strcmp(text(place, "estimated_start_at"), text(place, "estimated_end_at")) <= 0);
+        assert_true(strcmp(text(place, "estimated_start_at"), text(place, "estimated_end_at")) <=
+                    0);
         json_t *run = get(&server, 200, "/v1/runs/%lld", (long long)order[i]);
         assert_int_equal(integer(run, "queue_position"), i + 1);
         assert_string_equal(text(run, "owner"), "local");
@@ -227,8 +228,7 @@ static void test_delete(void **state)
 
     const json_int_t busy = submit(&server, endless);
     json_decref(daemon_wait(&server, busy, is_training));
-    json_decref(tell("DELETE", NULL, 409, "/v1/experiments/%lld",
-                     (long long)experiment_of(busy)));
+    json_decref(tell("DELETE", NULL, 409, "/v1/experiments/%lld", (long long)experiment_of(busy)));
     const json_int_t other = experiment_of(busy);
     cancel(busy);
     json_decref(tell("DELETE", NULL, 200, "/v1/experiments/%lld", (long long)other));
@@ -270,7 +270,8 @@ static void test_bulk(void **state)
     assert_done(bulk("{\"action\":\"resume\",\"select\":{\"q\":\"MANY\",\"state\":\"paused\","
                      "\"owner\":\"local\"}}"),
                 "resume", 3, 6, 0);
-    assert_done(bulk("{\"action\":\"resume\",\"select\":{\"owner\":\"nobody\"}}"), "resume", 0, 0, 0);
+    assert_done(bulk("{\"action\":\"resume\",\"select\":{\"owner\":\"nobody\"}}"), "resume", 0, 0,
+                0);
     assert_done(bulk("{\"action\":\"delete\"," MANY "}"), "delete", 0, 0, 3); // queued
     char body[200];
     snprintf(body, sizeof body, "{\"action\":\"cancel\",\"select\":{\"ids\":[%lld,%lld]}}",
@@ -353,12 +354,9 @@ static void test_bound(void **state)
 static void test_options(void **state)
 {
     (void)state;
-    static const char *const bad[][2] = {{"--half-life", "0"},
-                                         {"--half-life", "24d"},
-                                         {"--half-life", "nan"},
-                                         {"--max-queued", "0"},
-                                         {"--max-queued-per-user", "-1"},
-                                         {"--max-running-per-user", "x"}};
+    static const char *const bad[][2] = {
+        {"--half-life", "0"},  {"--half-life", "24d"},          {"--half-life", "nan"},
+        {"--max-queued", "0"}, {"--max-queued-per-user", "-1"}, {"--max-running-per-user", "x"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct ended ended;
         char db[128];

@@ -33,10 +33,8 @@ static void refused(struct store *store, enum store_action action, int64_t exper
 {
     struct tet_error error = {0};
     struct store_acted acted;
-    const struct store_order order = {.action = action,
-                                      .run = run,
-                                      .experiments = &experiment,
-                                      .n = run != 0 ? 0 : 1};
+    const struct store_order order = {
+        .action = action, .run = run, .experiments = &experiment, .n = run != 0 ? 0 : 1};
     assert_err(store_act(store, &order, &acted, &error), expected, &error, names);
     assert_null(acted.ids);
 }
@@ -266,8 +264,9 @@ static void await_removal(struct store *store)
 static void assert_nothing_left(struct store *store, int64_t experiment)
 {
     char sql[300];
-    static const char *const by_run[] = {"run_definition", "metric",  "final",          "checkpoint",
-                                         "timeline",       "attempt", "protocol_result"};
+    static const char *const by_run[] = {"run_definition", "metric",   "final",
+                                         "checkpoint",     "timeline", "attempt",
+                                         "protocol_result"};
     for (size_t i = 0; i < sizeof by_run / sizeof *by_run; i++) {
         snprintf(sql, sizeof sql, "SELECT count(*) FROM %s WHERE run NOT IN (SELECT id FROM run)",
                  by_run[i]);
@@ -293,7 +292,8 @@ static void test_delete(void **state)
     (void)state;
     struct tet_error error = {0};
     struct store *store = open_store();
-    const struct store_receipt r = submit(store, "goes", 3, 1), other = submit(store, "stays", 1, 1);
+    const struct store_receipt r = submit(store, "goes", 3, 1),
+                               other = submit(store, "stays", 1, 1);
     refused(store, STORE_DELETE, r.experiment, 0, TET_CONFLICT, "3 runs queued and 0 running");
     for (int i = 0; i < 3; i++)
         make_full(store, 20);
@@ -351,7 +351,7 @@ static enum tet_err begin_work(struct store *store, struct job *job, struct tet_
 static void test_delete_in_steps(void **state)
 {
     (void)state;
-    enum { METRICS = 30000, STEP = 4001 };
+    enum { METRICS = 30000, STEP = 2001 };
     struct store *store = open_store();
     const struct store_receipt r = submit(store, "large", 1, 1);
     make_full(store, METRICS);
@@ -434,10 +434,17 @@ static void test_several(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pause_queued),   TEST(test_pause_running),       TEST(test_resume_while_stopping),
-        TEST(test_pause_races),    TEST(test_hindered),            TEST(test_priority),
-        TEST(test_delete),         TEST(test_delete_knows_tables), TEST(test_delete_in_steps),
-        TEST(test_delete_while_stopping), TEST(test_several),
+        TEST(test_pause_queued),
+        TEST(test_pause_running),
+        TEST(test_resume_while_stopping),
+        TEST(test_pause_races),
+        TEST(test_hindered),
+        TEST(test_priority),
+        TEST(test_delete),
+        TEST(test_delete_knows_tables),
+        TEST(test_delete_in_steps),
+        TEST(test_delete_while_stopping),
+        TEST(test_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,13 +23,13 @@ enum { WORKERS = 8, USERS = 4, RUNS = 4000, HOUR = 3600 };
 struct lab {
     struct store *store;
     size_t workers;
-    int64_t run[WORKERS];                   // 0: idle
+    int64_t run[WORKERS]; // 0: idle
     int64_t end_ms[WORKERS], began[WORKERS];
     size_t user[WORKERS];
-    uint8_t owner[RUNS];                    // of a run, by its id
+    uint8_t owner[RUNS]; // of a run, by its id
     uint32_t done[USERS], running[USERS], most[USERS];
-    double seconds[USERS];                  // of workers
-    int64_t last_ms[USERS];                 // end of the last run
+    double seconds[USERS];  // of workers
+    int64_t last_ms[USERS]; // end of the last run
     uint64_t seed;
 };
 
@@ -324,8 +324,7 @@ static void set_priority(struct lab *lab, int64_t run, int32_t priority)
 {
     struct tet_error error = {0};
     struct store_acted acted;
-    const struct store_order order = {
-        .action = STORE_PRIORITY, .priority = priority, .run = run};
+    const struct store_order order = {.action = STORE_PRIORITY, .priority = priority, .run = run};
     assert_ok(store_act(lab->store, &order, &acted, &error), &error);
     assert_int_equal(acted.queued, 1);
 }
@@ -475,13 +474,60 @@ static void test_bound_each(void **state)
     store_close(lab.store);
 }
 
+/* ---- databases from before ---- */
+
+/* A database of version 6 with work in it: runs get their owners and threads, users their places. */
+static void test_upgrade(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct db db;
+    const char *const versions[] = {embed_sql_0001, embed_sql_0002, embed_sql_0003,
+                                    embed_sql_0004, embed_sql_0005, embed_sql_0006};
+    assert_ok(db_open(&db, path, false, &error), &error);
+    for (size_t i = 0; i < 6; i++)
+        assert_ok(db_exec(&db, versions[i], &error), &error);
+    char mark[100];
+    snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = 6;",
+             (int)STORE_APPLICATION_ID);
+    assert_ok(db_exec(&db, mark, &error), &error);
+    static const char work[] =
+        "INSERT INTO experiment (id, owner, name, hash, created_ms, tags, definition)"
+        " VALUES (1, 'ana', 'n', 'h', 1, '[]', '{}'), (2, 'bo', 'n', 'h', 1, '[]', '{}');"
+        "INSERT INTO run (id, experiment, state, steps, memory_bytes, created_ms, hash, parameters)"
+        " VALUES (1, 1, 'running', 9, 1, 1, 'h', '{}'), (2, 1, 'queued', 9, 1, 1, 'h', '{}'),"
+        " (3, 2, 'queued', 9, 1, 1, 'h', '{}'), (4, 2, 'paused', 9, 1, 1, 'h', '{}');"
+        "INSERT INTO run_definition VALUES (1, '{\"training\":{\"threads\":4}}'), (2, '{}'),"
+        " (3, '{}'), (4, '{}');";
+    assert_ok(db_exec(&db, work, &error), &error);
+    db_close(&db);
+
+    struct lab lab = {.store = open_store()};
+    struct store_plan *plan;
+    assert_ok(store_plan_take(lab.store, 1, NULL, 0, &plan, &error), &error);
+    assert_int_equal(plan->length, 4); // the running one was given back, the paused one tried again
+    assert_int_equal(plan->n_shares, 2);
+    assert_string_equal(plan->shares[0].user, "ana");
+    assert_int_equal(plan->shares[0].queued, 2);
+    assert_int_equal(plan->shares[1].queued, 2);
+    store_plan_give(lab.store, plan);
+    lab.store->clock_ms = 1000000000000;
+    assert_int_equal(claim(lab.store), 1);
+    lab.store->clock_ms += 10000;
+    end(lab.store, 1, RUN_SUCCEEDED, "");
+    assert_near(recent(&lab, "ana"), 40.0, 0.1); // four threads
+    assert_int_equal(claim(lab.store), 3);
+    store_close(lab.store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_equal),    TEST(test_unlike_lengths), TEST(test_weights), TEST(test_caps),
-        TEST(test_newcomer), TEST(test_long_run),       TEST(test_recent),  TEST(test_priority),
-        TEST(test_memory),   TEST(test_plan),           TEST(test_plan_capped),
-        TEST(test_bound_each),
+        TEST(test_equal),   TEST(test_unlike_lengths), TEST(test_weights),
+        TEST(test_caps),    TEST(test_newcomer),       TEST(test_long_run),
+        TEST(test_recent),  TEST(test_priority),       TEST(test_memory),
+        TEST(test_plan),    TEST(test_plan_capped),    TEST(test_bound_each),
+        TEST(test_upgrade),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

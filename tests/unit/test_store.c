@@ -132,7 +132,8 @@ static void test_queue_bound(void **state)
     limits.max_queued = 5;
     assert_ok(store_open_limited(&store, path, &limits, &error), &error);
     submit(store, "fits", 4, 1);
-    struct store_new_run runs[2] = {{"{}", "h", "{}", 1, 1, 0.0, 1}, {"{}", "h", "{}", 1, 1, 0.0, 1}};
+    struct store_new_run runs[2] = {{"{}", "h", "{}", 1, 1, 0.0, 1},
+                                    {"{}", "h", "{}", 1, 1, 0.0, 1}};
     struct store_submission s = {
         .name = "n", .owner = "o", .definition = "{}", .hash = "h", .n_runs = 2, .runs = runs};
     assert_err(store_submit(store, &s, &receipt, &error), TET_BUSY, &error, "queue");
