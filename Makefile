@@ -58,8 +58,8 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
 # Tests in which several threads meet: run under ThreadSanitizer as well.
-CONCURRENT := test_actions test_catalog test_database_file test_http test_http_bodies test_http_limits test_queue \
-              test_records test_recovery test_store test_team test_timeline
+CONCURRENT := test_actions test_ahead test_catalog test_database_file test_http test_http_bodies test_http_limits \
+              test_queue test_records test_recovery test_store test_team test_timeline
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))
