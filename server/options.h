@@ -78,6 +78,14 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
+    X(HALF_LIFE, "half-life", "TETRAD_HALF_LIFE", COMMAND_SERVE, "HOURS", "24h",                   \
+      "fair share: what a user had of the workers counts half after so long")                      \
+    X(MAX_QUEUED, "max-queued", "TETRAD_MAX_QUEUED", COMMAND_SERVE, "N", NULL,                     \
+      "runs that may wait in the queue (default: 1000000)")                                        \
+    X(MAX_QUEUED_EACH, "max-queued-per-user", "TETRAD_MAX_QUEUED_PER_USER", COMMAND_SERVE, "N",    \
+      NULL, "runs of one user that may wait in the queue (default: no bound)")                     \
+    X(MAX_RUNNING_EACH, "max-running-per-user", "TETRAD_MAX_RUNNING_PER_USER", COMMAND_SERVE, "N", \
+      NULL, "runs of one user trained at once, where the user has no cap (default: no bound)")     \
     X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE, "DIR", NULL,                                  \
       "folder of uploaded datasets (default: the database's name with .files)")                    \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \

@@ -4,8 +4,8 @@
  *
  *     claim -> session_run -> store_end -> claim ...     with nothing to claim: wait until woken
  *
- * A worker that finds the queue's head too large for the memory that is free waits for another to
- * end, so that a large run is not passed over for ever. `news` counts what may end a wait; a worker
+ * A worker that finds the next run too large for the memory that is free waits for another to end, so
+ * that a large run is not passed over for ever: whoever's turn it is, keeps it. `news` counts what may end a wait; a worker
  * reads it before it claims, so that no call of pool_wake falls between the claim and the wait.
  */
 #include "pool.h"
@@ -21,6 +21,9 @@
 #include "meters.h"
 #include "protocol.h"
 #include "session.h"
+#include "store/queue.h"
+
+#define HANDED_BACK "paused and resumed by a user"
 
 /* Training takes what answering leaves: the threads that answer are short of time for moments only. */
 enum { NICE = 5 };
@@ -103,7 +106,9 @@ static void measure(struct pool *pool, const json_t *definition,
     const double speed = flops / result->train_seconds;
     pthread_mutex_lock(&pool->lock);
     pool->speed = pool->speed == 0.0 ? speed : 0.8 * pool->speed + 0.2 * speed;
+    const double now = pool->speed;
     pthread_mutex_unlock(&pool->lock);
+    store_set_speed(pool->options.store, now);
 }
 
 /* Whether the run could not begin for what the server finds around it: a dataset that is not there
@@ -126,7 +131,9 @@ static bool write_end(struct worker *w, struct session_result *result, const cha
                                   .train_seconds = result->train_seconds,
                                   .keep = w->keep};
     snprintf(ending.reason, sizeof ending.reason, "%s",
-             result->state == RUN_QUEUED ? "given back when the server stopped" : result->reason);
+             result->state == RUN_QUEUED && result->reason[0] == '\0'
+                 ? "given back when the server stopped"
+                 : result->reason);
     snprintf(ending.digest, sizeof ending.digest, "%s", result->digest);
     snprintf(ending.divergence, sizeof ending.divergence, "%s", result->divergence);
     if (result->captured)
@@ -163,15 +170,17 @@ static void end_run(struct worker *w, struct session_result *result)
     free(rows);
 }
 
+/* Whether the run was cancelled or paused between its claim and now; later, pool_halt finds the
+ * worker. */
 struct seen {
-    enum run_state state; // whether the run was cancelled between its claim and now; later,
-                          // pool_cancel finds the worker
+    enum run_state state;
+    bool held;
     uint64_t steps;
 };
 
 static bool see_run(void *context, const struct store_run *run)
 {
-    *(struct seen *)context = (struct seen){run->state, run->steps};
+    *(struct seen *)context = (struct seen){run->state, run->held, run->steps};
     if (run->attempts == 1)
         meters_add(&meters.queue_wait, 1e-3 * (double)(run->started_ms - run->created_ms), 1);
     return true;
@@ -187,6 +196,14 @@ static void know(struct worker *w, uint64_t steps, const json_t *definition)
     w->steps = steps;
     w->batch = patterns > 0 ? patterns : (uint32_t)batch;
     pthread_mutex_unlock(&w->pool->lock);
+}
+
+static bool is_stopping(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    const bool stopping = pool->stopping;
+    pthread_mutex_unlock(&pool->lock);
+    return stopping;
 }
 
 /* Trains, from a checkpoint where there is one. */
@@ -220,10 +237,17 @@ static void train(struct worker *w, const struct store_claim *claim)
     struct store_checkpoint resume = {0};
     struct tet_error error = {0};
     json_t *definition = NULL;
-    struct seen seen = {RUN_RUNNING, 0};
-    if (store_run_read(pool->options.store, claim->run, see_run, &seen, NULL) == TET_OK &&
-        seen.state != RUN_RUNNING)
-        goto out; // cancelled: nothing to train, nothing to say
+    struct seen seen = {RUN_RUNNING, false, 0};
+    const enum tet_err found =
+        store_run_read(pool->options.store, claim->run, see_run, &seen, NULL);
+    if (found == TET_NOT_FOUND || (found == TET_OK && seen.state != RUN_RUNNING))
+        goto out; // cancelled, maybe deleted: nothing to train, nothing to say
+    if (seen.held) {
+        result.state = RUN_QUEUED;
+        snprintf(result.reason, sizeof result.reason, "%s", HANDED_BACK);
+        end_run(w, &result);
+        goto out;
+    }
     enum tet_err err = json_read(&definition, claim->definition, strlen(claim->definition), &error);
     if (err == TET_OK)
         know(w, seen.steps, definition);
@@ -244,6 +268,8 @@ static void train(struct worker *w, const struct store_claim *claim)
     }
     if (is_hindered(&result))
         result.state = RUN_PAUSED;
+    if (result.state == RUN_QUEUED && !is_stopping(pool)) // of effect where the hold is gone again
+        snprintf(result.reason, sizeof result.reason, "%s", HANDED_BACK);
     end_run(w, &result);
 out:
     json_decref(result.protocol);
@@ -332,6 +358,7 @@ enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
         return tet_error_set(error, TET_NO_MEMORY, "no memory for %u workers", options->workers);
     }
     p->options = *options;
+    p->speed = store_speed(options->store);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
     for (uint32_t i = 0; i < options->workers; i++) {
@@ -379,13 +406,23 @@ void pool_wake(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-void pool_cancel(struct pool *p, const int64_t *runs, size_t n)
+/* A pause does not undo a cancellation. */
+static void halt(struct worker *w, bool hand_back)
+{
+    int go_on = SESSION_GO_ON;
+    if (hand_back)
+        atomic_compare_exchange_strong(&w->stop, &go_on, SESSION_GIVE_BACK);
+    else
+        atomic_store(&w->stop, SESSION_CANCEL);
+}
+
+void pool_halt(struct pool *p, const int64_t *runs, size_t n, bool hand_back)
 {
     pthread_mutex_lock(&p->lock);
     for (uint32_t i = 0; i < p->options.workers; i++)
         for (size_t k = 0; k < n; k++)
             if (p->workers[i].run == runs[k])
-                atomic_store(&p->workers[i].stop, SESSION_CANCEL);
+                halt(&p->workers[i], hand_back);
     pthread_mutex_unlock(&p->lock);
 }
 

@@ -40,9 +40,9 @@ void pool_stop(struct pool *pool);
 
 void pool_wake(struct pool *pool); // there is new work
 
-/* pool_cancel: stops the runs with these ids if they are being trained; the store has already
- * cancelled them. */
-void pool_cancel(struct pool *pool, const int64_t *runs, size_t n);
+/* pool_halt: stops the runs with these ids if they are being trained. hand_back: with a checkpoint,
+ * the store holds them already; else the store has already cancelled them. */
+void pool_halt(struct pool *pool, const int64_t *runs, size_t n, bool hand_back);
 
 /* What a run that is being trained shows. */
 struct pool_view {
@@ -67,7 +67,7 @@ uint64_t pool_memory(struct pool *pool); // bytes that the runs being trained ne
 uint32_t pool_workers(const struct pool *pool);
 
 /* pool_speed: floating-point operations per second that one worker reached over the runs trained
- * lately, 0 before any. */
+ * lately, in this or an earlier server; 0 before any. */
 double pool_speed(struct pool *pool);
 
 #endif

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "machine.h"
 #include "store/datasets.h"
+#include "store/queue.h"
 #include "watch.h"
 
 enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_STREAMS = 100000, MAX_HEARTBEAT_S = 3600 };
@@ -68,6 +69,39 @@ struct parts {
     struct http_server *http;
     uint16_t port;
 };
+
+/* Hours, with or without an h. */
+static enum tet_err read_half_life(const struct options *options, double *seconds,
+                                   struct tet_error *error)
+{
+    const char *text = options->value[OPTION_HALF_LIFE];
+    char *end = NULL;
+    const double hours = strtod(text, &end);
+    *seconds = hours * 3600.0;
+    if (end != text && (*end == '\0' || strcmp(end, "h") == 0) && hours >= 0.01 && hours <= 87600.0)
+        return TET_OK;
+    return tet_error_set(error, TET_BAD_REQUEST,
+                         "--half-life: found \"%.40s\", allowed 0.01h to 87600h", text);
+}
+
+static enum tet_err read_policy(const struct options *options, struct store_policy *policy,
+                                struct tet_error *error)
+{
+    uint64_t running = 0;
+    *policy = (struct store_policy){0};
+    enum tet_err err = read_half_life(options, &policy->half_life_s, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_MAX_QUEUED, 1, STORE_MAX_QUEUED, STORE_MAX_QUEUED,
+                            &policy->max_queued, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_MAX_QUEUED_EACH, 1, STORE_MAX_QUEUED, 0,
+                            &policy->max_queued_each, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_MAX_RUNNING_EACH, 1, POOL_MAX_WORKERS, 0, &running,
+                            error);
+    policy->max_running_each = (uint32_t)running;
+    return err;
+}
 
 static struct event_progress *look(void *context)
 {
@@ -224,6 +258,7 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
 {
     struct api *api = &p->api;
     uint64_t workers = 0, heartbeat_s = 0;
+    struct store_policy policy;
     recent_init(&api->recent);
     raise_descriptors();
     enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
@@ -235,6 +270,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
     if (err == TET_OK)
         err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
     if (err == TET_OK)
+        err = read_policy(options, &policy, error);
+    if (err == TET_OK)
         err = options_data(options, &api->data_folder, error);
     if (err == TET_OK)
         err = tet_isa_check(error);
@@ -242,6 +279,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         err = catalog_open(&api->catalog, api->data_folder, api->memory_bytes, error);
     if (err == TET_OK)
         err = store_open(&api->store, options->value[OPTION_DB], error);
+    if (err == TET_OK)
+        store_set_policy(api->store, &policy);
     api->database = options->value[OPTION_DB];
     api->backups_folder = options->value[OPTION_BACKUPS];
     if (api->backups_folder == NULL) {

@@ -150,38 +150,6 @@ void api_retention(void *context, const struct http_request *request, struct htt
 
 /* ---- POST /v1/runs/{id}/pin ---- */
 
-struct owner {
-    int64_t experiment;
-    char name[USER_NAME];
-};
-
-static bool see_experiment_of(void *context, const struct store_run *run)
-{
-    ((struct owner *)context)->experiment = run->experiment;
-    return true;
-}
-
-static bool see_owner(void *context, const struct store_experiment *experiment)
-{
-    struct owner *owner = context;
-    snprintf(owner->name, sizeof owner->name, "%s", experiment->owner);
-    return true;
-}
-
-static bool may_change_run(struct api *api, const struct http_request *request,
-                           struct http_reply *reply, int64_t run)
-{
-    struct owner owner = {0};
-    struct tet_error error = {0};
-    enum tet_err err = store_run_read(api->store, run, see_experiment_of, &owner, &error);
-    if (err == TET_OK)
-        err = store_experiment_read(api->store, owner.experiment, see_owner, &owner, &error);
-    if (err == TET_OK)
-        return api_may_change(request, reply, "run", owner.name);
-    http_reply_error(reply, &error, NULL);
-    return false;
-}
-
 static json_t *pins_json(int64_t run, const struct store_pins *pins)
 {
     json_t *steps = json_array();
@@ -203,7 +171,7 @@ void api_pin(void *context, const struct http_request *request, struct http_repl
     struct tet_error error = {0};
     json_t *body;
     if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        !may_change_run(api, request, reply, run) || !fields_read(request, reply, fields, 2, &body))
+        !api_owns(api, request, reply, 0, run) || !fields_read(request, reply, fields, 2, &body))
         return;
     enum tet_err err = store_pin(api->store, run, (uint64_t)step, pinned, &error);
     if (err == TET_OK)

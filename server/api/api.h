@@ -46,20 +46,24 @@ http_quick_fn api_quick;
 
 extern const struct http_route api_routes[]; // terminated by a NULL method; context: struct api
 
-http_handler_fn api_submit, api_experiments, api_experiment, api_cancel_experiment; // experiments.c
-http_handler_fn api_summary;                                                        // summary.c
-http_handler_fn api_run, api_cancel_run;                                            // runs.c
-http_handler_fn api_fork;                                                           // fork.c
-http_handler_fn api_metrics;                                                        // metrics.c
-http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
-http_handler_fn api_events, api_run_events;                                         // events.c
-http_handler_fn api_prometheus;                                                     // prometheus.c
-http_handler_fn api_protocol;                                                       // protocol.c
-http_handler_fn api_datasets, api_dataset;                                          // datasets.c
-http_handler_fn api_backup, api_retention, api_pin;                                 // admin.c
-http_handler_fn api_put_dataset, api_delete_dataset;                                // uploads.c
-http_handler_fn api_me, api_users, api_put_user, api_audit;                         // users.c
-http_handler_fn api_tokens, api_create_token, api_revoke_token;                     // tokens.c
+http_handler_fn api_submit, api_experiments, api_experiment; // experiments.c
+http_handler_fn api_cancel_experiment, api_pause_experiment, api_resume_experiment,
+    api_priority_experiment, api_delete_experiment, api_cancel_run, api_pause_run, api_resume_run,
+    api_priority_run, api_actions;                              // actions.c
+http_handler_fn api_queue;                                      // queue.c
+http_handler_fn api_summary;                                    // summary.c
+http_handler_fn api_run;                                        // runs.c
+http_handler_fn api_fork;                                       // fork.c
+http_handler_fn api_metrics;                                    // metrics.c
+http_handler_fn api_weights, api_weights_npy, api_weights_npz;  // weights.c
+http_handler_fn api_events, api_run_events;                     // events.c
+http_handler_fn api_prometheus;                                 // prometheus.c
+http_handler_fn api_protocol;                                   // protocol.c
+http_handler_fn api_datasets, api_dataset;                      // datasets.c
+http_handler_fn api_backup, api_retention, api_pin;             // admin.c
+http_handler_fn api_put_dataset, api_delete_dataset;            // uploads.c
+http_handler_fn api_me, api_users, api_put_user, api_audit;     // users.c
+http_handler_fn api_tokens, api_create_token, api_revoke_token; // tokens.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 
@@ -118,9 +122,12 @@ bool api_may_change(const struct http_request *request, struct http_reply *reply
 /* api_reply_dataset: replies with the dataset of that name; 201 with its Location. */
 void api_reply_dataset(struct api *api, struct http_reply *reply, int status, const char *name);
 
-/* api_cancel: cancels a run, or an experiment's runs (run 0), and replies; kind: "run" or
- * "experiment". */
-void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
-                const char *kind, int64_t experiment, int64_t run);
+/* api_plan_take: what comes when; given back with store_plan_give. */
+struct store_plan;
+TET_MUST_CHECK enum tet_err api_plan_take(struct api *api, struct store_plan **plan,
+                                          struct tet_error *error);
+/* api_queue_position: a queued run's place, from 1; null of others, and beyond the places that are
+ * looked ahead. */
+json_t *api_queue_position(struct api *api, const struct store_run *run);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Experiments: submit, list, show, cancel. */
+/* Experiments: submit, list, show. */
 #include "api/api.h"
 
 #include <stdio.h>
@@ -32,8 +32,53 @@ bool api_read_key(const struct http_request *request, struct http_reply *reply, 
     return false;
 }
 
+/* Floating-point operations of a whole run; 0: not known. */
+static double flops_of(struct api *api, const struct run_definition *run)
+{
+    struct dataset_spec spec;
+    struct dataset_info info;
+    struct tet_plan plan;
+    if (definition_dataset(&spec, run->resolved, NULL) != TET_OK ||
+        catalog_info(api->catalog, &spec, &info, NULL) != TET_OK ||
+        definition_plan(&plan, run->resolved, &info, NULL) != TET_OK)
+        return 0.0;
+    const uint32_t patterns = protocol_patterns(run->resolved);
+    return tet_plan_flops(&plan, &info.shape) * (patterns > 0 ? patterns : plan.batch) *
+           (double)run->steps;
+}
+
+/* Whether two runs of a sweep differ in their seeds at most: they then cost the same. */
+static bool differ_in_seed(const json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *value;
+    if (json_object_size(a) != json_object_size(b))
+        return false;
+    json_object_foreach((json_t *)(uintptr_t)a, key, value)
+    {
+        const json_t *other = json_object_get(b, key);
+        if (other == NULL || (strcmp(key, "training.seed") != 0 && !json_equal(value, other)))
+            return false;
+    }
+    return true;
+}
+
+/* flops_of run i, where the one before had `last`. */
+static double next_flops(struct api *api, const struct definition *d, size_t i, double last)
+{
+    return i > 0 && differ_in_seed(d->runs[i - 1].parameters, d->runs[i].parameters)
+               ? last
+               : flops_of(api, &d->runs[i]);
+}
+
+static uint32_t threads_of(const struct run_definition *run)
+{
+    const json_t *training = json_object_get(run->resolved, "training");
+    return (uint32_t)json_integer_value(json_object_get(training, "threads"));
+}
+
 /* The store's view of a definition: canonical texts that the caller frees with submission_free. */
-static enum tet_err submission_make(struct store_submission *s, const char *owner,
+static enum tet_err submission_make(struct api *api, struct store_submission *s, const char *owner,
                                     const struct definition *d, struct tet_error *error)
 {
     struct store_new_run *runs = calloc(d->n_runs, sizeof *runs);
@@ -47,11 +92,14 @@ static enum tet_err submission_make(struct store_submission *s, const char *owne
     bool whole = runs != NULL && s->definition != NULL && s->tags != NULL;
     for (size_t i = 0; i < d->n_runs && whole; i++) {
         const struct run_definition *run = &d->runs[i];
-        runs[i] = (struct store_new_run){.definition = json_canonical(run->resolved),
-                                         .hash = run->hash,
-                                         .parameters = json_canonical(run->parameters),
-                                         .steps = run->steps,
-                                         .memory_bytes = run->memory_bytes};
+        runs[i] =
+            (struct store_new_run){.definition = json_canonical(run->resolved),
+                                   .hash = run->hash,
+                                   .parameters = json_canonical(run->parameters),
+                                   .steps = run->steps,
+                                   .memory_bytes = run->memory_bytes,
+                                   .flops = next_flops(api, d, i, i > 0 ? runs[i - 1].flops : 0.0),
+                                   .threads = threads_of(run)};
         whole = runs[i].definition != NULL && runs[i].parameters != NULL;
     }
     return whole ? TET_OK
@@ -73,18 +121,12 @@ static void submission_free(struct store_submission *s)
 static json_t *estimate(struct api *api, const struct definition *d)
 {
     const double speed = pool_speed(api->pool);
-    double flops = 0.0;
+    double flops = 0.0, one = 0.0;
     for (size_t i = 0; i < d->n_runs && speed > 0.0; i++) {
-        struct dataset_spec spec;
-        struct dataset_info info;
-        struct tet_plan plan;
-        if (definition_dataset(&spec, d->runs[i].resolved, NULL) != TET_OK ||
-            catalog_info(api->catalog, &spec, &info, NULL) != TET_OK ||
-            definition_plan(&plan, d->runs[i].resolved, &info, NULL) != TET_OK)
+        one = next_flops(api, d, i, one);
+        if (one <= 0.0)
             return json_null();
-        const uint32_t patterns = protocol_patterns(d->runs[i].resolved);
-        flops += tet_plan_flops(&plan, &info.shape) * (patterns > 0 ? patterns : plan.batch) *
-                 (double)d->runs[i].steps;
+        flops += one;
     }
     const double workers =
         d->n_runs < pool_workers(api->pool) ? (double)d->n_runs : pool_workers(api->pool);
@@ -146,11 +188,13 @@ void api_submit_definition(struct api *api, const struct http_request *request,
     if (api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     if (err == TET_OK)
-        err = submission_make(&submission, http_identity(request)->user, d, &error);
+        err = submission_make(api, &submission, http_identity(request)->user, d, &error);
     submission.idempotency_key = key;
     submission.start = start;
     if (err == TET_OK)
         err = store_submit(api->store, &submission, &receipt, &error);
+    if (err == TET_TOO_MANY || err == TET_BUSY)
+        http_reply_header(reply, "Retry-After", err == TET_TOO_MANY ? "60" : "10");
     if (err != TET_OK) {
         http_reply_error(reply, &error, NULL);
     } else {
@@ -200,15 +244,30 @@ static json_t *counts_json(const uint64_t runs[RUN_STATES_COUNT])
     return counts;
 }
 
-static json_t *experiment_json(const struct store_experiment *e)
+/* How long what has not ended would take if the workers were all its own; null: not known. */
+static json_t *eta(struct api *api, const struct store_experiment *e)
 {
-    return json_pack("{s:I, s:s, s:s, s:o, s:s, s:s, s:o, s:o}", "id", (json_int_t)e->id, "name",
-                     e->name, "owner", e->owner, "tags", api_parse(e->tags), "state",
+    const uint64_t open = e->runs[RUN_QUEUED] + e->runs[RUN_RUNNING] + e->runs[RUN_PAUSED];
+    const double speed = pool_speed(api->pool), workers = pool_workers(api->pool);
+    if (open == 0)
+        return json_real(0.0);
+    return speed > 0.0 && e->flops_left > 0.0
+               ? json_real(e->flops_left / speed /
+                           ((double)open < workers ? (double)open : workers))
+               : json_null();
+}
+
+static json_t *experiment_json(struct api *api, const struct store_experiment *e)
+{
+    return json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:s, s:s, s:o, s:o}", "id", (json_int_t)e->id,
+                     "name", e->name, "owner", e->owner, "priority", (int)e->priority, "eta_s",
+                     eta(api, e), "tags", api_parse(e->tags), "state",
                      run_state_text(experiment_state(e->runs)), "hash", e->hash, "created_at",
                      api_time(e->created_ms), "counts", counts_json(e->runs));
 }
 
 struct page {
+    struct api *api;
     json_t *experiments;
     uint32_t limit;
     int64_t last; // id
@@ -223,7 +282,7 @@ static bool add_experiment(void *context, const struct store_experiment *e)
         return false;
     }
     page->last = e->id;
-    json_array_append_new(page->experiments, experiment_json(e));
+    json_array_append_new(page->experiments, experiment_json(page->api, e));
     return true;
 }
 
@@ -262,7 +321,7 @@ void api_experiments(void *context, const struct http_request *request, struct h
         !http_query_uint(request, reply, "cursor", 1, INT64_MAX, 0, &cursor) ||
         !read_state(request, reply, &filter))
         return;
-    struct page page = {.experiments = json_array(), .limit = (uint32_t)limit};
+    struct page page = {.api = api, .experiments = json_array(), .limit = (uint32_t)limit};
     struct tet_error error = {0};
     filter.before = (int64_t)cursor;
     filter.limit = page.limit + 1; // one more tells whether there is a next page
@@ -289,7 +348,7 @@ struct view {
 static bool keep_experiment(void *context, const struct store_experiment *e)
 {
     struct view *view = context;
-    view->experiment = experiment_json(e);
+    view->experiment = experiment_json(view->api, e);
     json_object_set_new(view->experiment, "definition", api_parse(e->definition));
     return true;
 }
@@ -322,14 +381,4 @@ out:
     free(view.live);
     json_decref(view.experiment);
     json_decref(view.runs);
-}
-
-/* ---- POST /v1/experiments/{id}/cancel ---- */
-
-void api_cancel_experiment(void *context, const struct http_request *request,
-                           struct http_reply *reply)
-{
-    const int64_t id = http_id(request, 0);
-    if (api_owns(context, request, reply, id, 0))
-        api_cancel(context, request, reply, "experiment", id, 0);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Runs: show, cancel; and the pieces of JSON that several handlers share. */
+/* Runs: show; and the pieces of JSON that several handlers share. */
 #include "api/api.h"
 
 #include <math.h>
@@ -173,11 +173,12 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
     json_t *definition = api_parse(run->definition);
     json_t *final = json_object();
     (void)!store_final_read(api->store, run->id, add_value, final, NULL);
-    json_t *value =
-        json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "state",
-                  run_state_text(run->state), "reason", optional(run->reason), "parameters",
-                  api_parse(run->parameters), "progress", progress_json(views, run, definition),
-                  "final", final, "digest", optional(run->digest));
+    json_t *value = json_pack(
+        "{s:I, s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "owner",
+        run->owner, "priority", (int)run->priority, "queue_position", api_queue_position(api, run),
+        "state", run_state_text(run->state), "reason", optional(run->reason), "parameters",
+        api_parse(run->parameters), "progress", progress_json(views, run, definition), "final",
+        final, "digest", optional(run->digest));
     if (!brief) {
         json_object_set_new(value, "experiment", json_integer(run->experiment));
         json_object_set_new(value, "hash", json_string(run->hash));
@@ -274,32 +275,4 @@ bool api_quick(void *context, const struct http_request *request, struct http_re
         return false;
     reply_text(request, reply, text, size, tag);
     return true;
-}
-
-void api_cancel(struct api *api, const struct http_request *request, struct http_reply *reply,
-                const char *kind, int64_t experiment, int64_t run)
-{
-    struct store_cancelled counts;
-    struct tet_error error = {0};
-    int64_t *ids = NULL;
-    if (!http_query_only(request, reply, (const char *const[]){NULL}))
-        return;
-    if (store_cancel(api->store, experiment, run, &counts, &ids, &error) != TET_OK) {
-        http_reply_error(reply, &error, NULL);
-        return;
-    }
-    pool_cancel(api->pool, ids, counts.running);
-    free(ids);
-    http_reply_json(reply, 200,
-                    json_pack("{s:I, s:I, s:I, s:I}", kind,
-                              (json_int_t)(run != 0 ? run : experiment), "queued",
-                              (json_int_t)counts.queued, "running", (json_int_t)counts.running,
-                              "finished", (json_int_t)counts.finished));
-}
-
-void api_cancel_run(void *context, const struct http_request *request, struct http_reply *reply)
-{
-    const int64_t id = http_id(request, 0);
-    if (api_owns(context, request, reply, 0, id))
-        api_cancel(context, request, reply, "run", 0, id);
 }

@@ -7,7 +7,7 @@
  *
  * Threads: store_ functions from any; checkpoint_put in the writer's jobs.
  */
-#include "store/internal.h"
+#include "store/share.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -208,8 +208,9 @@ static enum tet_err checkpoint_work(struct store *store, struct job *base, struc
     err = query_close(&q);
     if (err == TET_OK && found == 0)
         err = tet_error_set(error, TET_NOT_FOUND, "there is no run %lld", (long long)base->run);
-    return err != TET_OK ? err
-                         : checkpoint_put(store, base->run, &job->checkpoint, job->keep, error);
+    if (err == TET_OK)
+        err = checkpoint_put(store, base->run, &job->checkpoint, job->keep, error);
+    return err == TET_OK ? share_charge(store, base->run, error) : err;
 }
 
 static void checkpoint_destroy(struct job *base)

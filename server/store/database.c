@@ -80,6 +80,8 @@ enum tet_err db_open(struct db *db, const char *path, bool reader, struct tet_er
         sqlite3_extended_result_codes(db->handle, 1);
         sqlite3_busy_timeout(db->handle, BUSY_MS);
         err = db_exec(db, settings, error);
+        if (err == TET_OK && !reader) // of effect while the file has no tables
+            err = db_exec(db, "PRAGMA auto_vacuum = INCREMENTAL;", error);
         if (err == TET_OK && reader)
             err = db_exec(db, "PRAGMA query_only = ON;", error);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Experiments: submitting, cancelling, the list.
+ * Experiments: submitting, the list.
  *
  * Counts of runs by state are kept by the schema's triggers, so neither the list nor a submission
  * counts rows.
@@ -9,6 +9,7 @@
  */
 #include "store/internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,20 +108,23 @@ static enum tet_err insert_runs(struct db *db, const struct store_submission *s,
 {
     struct query run = query_open(db,
                                   "INSERT INTO run (experiment, state, steps, memory_bytes,"
-                                  " created_ms, hash, parameters)"
+                                  " created_ms, hash, parameters, owner, threads, flops)"
                                   " VALUES (:experiment, 'queued', :steps, :memory, :now, :hash,"
-                                  " :parameters)",
+                                  " :parameters, :owner, :threads, :flops)",
                                   error);
     struct query text = query_open(
         db, "INSERT INTO run_definition (run, definition) VALUES (:run, :definition)", error);
     query_bind_int(&run, ":experiment", experiment);
     query_bind_int(&run, ":now", now);
+    query_bind_text(&run, ":owner", s->owner);
     for (size_t i = 0; i < s->n_runs && run.err == TET_OK && text.err == TET_OK; i++) {
         const struct store_new_run *r = &s->runs[i];
         query_bind_int(&run, ":steps", (int64_t)r->steps);
         query_bind_int(&run, ":memory", (int64_t)r->memory_bytes);
         query_bind_text(&run, ":hash", r->hash);
         query_bind_text(&run, ":parameters", r->parameters);
+        query_bind_int(&run, ":threads", r->threads > 0 ? r->threads : 1);
+        query_bind_real(&run, ":flops", isfinite(r->flops) && r->flops > 0.0 ? r->flops : 0.0);
         query_run(&run);
         int64_t id = db_last_id(db);
         if (i == 0)
@@ -149,27 +153,52 @@ static enum tet_err insert_datasets(struct db *db, int64_t first, size_t n, stru
     return query_close(&q);
 }
 
+/* The bounds: of the whole queue, and of one user's part. */
+static enum tet_err check_bounds(struct store *store, const struct store_submission *s,
+                                 uint64_t *queued, struct tet_error *error)
+{
+    const struct store_policy *policy = &store->policy;
+    const uint64_t max = policy->max_queued < store->limits.max_queued ? policy->max_queued
+                                                                       : store->limits.max_queued;
+    const uint64_t each = policy->max_queued_each;
+    int64_t all = 0, theirs = 0;
+    enum tet_err err = db_number(&store->db, "SELECT queued FROM store", &all, error);
+    if (err != TET_OK)
+        return err;
+    struct query q = query_open(&store->db, "SELECT queued FROM usage WHERE user = :user", error);
+    query_bind_text(&q, ":user", s->owner);
+    if (query_row(&q))
+        theirs = query_int(&q, 0);
+    err = query_close(&q);
+    if (err != TET_OK)
+        return err;
+    *queued = (uint64_t)all;
+    if (each > 0 && (s->n_runs > each || (uint64_t)theirs > each - s->n_runs))
+        return tet_error_set(error, TET_TOO_MANY,
+                             "%.64s has %lld runs in the queue; each user may have %llu there, and "
+                             "this is %zu more",
+                             s->owner, (long long)theirs, (unsigned long long)each, s->n_runs);
+    if (s->n_runs > max || *queued > max - s->n_runs)
+        return tet_error_set(error, TET_BUSY,
+                             "the queue holds %lld runs and takes at most %llu; this is %zu more",
+                             (long long)all, (unsigned long long)max, s->n_runs);
+    return TET_OK;
+}
+
 static enum tet_err submit_work(struct store *store, struct job *base, struct tet_error *error)
 {
     struct submit_job *job = (struct submit_job *)base;
     const struct store_submission *s = job->submission;
     struct store_receipt receipt = {0};
     struct db *db = &store->db;
-    int64_t queued = 0, now = store_now_ms();
+    const int64_t now = store_now_ms();
     bool known = false;
 
     enum tet_err err = look_up_key(db, s, &receipt, &known, error);
     if (err == TET_OK && !known)
-        err = db_number(db, "SELECT queued FROM store", &queued, error);
-    if (err == TET_OK && !known) {
-        uint64_t max = store->limits.max_queued;
-        receipt.ahead = (uint64_t)queued;
-        if (s->n_runs > max || receipt.ahead > max - s->n_runs)
-            return tet_error_set(error, TET_BUSY,
-                                 "the queue holds %lld runs and takes at most %llu",
-                                 (long long)queued, (unsigned long long)max);
+        err = check_bounds(store, s, &receipt.ahead, error);
+    if (err == TET_OK && !known)
         err = insert_experiment(db, s, now, &receipt.experiment, error);
-    }
     if (err == TET_OK && !known)
         err = insert_runs(db, s, receipt.experiment, now, &receipt.first_run, error);
     if (err == TET_OK && !known)
@@ -178,6 +207,7 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
         err = checkpoint_put(store, receipt.first_run, s->start, (struct store_keep){0}, error);
     if (err == TET_OK)
         *job->receipt = receipt;
+    store->queue_changed = true;
     return err;
 }
 
@@ -198,114 +228,16 @@ enum tet_err store_submit(struct store *store, const struct store_submission *su
     return err;
 }
 
-/* ---- cancel ---- */
-
-struct cancel_job {
-    struct job job;
-    int64_t experiment; // where job.run is 0
-    struct store_cancelled *counts;
-    int64_t *ids; // of the running ones; NULL: none
-};
-
-/* The runs concerned: all of an experiment, or one. */
-#define CANCEL_RUN        " WHERE id = :run AND (:experiment = 0 OR experiment = :experiment)"
-#define CANCEL_EXPERIMENT " WHERE experiment = :experiment AND :run = 0"
-
-static struct query open_cancel(struct db *db, const char *of_run, const char *of_experiment,
-                                const struct cancel_job *job, struct tet_error *error)
-{
-    struct query q = query_open(db, job->job.run != 0 ? of_run : of_experiment, error);
-    query_bind_int(&q, ":run", job->job.run);
-    query_bind_int(&q, ":experiment", job->experiment);
-    return q;
-}
-
-static enum tet_err count_states(struct db *db, struct cancel_job *job, struct tet_error *error)
-{
-#define COUNTS                                                                                     \
-    "SELECT count(*), total(state IN ('queued', 'paused')), total(state = 'running') FROM run"
-    *job->counts = (struct store_cancelled){0};
-    struct query q = open_cancel(db, COUNTS CANCEL_RUN, COUNTS CANCEL_EXPERIMENT, job, error);
-#undef COUNTS
-    if (query_row(&q)) {
-        uint64_t all = (uint64_t)query_int(&q, 0);
-        job->counts->queued = (uint64_t)query_int(&q, 1);
-        job->counts->running = (uint64_t)query_int(&q, 2);
-        job->counts->finished = all - job->counts->queued - job->counts->running;
-        if (all == 0)
-            query_fail(&q, TET_NOT_FOUND,
-                       job->job.run != 0 ? "there is no such run" : "there is no such experiment");
-    }
-    return query_close(&q);
-}
-
-static enum tet_err list_running(struct db *db, struct cancel_job *job, struct tet_error *error)
-{
-    size_t i = 0, n = job->counts->running;
-    free(job->ids);
-    job->ids = NULL;
-    if (n == 0)
-        return TET_OK;
-    job->ids = calloc(n, sizeof *job->ids);
-    if (job->ids == NULL)
-        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    struct query q =
-        open_cancel(db, "SELECT id FROM run" CANCEL_RUN " AND state = 'running'",
-                    "SELECT id FROM run" CANCEL_EXPERIMENT " AND state = 'running'", job, error);
-    while (i < n && query_row(&q))
-        job->ids[i++] = query_int(&q, 0);
-    return query_close(&q);
-}
-
-static enum tet_err cancel_work(struct store *store, struct job *base, struct tet_error *error)
-{
-#define CHANGE                                                                                     \
-    "UPDATE run SET state = 'cancelled', reason = 'cancelled by a user',"                          \
-    " ended_ms = :now"
-#define WAITING " AND state IN ('queued', 'paused', 'running')"
-    struct cancel_job *job = (struct cancel_job *)base;
-    struct db *db = &store->db;
-    enum tet_err err = count_states(db, job, error);
-    if (err == TET_OK)
-        err = list_running(db, job, error);
-    if (err != TET_OK || job->counts->queued + job->counts->running == 0)
-        return err;
-    struct query q =
-        open_cancel(db, CHANGE CANCEL_RUN WAITING, CHANGE CANCEL_EXPERIMENT WAITING, job, error);
-    query_bind_int(&q, ":now", store_now_ms());
-    query_run(&q);
-    return query_close(&q);
-#undef WAITING
-#undef CHANGE
-}
-
-/* job.run orders nothing here: a cancel need not wait for metrics. */
-enum tet_err store_cancel(struct store *store, int64_t experiment, int64_t run,
-                          struct store_cancelled *counts, int64_t **ids, struct tet_error *error)
-{
-    struct cancel_job job = {
-        .job = {.work = cancel_work, .run = run, .durable = true},
-        .experiment = experiment,
-        .counts = counts,
-    };
-    *ids = NULL;
-    enum tet_err err = writer_do(store, &job.job, error);
-    if (err != TET_OK) {
-        *counts = (struct store_cancelled){0};
-        free(job.ids);
-        return err;
-    }
-    *ids = job.ids;
-    return TET_OK;
-}
-
 /* ---- reading ---- */
 
 #define EXPERIMENT_COLUMNS                                                                         \
     "SELECT e.id, e.name, e.owner, e.definition, e.hash, e.tags, e.created_ms, s.queued,"          \
-    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled"
+    " s.running, s.paused, s.succeeded, s.diverged, s.failed, s.cancelled, e.priority,"            \
+    " s.flops - (SELECT total(r.flops * r.step / max(r.steps, 1)) FROM run r INDEXED BY "          \
+    "run_running"                                                                                  \
+    " WHERE r.experiment = e.id AND r.state = 'running')"
 
-/* The columns from 7 on are in the order of enum run_state. */
+/* The columns from 7 on are in the order of enum run_state, the priority follows them. */
 static void experiment_from_row(const struct query *q, struct store_experiment *e)
 {
     *e = (struct store_experiment){
@@ -316,6 +248,8 @@ static void experiment_from_row(const struct query *q, struct store_experiment *
         .hash = query_text(q, 4),
         .tags = query_text(q, 5),
         .created_ms = query_int(q, 6),
+        .priority = (int32_t)query_int(q, 7 + RUN_STATES_COUNT),
+        .flops_left = query_real(q, 8 + RUN_STATES_COUNT),
     };
     for (int i = 0; i < RUN_STATES_COUNT; i++)
         e->runs[i] = (uint64_t)query_int(q, 7 + i);
@@ -379,7 +313,7 @@ enum tet_err store_experiments_read(struct store *store, const struct store_filt
                                     store_experiment_fn *visit, void *context,
                                     struct tet_error *error)
 {
-    char sql[1024];
+    char sql[1536];
     struct db *db;
     enum tet_err err = reader_take(store, &db, error);
     if (err != TET_OK)

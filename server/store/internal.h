@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 
 #include "store/changes.h"
-#include "store/store.h"
+#include "store/queue.h"
 
 extern const char embed_sql_0001[]; // schema/sql/0001_initial.sql, ends with a NUL
 extern const char embed_sql_0002[]; // schema/sql/0002_kernels.sql, likewise
@@ -29,6 +29,8 @@ extern const char embed_sql_0008[]; // schema/sql/0008_datasets.sql, likewise
 extern const char embed_sql_0009[]; // schema/sql/0009_reruns.sql, likewise
 extern const char embed_sql_0010[]; // schema/sql/0010_series.sql, likewise
 extern const char embed_sql_0011[]; // schema/sql/0011_retention.sql, likewise
+
+#define STORE_PAUSED_BY_USER "paused by a user" // run.reason while run.held
 
 enum {
     STORE_APPLICATION_ID = 0x54455452, // 'TETR'
@@ -255,12 +257,20 @@ struct store {
     char *path;    // absolute
     int lock_file; // holds the lock on path.lock
     struct store_limits limits;
+    struct store_policy policy; // does not change once the store is used
+    int64_t clock_ms;           // for tests: what the queue takes for now; 0: the time
     struct readers readers;
+
+    pthread_mutex_t plan_lock;
+    struct store_plan *plan;        // under plan_lock: the last one made
+    _Atomic uint64_t queue_version; // counts what may change the queue's order
 
     struct db db; // the writer's thread, and store_open before there is one
     struct series_cache series;
     struct changes changes;
-    struct job *kept; // the writer's: posted jobs that could not be written yet, in order
+    bool queue_changed; // the writer's: by the jobs of this batch
+    bool removing;      // the writer's: there is something to remove, or to give back
+    struct job *kept;   // the writer's: posted jobs that could not be written yet, in order
 
     pthread_t thread;
     pthread_mutex_t lock;
@@ -294,8 +304,20 @@ TET_MUST_CHECK enum tet_err store_max_pages(struct store *store, uint32_t pages,
 /* ---- runs.c, checkpoints.c: parts of jobs ---- */
 
 /* runs_recover: sends every running run back to the queue, trimmed. */
-TET_MUST_CHECK enum tet_err runs_recover(struct db *db, struct tet_error *error);
+TET_MUST_CHECK enum tet_err runs_recover(struct store *store, struct tet_error *error);
 bool run_state_parse(const char *text, enum run_state *state);
+
+/* ---- removal.c ---- */
+
+/* removal_begin: an experiment is gone for everybody; its rows are removed by removal_step. bytes:
+ * about how many they take. */
+TET_MUST_CHECK enum tet_err removal_begin(struct store *store, int64_t experiment, uint64_t *bytes,
+                                          struct tet_error *error);
+/* removal_step: a job of the writer's own: removes a little, or gives free pages back; clears
+ * store->removing when there is no more to do. */
+TET_MUST_CHECK enum tet_err removal_step(struct store *store, struct job *job,
+                                         struct tet_error *error);
+TET_MUST_CHECK enum tet_err removal_recover(struct store *store, struct tet_error *error);
 
 /* timeline_trim: removes the interventions that a run at `step` has not seen yet. */
 TET_MUST_CHECK enum tet_err timeline_trim(struct db *db, int64_t run, int64_t step,

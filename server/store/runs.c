@@ -3,17 +3,20 @@
  * Runs: their states, the queue's head, the end of an attempt, recovery, reading.
  *
  *     queued --claim--> running --end--> succeeded | diverged | failed
- *        ^                 |    --cancel--> cancelled
- *        '--end, recover---'
+ *      ^  ^                |    --cancel--> cancelled
+ *      |  '--end, recover--+--end, held; recover, held--> paused --resume--> queued
+ *      '------ resume ----------------------------------- ' ^-- pause -- queued
  *
  * Threads: store_ functions from any; the others in the writer's jobs.
  */
-#include "store/internal.h"
+#include "store/share.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PAUSED STORE_PAUSED_BY_USER
 
 static const struct {
     const char *text;
@@ -55,15 +58,16 @@ struct claim_job {
     bool *found, *blocked;
 };
 
-static enum tet_err head_of_queue(struct db *db, struct claim_job *job, struct tet_error *error)
+static enum tet_err look_at_head(struct db *db, struct claim_job *job, int64_t head,
+                                 struct tet_error *error)
 {
     struct query q =
         query_open(db,
                    "SELECT r.id, r.experiment, r.memory_bytes, d.definition,"
                    " EXISTS (SELECT 1 FROM checkpoint c WHERE c.run = r.id)"
-                   " FROM run r INDEXED BY run_queue CROSS JOIN run_definition d ON d.run = r.id"
-                   " WHERE r.state = 'queued' ORDER BY r.priority DESC, r.id LIMIT 1",
+                   " FROM run r CROSS JOIN run_definition d ON d.run = r.id WHERE r.id = :head",
                    error);
+    query_bind_int(&q, ":head", head);
     struct store_claim *claim = job->claim;
     if (query_row(&q)) {
         claim->run = query_int(&q, 0);
@@ -88,7 +92,12 @@ static enum tet_err claim_work(struct store *store, struct job *base, struct tet
     struct db *db = &store->db;
     *job->found = *job->blocked = false;
     store_claim_free(job->claim);
-    enum tet_err err = head_of_queue(db, job, error);
+    int64_t head = 0;
+    enum tet_err err = share_charge_old(store, error);
+    if (err == TET_OK)
+        err = share_choose(store, &head, error);
+    if (err == TET_OK && head != 0)
+        err = look_at_head(db, job, head, error);
     if (err != TET_OK || !*job->found)
         return err;
     struct query q = query_open(db,
@@ -102,6 +111,9 @@ static enum tet_err claim_work(struct store *store, struct job *base, struct tet
     query_bind_int(&q, ":run", job->claim->run);
     query_run(&q);
     err = query_close(&q);
+    if (err == TET_OK)
+        err = share_begin(store, job->claim->run, error);
+    store->queue_changed = true;
     if (err == TET_OK)
         writer_found(store, job->claim->run);
     return err;
@@ -192,11 +204,15 @@ static enum tet_err trim(struct db *db, int64_t run, struct tet_error *error)
 }
 
 /* One run at a time, each taken out of the set that is looked at. */
-enum tet_err runs_recover(struct db *db, struct tet_error *error)
+enum tet_err runs_recover(struct store *store, struct tet_error *error)
 {
-    /* Runs pause for what the server found around it; it may be mended now. */
-    struct query paused = query_open(
-        db, "UPDATE run SET state = 'queued', reason = NULL WHERE state = 'paused'", error);
+    struct db *db = &store->db;
+    /* Where no user paused them, runs pause for what the server found around it; it may be mended
+     * now. */
+    struct query paused = query_open(db,
+                                     "UPDATE run SET state = 'queued', reason = NULL"
+                                     " WHERE state = 'paused' AND held = 0",
+                                     error);
     query_run(&paused);
     const enum tet_err unpaused = query_close(&paused);
     if (unpaused != TET_OK)
@@ -210,9 +226,10 @@ enum tet_err runs_recover(struct db *db, struct tet_error *error)
         err = trim(db, run, error);
         if (err != TET_OK)
             return err;
-        struct query q = query_open(
-            db, "UPDATE run SET state = 'queued', reason = 'server restarted' WHERE id = :run",
-            error);
+        struct query q = query_open(db,
+                                    "UPDATE run SET state = iif(held, 'paused', 'queued'), reason ="
+                                    " iif(held, '" PAUSED "', 'server restarted') WHERE id = :run",
+                                    error);
         query_bind_int(&q, ":run", run);
         query_run(&q);
         err = query_close(&q);
@@ -233,7 +250,8 @@ static enum tet_err write_ending(struct db *db, int64_t run, const struct store_
                                  bool cancelled, struct tet_error *error)
 {
     static const char change[] =
-        "UPDATE run SET state = :state, reason = :reason, digest = :digest,"
+        "UPDATE run SET state = :state, held = held AND :state = 'paused', reason = :reason, "
+        "digest = :digest,"
         " divergence = :divergence, ended_ms = :ended,"
         " step = max(step, :step), train_seconds = train_seconds + :seconds WHERE id = :run";
     static const char note[] = "UPDATE run SET step = max(step, :step),"
@@ -264,15 +282,17 @@ static enum tet_err write_protocol(struct db *db, int64_t run, const char *rows,
     return query_close(&q);
 }
 
-static enum tet_err state_of(struct db *db, int64_t run, enum run_state *state,
+static enum tet_err state_of(struct db *db, int64_t run, enum run_state *state, bool *held,
                              struct tet_error *error)
 {
-    struct query q = query_open(db, "SELECT state FROM run WHERE id = :run", error);
+    struct query q = query_open(db, "SELECT state, held FROM run WHERE id = :run", error);
     query_bind_int(&q, ":run", run);
     if (!query_row(&q))
         query_fail(&q, TET_NOT_FOUND, "there is no such run");
     else if (!run_state_parse(query_text(&q, 0), state))
         query_fail(&q, TET_DATABASE, "a run has an unknown state");
+    else
+        *held = query_int(&q, 1) != 0;
     return query_close(&q);
 }
 
@@ -285,10 +305,14 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
     struct db *db = &store->db;
     int64_t run = base->run;
     enum run_state state = RUN_QUEUED;
+    bool held = false;
 
-    enum tet_err err = state_of(db, run, &state, error);
+    enum tet_err err = state_of(db, run, &state, &held, error);
+    if (err == TET_NOT_FOUND || state == RUN_CANCELLED)
+        writer_found(store, run); // nobody asks for its records any more
     if (err != TET_OK)
         return err;
+    store->queue_changed = true;
     if (state == RUN_CANCELLED)
         return write_ending(db, run, &e, true, error);
     if (state != RUN_RUNNING || e.state == RUN_RUNNING)
@@ -301,7 +325,12 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
         *e.divergence = '\0';
         (void)snprintf(e.reason, sizeof e.reason, "%s", lost.message);
     }
-    if (e.protocol != NULL && e.state == RUN_SUCCEEDED)
+    if (held && e.state == RUN_QUEUED) {
+        e.state = RUN_PAUSED;
+        (void)snprintf(e.reason, sizeof e.reason, "%s", PAUSED);
+    }
+    err = share_end(store, run, run_state_final(e.state), error);
+    if (err == TET_OK && e.protocol != NULL && e.state == RUN_SUCCEEDED)
         err = write_protocol(db, run, e.protocol, error);
     if (err == TET_OK && e.checkpoint != NULL)
         err = checkpoint_put(store, run, e.checkpoint, e.keep, error);
@@ -330,7 +359,7 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms, r.divergence"                                                      \
+    " r.started_ms, r.ended_ms, r.divergence, r.owner, r.priority, r.held, r.flops"                \
     " FROM run r CROSS JOIN run_definition d ON d.run = r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)
@@ -353,6 +382,10 @@ static void run_from_row(struct query *q, struct store_run *run)
         .started_ms = query_int(q, 15),
         .ended_ms = query_int(q, 16),
         .divergence = query_text(q, 17),
+        .owner = query_text(q, 18),
+        .priority = (int32_t)query_int(q, 19),
+        .held = query_int(q, 20) != 0,
+        .flops = query_real(q, 21),
     };
     if (!run_state_parse(query_text(q, 2), &run->state))
         query_fail(q, TET_DATABASE, "a run has an unknown state");

@@ -199,7 +199,9 @@ static enum tet_err recover(struct store *store, struct tet_error *error)
     enum tet_err err = db_begin(db, true, error);
     if (err != TET_OK)
         return err;
-    err = runs_recover(db, error);
+    err = runs_recover(store, error);
+    if (err == TET_OK)
+        err = removal_recover(store, error);
     if (err == TET_OK)
         return db_commit(db, error);
     db_rollback(db);
@@ -257,6 +259,7 @@ static enum tet_err create_locks(struct store *store, struct tet_error *error)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&store->lock, NULL);
+    (void)pthread_mutex_init(&store->plan_lock, NULL);
     (void)pthread_cond_init(&store->arrived, &monotonic);
     (void)pthread_cond_init(&store->answered, NULL);
     (void)pthread_condattr_destroy(&monotonic);
@@ -296,6 +299,7 @@ static enum tet_err open_store(struct store **out, const char *path,
         return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", path);
     store->lock_file = -1;
     store->limits = *limits;
+    store->policy = (struct store_policy){STORE_HALF_LIFE_S, limits->max_queued, 0, 0};
     store->last = &store->first;
     err = create_locks(store, error);
     if (err != TET_OK) {
@@ -362,6 +366,8 @@ void store_close(struct store *store)
     (void)pthread_cond_destroy(&store->answered);
     (void)pthread_cond_destroy(&store->arrived);
     (void)pthread_mutex_destroy(&store->lock);
+    store_plan_give(store, store->plan);
+    (void)pthread_mutex_destroy(&store->plan_lock);
     free(store->path);
     free(store);
 }

@@ -51,7 +51,8 @@ enum { STORE_HASH = 72, STORE_REASON = 512, STORE_TENSOR_NAME = 24, STORE_RANK =
 
 /* store_open: opens or creates the file, applies the schema's missing versions, sends runs that
  * were running back to the queue (their metrics past the last checkpoint removed, reason "server
- * restarted"), starts the writer. Holds a lock on the file against a second server (an advisory
+ * restarted"), or to `paused` where a user wanted that,
+ * goes on with removals, starts the writer. Holds a lock on the file against a second server (an advisory
  * lock on FILE.lock). Errors, each with a message that names the file: TET_IO (cannot be created or
  * written), TET_DATABASE (not ours: application_id; corrupt), TET_CONFLICT (a newer schema version;
  * in use by another server), TET_NO_MEMORY. */
@@ -68,6 +69,8 @@ struct store_new_run {
     const char *parameters; // canonical JSON object
     uint64_t steps;
     uint64_t memory_bytes;
+    double flops;     // of the whole run, floating-point operations; 0: not known
+    uint32_t threads; // processors it trains on; 0: 1
 };
 
 struct store_submission {
@@ -91,7 +94,8 @@ struct store_receipt {
 };
 
 /* store_submit: returns once the submission is durable. Errors: TET_CONFLICT (the key is known with
- * another hash), TET_BUSY (the queue's bound, STORE_MAX_QUEUED; or the disk is full), TET_DATABASE.
+ * another hash), TET_BUSY (the queue's bound; or the disk is full), TET_TOO_MANY (the owner's bound),
+ * TET_DATABASE.
  */
 enum { STORE_MAX_QUEUED = 1000000 };
 TET_MUST_CHECK enum tet_err store_submit(struct store *store,
@@ -107,8 +111,8 @@ struct store_claim {
     bool resumed; // there is a checkpoint
 };
 
-/* store_claim: takes the run at the head of the queue (priority, then id) to `running`, unless it
- * needs more than memory_bytes. worker is its number. *found false: nothing to take now (*blocked
+/* store_claim: takes the next run in the fair order (see queue.h) to `running`, unless it needs more
+ * than memory_bytes. worker is its number. *found false: nothing to take now (*blocked
  * true: the head does not fit). */
 TET_MUST_CHECK enum tet_err store_claim(struct store *store, uint32_t worker, uint64_t memory_bytes,
                                         struct store_claim *claim, bool *found, bool *blocked,
@@ -192,7 +196,8 @@ struct store_ending {
 };
 
 /* store_end: state, reason, digest and checkpoint in one transaction; waits for the commit
- * (durable). A run that was cancelled in the meantime stays cancelled. A run that is given back is
+ * (durable). A run that was cancelled in the meantime stays cancelled; one that a user
+ * wants paused and that is given back becomes paused. A run that is given back is
  * cut to its newest checkpoint. So is one whose records were lost (store_no_wait, out of
  * memory), unless it failed. Success takes over what is in ending->checkpoint (the struct itself is
  * the caller's, emptied); after an error all is still the caller's, so that it can try again.
@@ -224,6 +229,10 @@ TET_MUST_CHECK enum tet_err store_cancel(struct store *store, int64_t experiment
 
 struct store_run {
     int64_t id, experiment;
+    const char *owner;
+    int32_t priority; // higher is taken first of its owner's
+    bool held;        // a user wants it paused
+    double flops;     // of the whole run; 0: not known
     enum run_state state;
     const char *reason; // NULL: none
     const char *parameters, *definition, *hash;
@@ -240,6 +249,8 @@ struct store_experiment {
     int64_t id;
     const char *name, *owner, *definition, *hash, *tags;
     int64_t created_ms;
+    int32_t priority;  // as it was last set for all runs at once
+    double flops_left; // floating-point operations of the runs that have not ended; 0: not known
     uint64_t runs[RUN_STATES_COUNT]; // how many in each state
 };
 

@@ -281,6 +281,9 @@ static void answer(struct store *store, struct job *batch, const struct tet_erro
 {
     struct job *finished = NULL, **kept = &store->kept;
     store->kept = NULL;
+    if (store->queue_changed) // now everybody can see it
+        store->queue_version++;
+    store->queue_changed = false;
     pthread_mutex_lock(&store->lock);
     for (struct job *job = batch, *next; job != NULL; job = next) {
         next = job->next;
@@ -331,6 +334,8 @@ static void wait_for_work(struct store *store)
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     while (store->first == NULL && !store->closing) {
+        if (store->removing && store->kept == NULL && store->health.err == TET_OK)
+            return;
         if (store->kept == NULL && store->health.err == TET_OK)
             pthread_cond_wait(&store->arrived, &store->lock);
         else if (pthread_cond_timedwait(&store->arrived, &store->lock, &until) == ETIMEDOUT)
@@ -357,10 +362,19 @@ static void drop_kept(struct store *store)
     store->kept = NULL;
 }
 
+static bool is_well(struct store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    const bool well = store->health.err == TET_OK;
+    pthread_mutex_unlock(&store->lock);
+    return well;
+}
+
+/* Between batches, a little is removed: a step is so short that nobody waits for it noticeably. */
 static void *writer_main(void *argument)
 {
     struct store *store = argument;
-    struct job probing = {.work = probe};
+    struct job probing = {.work = probe}, removing = {.work = removal_step};
     for (bool closing = false; !closing;) {
         pthread_mutex_lock(&store->lock);
         wait_for_work(store);
@@ -377,12 +391,16 @@ static void *writer_main(void *argument)
             *end = batch;
             batch = store->kept;
         }
-        if (batch == NULL && !closing) {
+        if (batch == NULL && !closing && (store->kept != NULL || !is_well(store))) {
             probing.next = NULL;
             batch = &probing;
         }
         if (batch != NULL)
             write_batch(store, batch);
+        if (store->removing && !closing && is_well(store)) {
+            removing.next = NULL;
+            write_batch(store, &removing);
+        }
     }
     drop_kept(store);
     return NULL;

@@ -89,8 +89,8 @@ static inline struct store_receipt submit(struct store *store, const char *name,
     struct store_new_run *runs = calloc(n, sizeof *runs);
     assert_non_null(runs);
     for (size_t i = 0; i < n; i++)
-        runs[i] = (struct store_new_run){"{\"rule\":\"sal\"}", "sha256:run", "{\"seed\":1}", 100,
-                                         memory_bytes};
+        runs[i] = (struct store_new_run){
+            "{\"rule\":\"sal\"}", "sha256:run", "{\"seed\":1}", 100, memory_bytes, 0.0, 1};
     struct store_submission s = {.name = name,
                                  .owner = "local",
                                  .definition = "{}",

@@ -140,7 +140,7 @@ static void test_full_disk(void **state)
     store_metrics(store, run, records + 1000, 1000);
 
     struct store_receipt receipt;
-    struct store_new_run new_run = {"{}", "h", "{}", 1, 1};
+    struct store_new_run new_run = {"{}", "h", "{}", 1, 1, 0.0, 1};
     char *long_text = malloc(1 << 20);
     assert_non_null(long_text);
     memset(long_text, ' ', (1 << 20) - 1);
@@ -209,7 +209,7 @@ static void test_held(void **state)
     struct tet_error error = {0};
     struct text text;
     struct store_receipt receipt;
-    struct store_new_run run = {"{}", "h", "{}", 1, 1};
+    struct store_new_run run = {"{}", "h", "{}", 1, 1, 0.0, 1};
     struct store_submission s = {
         .name = "n", .owner = "o", .definition = "{}", .hash = "h", .n_runs = 1, .runs = &run};
     struct db db;

@@ -56,7 +56,7 @@ static void test_idempotency(void **state)
     (void)state;
     struct tet_error error = {0};
     struct store *store = open_store();
-    struct store_new_run run = {"{\"rule\":\"sal\"}", "sha256:r", "{\"seed\":1}", 1, 1};
+    struct store_new_run run = {"{\"rule\":\"sal\"}", "sha256:r", "{\"seed\":1}", 1, 1, 0.0, 1};
     struct store_submission s = {.name = "n",
                                  .owner = "local",
                                  .definition = "{}",
@@ -132,7 +132,8 @@ static void test_queue_bound(void **state)
     limits.max_queued = 5;
     assert_ok(store_open_limited(&store, path, &limits, &error), &error);
     submit(store, "fits", 4, 1);
-    struct store_new_run runs[2] = {{"{}", "h", "{}", 1, 1}, {"{}", "h", "{}", 1, 1}};
+    struct store_new_run runs[2] = {{"{}", "h", "{}", 1, 1, 0.0, 1},
+                                    {"{}", "h", "{}", 1, 1, 0.0, 1}};
     struct store_submission s = {
         .name = "n", .owner = "o", .definition = "{}", .hash = "h", .n_runs = 2, .runs = runs};
     assert_err(store_submit(store, &s, &receipt, &error), TET_BUSY, &error, "queue");
@@ -371,7 +372,7 @@ static void *client_main(void *argument)
     struct client *c = argument;
     struct store_new_run runs[3];
     for (int i = 0; i < 3; i++)
-        runs[i] = (struct store_new_run){"{\"rule\":\"sal\"}", "h", "{\"seed\":1}", 1, 1};
+        runs[i] = (struct store_new_run){"{\"rule\":\"sal\"}", "h", "{\"seed\":1}", 1, 1, 0.0, 1};
     struct store_submission s = {.name = "many",
                                  .owner = "local",
                                  .definition = "{}",
