@@ -100,6 +100,11 @@ bool http_query_only(const struct http_request *request, struct http_reply *repl
 bool http_query_uint(const struct http_request *request, struct http_reply *reply, const char *key,
                      uint64_t low, uint64_t high, uint64_t missing, uint64_t *value);
 
+/* http_accepts: of the types offered (NULL-terminated, at most 16, without parameters), the one that
+ * the client's Accept likes best; of several that it likes equally, the first; the first where there
+ * is no Accept; NULL where it accepts none: then answer TET_NOT_ACCEPTABLE. */
+const char *http_accepts(const struct http_request *request, const char *const types[]);
+
 /* ---- the reply ---- */
 void http_reply_json(struct http_reply *reply, int status,
                      json_t *value); // takes over value; NULL: out of memory

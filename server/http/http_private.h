@@ -111,7 +111,7 @@ bool http_text_decode(char *text,
                       bool plus); // %XX (and + as a space) in place; false: not decodable,
                                   // or then not UTF-8, or with control characters
 void http_text_shorten(char *out, size_t size,
-                       const char *text); // whole characters, "..." where cut
+                       const char *text);               // whole characters, "..." where cut
 bool http_text_uint(const char *text, uint64_t *value); // decimal digits alone, no overflow
 
 /* ---- route.c ---- */
@@ -130,6 +130,17 @@ TET_MUST_CHECK enum tet_err body_judge(struct http_request *request, uint64_t ma
 TET_MUST_CHECK enum tet_err body_append(struct body *body, struct body_budget *budget,
                                         const char *bytes, size_t size, struct tet_error *error);
 void body_free(struct body *body, struct body_budget *budget);
+
+/* ---- media.c ---- */
+enum { MEDIA_TYPES = 16 }; // that a caller can offer
+/* What a client would like of some types; begin with {.types = types}, NULL-terminated. */
+struct media_choice {
+    const char *const *types;
+    bool said; // an Accept was there
+    int specificity[MEDIA_TYPES], quality[MEDIA_TYPES];
+};
+void media_take(struct media_choice *choice, const char *accept); // one header's value
+const char *media_best(const struct media_choice *choice);        // NULL: none
 
 /* ---- guard.c ---- */
 /* guard_judge: TET_FORBIDDEN for a Host that is not this machine's loopback (a page that rebinds
