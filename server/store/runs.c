@@ -8,6 +8,7 @@
  *
  * Threads: store_ functions from any; the others in the writer's jobs.
  */
+#include "store/bins.h"
 #include "store/internal.h"
 
 #include <math.h>
@@ -178,6 +179,11 @@ static enum tet_err trim(struct db *db, int64_t run, struct tet_error *error)
     err = query_close(&q);
     if (err == TET_OK)
         err = remake_final(db, run, error);
+    int64_t level = 0;
+    if (err == TET_OK)
+        err = bins_level(db, run, &level, error);
+    if (err == TET_OK && level > 0)
+        err = bins_remake(db, run, (uint32_t)level, (uint64_t)step, error);
     if (err == TET_OK)
         err = timeline_trim(db, run, step, error);
     if (err != TET_OK)
