@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Weights of a run: the list, one array as .npy, all as .npz; of the newest kept checkpoint or the
  * one at ?step=. */
-#include "api/api.h"
+#include "api/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static bool begin(struct api *api, const struct http_request *request, struct ht
             return false;
     }
     if (err == TET_OK)
-        err = store_checkpoint_read(api->store, run, step, checkpoint, &error);
+        err = api_checkpoint_read(api, run, step, checkpoint, &error);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     return err == TET_OK;
