@@ -9,6 +9,7 @@
  */
 #include "http/http_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,20 +43,42 @@ static bool media_type_fits(const char *type, const char *wanted)
     return *type == '\0';
 }
 
+/* ... or one of a list. */
+static bool one_fits(const char *type, const char *wanted)
+{
+    char one[64];
+    for (const char *at = wanted; *at != '\0'; at += strspn(at, ", ")) {
+        size_t n = strcspn(at, ",");
+        snprintf(one, sizeof one, "%.*s", (int)n, at);
+        if (media_type_fits(type, one))
+            return true;
+        at += n;
+    }
+    return false;
+}
+
 static enum tet_err judge_type(const struct http_request *request, struct tet_error *error)
 {
     const char *wanted = request->route->body;
     const char *type = http_header(request, "Content-Type");
+    const bool several = strchr(wanted, ',') != NULL;
     const char *encoding = http_header(request, "Content-Encoding");
     if (type == NULL)
-        return tet_error_set(error, TET_MEDIA_TYPE, "the body needs Content-Type: %s", wanted);
-    if (!media_type_fits(type, wanted))
-        return tet_error_set(error, TET_MEDIA_TYPE,
-                             "the body's Content-Type must be %s, in UTF-8 where it says a charset",
-                             wanted);
+        return tet_error_set(error, TET_MEDIA_TYPE, "the body needs Content-Type: %s%s",
+                             several ? "one of " : "", wanted);
+    if (!one_fits(type, wanted))
+        return tet_error_set(
+            error, TET_MEDIA_TYPE,
+            "the body's Content-Type must be %s%s, in UTF-8 where it says a charset",
+            several ? "one of " : "", wanted);
     if (encoding != NULL && strcasecmp(encoding, "identity") != 0)
         return tet_error_set(error, TET_MEDIA_TYPE, "the body must not have a Content-Encoding");
     return TET_OK;
+}
+
+bool body_spooled(const struct http_request *request)
+{
+    return request->route != NULL && request->route->blocking == HTTP_SPOOLED;
 }
 
 enum tet_err body_judge(struct http_request *request, uint64_t max_bytes, bool *unread,
@@ -63,11 +86,16 @@ enum tet_err body_judge(struct http_request *request, uint64_t max_bytes, bool *
 {
     size_t lengths = 0;
     const char *length = http_header(request, "Content-Length");
+    const char *coding = http_header(request, "Transfer-Encoding");
+    const bool spooled = body_spooled(request);
     *unread = true;
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_value, &lengths);
     if (lengths > 1)
         return tet_error_set(error, TET_BAD_REQUEST, "there is more than one Content-Length");
-    if (http_header(request, "Transfer-Encoding") != NULL)
+    if (coding != NULL && length != NULL)
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "there are a Transfer-Encoding and a Content-Length");
+    if (coding != NULL && !(spooled && strcasecmp(coding, "chunked") == 0))
         return tet_error_set(error, TET_NO_LENGTH,
                              "a body needs a Content-Length; Transfer-Encoding is not taken");
     if (length != NULL && !http_text_uint(length, &request->body.length))
@@ -76,12 +104,12 @@ enum tet_err body_judge(struct http_request *request, uint64_t max_bytes, bool *
         return tet_error_set(
             error, TET_TOO_LARGE, "the body has %llu bytes; at most %llu are taken",
             (unsigned long long)request->body.length, (unsigned long long)max_bytes);
-    /* From here on the body is short: what is refused is read and thrown away, so that the
+    /* From here on the body is short, unless it would go into a file: what is refused is read and thrown away, so that the
      * connection can go on, unless the client waits for leave to send it. */
-    *unread = request->body.length > 0 && http_header(request, "Expect") != NULL;
+    *unread = spooled || (request->body.length > 0 && http_header(request, "Expect") != NULL);
     if (request->route == NULL || request->route->body == NULL)
         return TET_OK;
-    if (length == NULL)
+    if (length == NULL && coding == NULL)
         return tet_error_set(error, TET_NO_LENGTH, "a body needs a Content-Length");
     return judge_type(request, error);
 }

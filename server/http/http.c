@@ -94,7 +94,11 @@ static void judge(struct http_request *request, const char *method, const char *
         err = tet_error_set(&error, TET_NOT_FOUND, "there is nothing at this path");
     /* Whatever was found so far, the body decides how the connection goes on. */
     struct tet_error body_error = {0};
-    enum tet_err body_err = body_judge(request, server->max_body_bytes, &body_unread, &body_error);
+    const uint64_t max_bytes =
+        body_spooled(request) ? server->spooler.max_bytes : server->max_body_bytes;
+    enum tet_err body_err = body_judge(request, max_bytes, &body_unread, &body_error);
+    if (err == TET_OK && body_err == TET_OK && body_spooled(request))
+        body_err = spool_admit(request, &body_error);
     if (request->reply.status == 0 && err != TET_OK)
         refuse(request, &error);
     else if (request->reply.status == 0 && body_err != TET_OK)
@@ -126,15 +130,29 @@ static enum MHD_Result begin(struct http_request *request, const char *method, c
     return reply_send(request);
 }
 
-static void receive(struct http_request *request, const char *bytes, size_t size)
+/* The file cannot be written, or too much comes: the rest may be gigabytes, so it is not waited for. */
+static enum MHD_Result abandon(struct http_request *request, const struct tet_error *error)
+{
+    refuse(request, error);
+    request->reply.close = true;
+    reply_send_now(request);
+    linger(request);
+    return MHD_NO;
+}
+
+static enum MHD_Result receive(struct http_request *request, const char *bytes, size_t size)
 {
     struct tet_error error = {0};
     if (request->reply.status != 0 || request->route->body == NULL)
-        return;
+        return MHD_YES;
+    if (body_spooled(request))
+        return spool_take(request, bytes, size, &error) == TET_OK ? MHD_YES
+                                                                  : abandon(request, &error);
     if (body_append(&request->body, &request->server->budget, bytes, size, &error) == TET_OK)
-        return;
+        return MHD_YES;
     body_free(&request->body, &request->server->budget);
     refuse(request, &error);
+    return MHD_YES;
 }
 
 static enum MHD_Result finish(struct http_request *request)
@@ -159,6 +177,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 {
     (void)context, (void)connection, (void)url;
     struct http_request *request = *request_context;
+    size_t got;
     if (request == NULL)
         return MHD_NO; // there was no memory for it
     switch (request->state) {
@@ -167,9 +186,9 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     case REQUEST_BODY:
         if (*size == 0)
             return finish(request);
-        receive(request, bytes, *size);
+        got = *size;
         *size = 0;
-        return MHD_YES;
+        return receive(request, bytes, got); // perhaps suspended: hands off
     case REQUEST_WAITING:
         return reply_send(request);
     case REQUEST_SENT:
@@ -271,6 +290,11 @@ static void init(struct http_server *server, const struct http_options *options,
     server->max_body_bytes = options->max_body_bytes;
     server->budget.limit = total;
     server->linger.wake = -1;
+    server->spooler.folder = options->spool_folder;
+    server->spooler.max_bytes = options->max_upload_bytes;
+    server->spooler.max_uploads = options->max_uploads > 0 ? options->max_uploads : SPOOL_UPLOADS;
+    pthread_mutex_init(&server->spooler.lock, NULL);
+    pthread_cond_init(&server->spooler.wake, NULL);
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -298,6 +322,8 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
         err = linger_start(&s->linger, error);
     else
         pthread_mutex_init(&s->linger.lock, NULL);
+    if (err == TET_OK && s->spooler.folder != NULL)
+        err = spooler_start(&s->spooler, error);
     if (err == TET_OK)
         err = listen_open(&s->acceptor.listen_fd, options->listen, port, error);
     if (err == TET_OK)
@@ -351,6 +377,7 @@ void http_stop(struct http_server *server)
     if (server == NULL)
         return;
     quiet(server);
+    spooler_stop(&server->spooler);
     helpers_stop(&server->helpers);
     await_none(server, &server->owed, STOP_GRACE_MS);
     if (server->daemon != NULL)
@@ -358,5 +385,7 @@ void http_stop(struct http_server *server)
     linger_stop(&server->linger);
     pthread_cond_destroy(&server->fewer);
     pthread_mutex_destroy(&server->lock);
+    pthread_cond_destroy(&server->spooler.wake);
+    pthread_mutex_destroy(&server->spooler.lock);
     free(server);
 }

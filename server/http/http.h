@@ -35,15 +35,22 @@ enum { HTTP_MAX_PARTS = 3 }; // {…} in a route
 typedef void http_handler_fn(void *context, const struct http_request *request,
                              struct http_reply *reply);
 
+/* Where a handler runs, and where its body is. */
+enum http_way {
+    HTTP_INLINE,   // false: on the epoll thread; it must not wait
+    HTTP_BLOCKING, // true: on a helper
+    HTTP_SPOOLED   // on a helper, once the body, which may be large, is in a file: http_body_file
+};
+
 struct http_route {
     enum role role;     // who may use it, at least; others get 401 or 403
     const char *method; // "GET" (HEAD is answered from it), "POST", ...
     const char *path;   // "/v1/runs/{id}/weights/{name}.npy"; {id} is a positive decimal number,
                         // others are not empty
     http_handler_fn *handle;
-    bool blocking;
-    const char *body; // media type that the body must have (it may be empty); NULL: no body is
-                      // taken, one that comes is thrown away
+    enum http_way blocking;
+    const char *body; // media type that the body must have (it may be empty), or several with ", "
+                      // between them; NULL: no body is taken, one that comes is thrown away
 };
 
 /* Who sends a request; read from its headers, before its body. TET_UNAUTHORIZED: whoever it is gets no
@@ -61,6 +68,10 @@ struct http_options {
     uint32_t max_connections; // 0: 1000
     uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
     uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503
+    /* Of HTTP_SPOOLED routes, which may be chunked as well. */
+    const char *spool_folder;  // where their bodies lie, without a name; NULL: there are no such
+    uint64_t max_upload_bytes; // of one body
+    uint32_t max_uploads;      // at once, 0: 4; more are answered 503
 };
 
 /* http_start: listens and serves `routes` (terminated by a NULL method, must outlive the server).
@@ -90,6 +101,23 @@ const char *http_query_nth(const struct http_request *request, const char *key,
 const char *http_header(const struct http_request *request, const char *name);
 const char *http_body(const struct http_request *request,
                       size_t *size); // not terminated; NULL with size 0; freed after the handler
+
+/* The body of an HTTP_SPOOLED route. */
+struct http_file {
+    int fd; // at its beginning, to be read or opened again by /proc/self/fd; closed after the handler
+    uint64_t size;
+    char sha256[65]; // of its bytes, in hexadecimal digits
+};
+struct http_file http_body_file(const struct http_request *request);
+
+/* http_body_parts: the parts of a multipart/form-data body, piece by piece, in their order: the
+ * visitor sees field and file name (NULL: none) with each piece; a part of no bytes has one piece of
+ * size 0. It returns false to stop. Errors: TET_BAD_REQUEST (not such a body, or cut off), TET_IO,
+ * TET_NO_MEMORY; TET_OK also where the visitor stopped. */
+typedef bool http_part_fn(void *context, const char *field, const char *file, uint64_t offset,
+                          const char *bytes, size_t size);
+TET_MUST_CHECK enum tet_err http_body_parts(const struct http_request *request, http_part_fn *visit,
+                                            void *context, struct tet_error *error);
 
 /* http_query_only: whether all query keys are in the NULL-terminated list; otherwise replies with
  * an error that names the unknown one, and the nearest known. */

@@ -19,6 +19,7 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 
 #include "http/http.h"
@@ -68,6 +69,21 @@ struct body {
     uint64_t length;       // Content-Length
 };
 
+/* A body on its way into a file. It belongs to its request's thread, and between spool_take and the
+ * resumption to the spooler's. */
+struct spool {
+    bool counted; // among the uploads
+    bool open;
+    int fd;
+    unsigned char *buffer; // (SPOOL_BYTES)
+    size_t used;           // of buffer
+    uint64_t size;         // received
+    uint64_t checked;      // size at the last look at the free space
+    crypto_hash_sha256_state hash;
+    char sha256[65];
+    struct tet_error error; // what went wrong with the file
+};
+
 enum request_state {
     REQUEST_NEW,     // the request line was seen
     REQUEST_BODY,    // headers were judged; the body is read, or thrown away where a reply is there
@@ -92,9 +108,10 @@ struct http_request {
     const char *parts[HTTP_MAX_PARTS];
     int64_t ids[HTTP_MAX_PARTS]; // 0 where the part is no number
     struct body body;
+    struct spool spool;
     struct identity identity;
     struct http_reply reply;
-    struct http_request *next; // in the helpers' queue
+    struct http_request *next; // in the helpers' queue, or the spooler's
 };
 
 /* ---- request.c ---- */
@@ -142,6 +159,40 @@ struct media_choice {
 void media_take(struct media_choice *choice, const char *accept); // one header's value
 const char *media_best(const struct media_choice *choice);        // NULL: none
 
+bool body_spooled(const struct http_request *request); // whether it goes into a file
+
+/* ---- spool.c ---- */
+enum {
+    SPOOL_BYTES = 1 << 16,    // held of a body; a piece of a body is shorter than CONNECTION_BYTES
+    SPOOL_RESERVE = 16 << 20, // bytes that uploads leave free on the disk
+    SPOOL_UPLOADS = 4         // at once, unless the caller has said how many
+};
+struct spooler {
+    const char *folder;
+    uint64_t max_bytes;
+    size_t max_uploads;
+    atomic_size_t uploads;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct http_request *head, *tail; // their buffers are to be written
+    bool started, stop;
+    pthread_t thread;
+};
+TET_MUST_CHECK enum tet_err spooler_start(struct spooler *spooler, struct tet_error *error);
+/* spooler_stop: what waits to be written fails and is resumed. Also after a missing start. */
+void spooler_stop(struct spooler *spooler);
+/* spool_admit: room for one more upload of the length that its headers say (0: unknown). TET_BUSY. */
+TET_MUST_CHECK enum tet_err spool_admit(struct http_request *request, struct tet_error *error);
+/* spool_take: a piece of the body, shorter than CONNECTION_BYTES. The connection may be suspended
+ * then, until the spooler has written what is held. Errors: TET_TOO_LARGE, TET_BUSY (the disk is
+ * full, the server stops), TET_IO, TET_NO_MEMORY: no more is taken. */
+TET_MUST_CHECK enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size,
+                                       struct tet_error *error);
+/* spool_finish: writes the rest: on a helper. Errors as spool_take; TET_BAD_REQUEST where the
+ * request's Content-Digest is another. */
+TET_MUST_CHECK enum tet_err spool_finish(struct http_request *request, struct tet_error *error);
+void spool_free(struct http_request *request); // closes the file, which is gone then
+
 /* ---- guard.c ---- */
 /* guard_judge: TET_FORBIDDEN for a Host that is not this machine's loopback (a page that rebinds
  * its name to 127.0.0.1), and for an Origin other than the Host. TET_BAD_REQUEST. */
@@ -151,6 +202,9 @@ TET_MUST_CHECK enum tet_err guard_judge(const struct http_request *request, cons
 /* ---- reply.c ---- */
 enum MHD_Result reply_send(struct http_request *request);
 void reply_clear(struct http_reply *reply); // keeps `close`
+/* reply_send_now: writes the reply to the socket itself: in the middle of a body, where
+ * libmicrohttpd takes none. The connection is to be ended then. */
+void reply_send_now(struct http_request *request);
 
 /* ---- listen.c ---- */
 TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, uint16_t *port,
@@ -215,6 +269,7 @@ struct http_server {
     struct body_budget budget;
     struct helpers helpers;
     struct lingerer linger;
+    struct spooler spooler;
     atomic_bool draining;
     pthread_mutex_t lock;
     pthread_cond_t fewer; // active or owed fell to 0

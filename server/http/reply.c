@@ -11,8 +11,10 @@
 
 #include "json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static const char type_json[] = "application/json";
 static const char no_memory[] =
@@ -239,4 +241,25 @@ enum MHD_Result reply_send(struct http_request *request)
     if (response != NULL)
         MHD_destroy_response(response);
     return result;
+}
+
+void reply_send_now(struct http_request *request)
+{
+    struct http_reply *reply = &request->reply;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char *text = NULL;
+    const int n = asprintf(&text,
+                           "HTTP/1.1 %d Refused\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                           "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+                           "%sConnection: close\r\n\r\n%.*s",
+                           reply->status, reply->type, reply->size,
+                           reply->status == 503 ? "Retry-After: 1\r\n" : "", (int)reply->size,
+                           (const char *)reply->bytes);
+    request->state = REQUEST_SENT;
+    /* A few hundred bytes on a socket that nothing was written to: they fit, or the client has gone. */
+    if (n > 0 && info != NULL)
+        (void)!send(info->connect_fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0)
+        free(text);
 }

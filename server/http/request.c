@@ -39,6 +39,7 @@ void request_free(struct http_request *request, struct body_budget *budget)
         return;
     reply_clear(&request->reply);
     body_free(&request->body, budget);
+    spool_free(request);
     free(request->query);
     free(request->target);
     free(request);
@@ -132,11 +133,15 @@ enum tet_err request_parse(struct http_request *request, struct tet_error *error
 
 void request_run(struct http_request *request, void *context)
 {
-    request->route->handle(context, request, &request->reply);
+    struct tet_error error = {0};
+    if (!body_spooled(request) || spool_finish(request, &error) == TET_OK)
+        request->route->handle(context, request, &request->reply);
+    else
+        http_reply_error(&request->reply, &error, NULL);
     body_free(&request->body, &request->server->budget); // a client with its answer holds nothing
+    spool_free(request);
     if (request->reply.status != 0)
         return;
-    struct tet_error error = {0};
     (void)tet_error_set(&error, TET_INTERNAL, "the server has no answer to this");
     http_reply_error(&request->reply, &error, NULL);
 }
