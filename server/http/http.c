@@ -140,14 +140,21 @@ static enum MHD_Result abandon(struct http_request *request, const struct tet_er
     return MHD_NO;
 }
 
-static enum MHD_Result receive(struct http_request *request, const char *bytes, size_t size)
+/* *left: how many of the bytes are to come again. */
+static enum MHD_Result receive(struct http_request *request, const char *bytes, size_t size,
+                               size_t *left)
 {
     struct tet_error error = {0};
+    bool taken = true;
+    *left = 0;
     if (request->reply.status != 0 || request->route->body == NULL)
         return MHD_YES;
-    if (body_spooled(request))
-        return spool_take(request, bytes, size, &error) == TET_OK ? MHD_YES
-                                                                  : abandon(request, &error);
+    if (body_spooled(request)) {
+        if (spool_take(request, bytes, size, &taken, &error) != TET_OK)
+            return abandon(request, &error);
+        *left = taken ? 0 : size; // not taken: suspended, hands off
+        return MHD_YES;
+    }
     if (body_append(&request->body, &request->server->budget, bytes, size, &error) == TET_OK)
         return MHD_YES;
     body_free(&request->body, &request->server->budget);
@@ -177,7 +184,6 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 {
     (void)context, (void)connection, (void)url;
     struct http_request *request = *request_context;
-    size_t got;
     if (request == NULL)
         return MHD_NO; // there was no memory for it
     switch (request->state) {
@@ -186,9 +192,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     case REQUEST_BODY:
         if (*size == 0)
             return finish(request);
-        got = *size;
-        *size = 0;
-        return receive(request, bytes, got); // perhaps suspended: hands off
+        return receive(request, bytes, *size, size);
     case REQUEST_WAITING:
         return reply_send(request);
     case REQUEST_SENT:

@@ -183,11 +183,11 @@ TET_MUST_CHECK enum tet_err spooler_start(struct spooler *spooler, struct tet_er
 void spooler_stop(struct spooler *spooler);
 /* spool_admit: room for one more upload of the length that its headers say (0: unknown). TET_BUSY. */
 TET_MUST_CHECK enum tet_err spool_admit(struct http_request *request, struct tet_error *error);
-/* spool_take: a piece of the body, shorter than CONNECTION_BYTES. The connection may be suspended
- * then, until the spooler has written what is held. Errors: TET_TOO_LARGE, TET_BUSY (the disk is
+/* spool_take: a piece of the body, shorter than CONNECTION_BYTES. *taken false: there is no room, and
+ * the connection is suspended until the spooler has written what is held; the piece comes again. Errors: TET_TOO_LARGE, TET_BUSY (the disk is
  * full, the server stops), TET_IO, TET_NO_MEMORY: no more is taken. */
 TET_MUST_CHECK enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size,
-                                       struct tet_error *error);
+                                       bool *taken, struct tet_error *error);
 /* spool_finish: writes the rest: on a helper. Errors as spool_take; TET_BAD_REQUEST where the
  * request's Content-Digest is another. */
 TET_MUST_CHECK enum tet_err spool_finish(struct http_request *request, struct tet_error *error);

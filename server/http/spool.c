@@ -185,10 +185,11 @@ enum tet_err spool_admit(struct http_request *request, struct tet_error *error)
 }
 
 enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size,
-                        struct tet_error *error)
+                        bool *taken, struct tet_error *error)
 {
     struct spool *spool = &request->spool;
     struct http_server *server = request->server;
+    *taken = true;
     if (spool->error.err != TET_OK)
         return tet_error_set(error, spool->error.err, "%s", spool->error.message);
     if (atomic_load(&server->draining))
@@ -196,14 +197,15 @@ enum tet_err spool_take(struct http_request *request, const char *bytes, size_t 
     if (size > server->spooler.max_bytes - spool->size)
         return tet_error_set(error, TET_TOO_LARGE, "the body has more than %llu bytes",
                              (unsigned long long)server->spooler.max_bytes);
-    if (size > SPOOL_BYTES - spool->used)
+    if (size > SPOOL_BYTES)
         return tet_error_set(error, TET_INTERNAL, "a piece of %zu bytes is too long", size);
+    *taken = size <= SPOOL_BYTES - spool->used;
+    if (!*taken) // libmicrohttpd keeps it; were anything taken, it would go on with the next chunk
+        return submit(&server->spooler, request, error);
     memcpy(spool->buffer + spool->used, bytes, size);
     spool->used += size;
     spool->size += size;
-    if (SPOOL_BYTES - spool->used >= CONNECTION_BYTES)
-        return TET_OK;
-    return submit(&server->spooler, request, error);
+    return TET_OK;
 }
 
 /* RFC 9530: Content-Digest: sha-256=:BASE64: , perhaps among others, which are not looked at. */
@@ -279,6 +281,28 @@ static enum MHD_Result see_part(void *context, enum MHD_ValueKind kind, const ch
     return parts->stopped ? MHD_NO : MHD_YES;
 }
 
+/* libmicrohttpd is content with a body that is cut off between two pieces: see whether its last
+ * boundary is there. */
+static bool has_end(const struct http_request *request)
+{
+    char boundary[80], end[96], tail[512];
+    const char *type = http_header(request, "Content-Type");
+    const char *at = type != NULL ? strcasestr(type, "boundary=") : NULL;
+    if (at == NULL)
+        return false;
+    at += strlen("boundary=");
+    at += *at == '"';
+    const size_t n = strcspn(at, "\"; ");
+    if (n == 0 || n > 70) // RFC 2046
+        return false;
+    snprintf(boundary, sizeof boundary, "%.*s", (int)n, at);
+    const int length = snprintf(end, sizeof end, "--%s--", boundary);
+    const uint64_t size = request->spool.size;
+    const ssize_t got = pread(request->spool.fd, tail, sizeof tail,
+                              size > sizeof tail ? (off_t)(size - sizeof tail) : 0);
+    return got > 0 && memmem(tail, (size_t)got, end, (size_t)length) != NULL;
+}
+
 enum tet_err http_body_parts(const struct http_request *request, http_part_fn *visit, void *context,
                              struct tet_error *error)
 {
@@ -287,7 +311,7 @@ enum tet_err http_body_parts(const struct http_request *request, http_part_fn *v
     struct MHD_PostProcessor *reader =
         MHD_create_post_processor(request->connection, SPOOL_BYTES, see_part, &parts);
     enum tet_err err = TET_OK;
-    bool whole = reader != NULL && buffer != NULL;
+    bool whole = reader != NULL && buffer != NULL && has_end(request);
     ssize_t n = whole ? 1 : 0;
     if (buffer == NULL)
         err = tet_error_set(error, TET_NO_MEMORY, "no memory for the body");
