@@ -56,6 +56,11 @@ struct pool_view {
  * while the other way round its progress would go back to its last checkpoint's for a moment. */
 struct pool_view *pool_look(struct pool *pool);
 
+/* pool_borrow: takes memory as a run does, for something short beside the runs; false: there is none
+ * now. pool_return gives it back. */
+bool pool_borrow(struct pool *pool, uint64_t bytes);
+void pool_return(struct pool *pool, uint64_t bytes);
+
 uint32_t pool_workers(const struct pool *pool);
 
 /* pool_speed: floating-point operations per second that one worker reached over the runs trained

@@ -36,6 +36,10 @@ http_handler_fn api_run, api_cancel_run;                                        
 http_handler_fn api_fork;                                                           // fork.c
 http_handler_fn api_metrics;                                                        // metrics.c
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
+http_handler_fn api_weights_png, api_samples_png;                                   // pictures.c
+http_handler_fn api_rerun;                                                          // rerun.c
+http_handler_fn api_predict;                                                        // predict.c
+http_handler_fn api_import;                                                         // import.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
@@ -70,6 +74,14 @@ struct definition;
 void api_submit_definition(struct api *api, const struct http_request *request,
                            struct http_reply *reply, const struct definition *d, const char *key,
                            const struct store_checkpoint *start);
+
+/* api_submit_rerun: the same, of a run that repeats another; 0: of one that does not. */
+void api_submit_rerun(struct api *api, const struct http_request *request,
+                      struct http_reply *reply, const struct definition *d, const char *key,
+                      const struct store_checkpoint *start, int64_t rerun_of);
+
+/* api_rerun_json: what a run that repeats another has come to; null where it repeats none. */
+json_t *api_rerun_json(struct api *api, const struct store_run *run);
 
 /* api_may_change: whether the request comes from the owner of what it would change, or from an
  * administrator; otherwise replies 403. kind: "run", "experiment", "dataset". */

@@ -7,16 +7,23 @@
 
 static const char *const types[] = {"application/json", "text/csv", "application/x-ndjson", NULL};
 
+json_t *api_query_fault(const char *parameter, const char *found, const char *allowed)
+{
+    return json_pack("[{s:s, s:s, s:s}]", "parameter", parameter, "found", found, "allowed",
+                     allowed);
+}
+
 static bool refuse(struct http_reply *reply, enum tet_err err, const char *what, const char *found,
                    bool lines)
 {
     struct tet_error error = {0};
-    tet_error_set(&error, err, "%s: found \"%.80s\", allowed %s", what, found,
-                  err == TET_BAD_REQUEST
-                      ? (lines ? "json, csv or ndjson" : "json or csv")
-                      : (lines ? "application/json, text/csv or application/x-ndjson"
-                               : "application/json or text/csv"));
-    http_reply_error(reply, &error, NULL);
+    const char *allowed = err == TET_BAD_REQUEST
+                              ? (lines ? "json, csv or ndjson" : "json or csv")
+                              : (lines ? "application/json, text/csv or application/x-ndjson"
+                                       : "application/json or text/csv");
+    tet_error_set(&error, err, "%s: found \"%.80s\", allowed %s", what, found, allowed);
+    http_reply_error(reply, &error,
+                     err == TET_BAD_REQUEST ? api_query_fault(what, found, allowed) : NULL);
     return false;
 }
 

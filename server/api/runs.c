@@ -181,6 +181,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
             json_object_set_new(value, "protocol", api_protocol_json(api, run->id));
         json_object_set_new(value, "timeline", timeline_json(api, run, definition));
         json_object_set_new(value, "checkpoints", checkpoints_json(api, run));
+        json_object_set_new(value, "rerun", api_rerun_json(api, run));
     }
     json_decref(definition);
     return value;

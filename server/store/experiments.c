@@ -134,6 +134,15 @@ static enum tet_err insert_runs(struct db *db, const struct store_submission *s,
     return err_run != TET_OK ? err_run : err_text;
 }
 
+static enum tet_err note_rerun(struct db *db, int64_t run, int64_t of, struct tet_error *error)
+{
+    struct query q = query_open(db, "UPDATE run SET rerun_of = :of WHERE id = :run", error);
+    query_bind_int(&q, ":run", run);
+    query_bind_int(&q, ":of", of);
+    query_run(&q);
+    return query_close(&q);
+}
+
 static enum tet_err submit_work(struct store *store, struct job *base, struct tet_error *error)
 {
     struct submit_job *job = (struct submit_job *)base;
@@ -159,6 +168,8 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
         err = insert_runs(db, s, receipt.experiment, now, &receipt.first_run, error);
     if (err == TET_OK && !known && s->start != NULL)
         err = checkpoint_put(store, receipt.first_run, s->start, 0, error);
+    if (err == TET_OK && !known && s->rerun_of != 0)
+        err = note_rerun(db, receipt.first_run, s->rerun_of, error);
     if (err == TET_OK)
         *job->receipt = receipt;
     return err;

@@ -336,7 +336,7 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms, r.divergence"                                                      \
+    " r.started_ms, r.ended_ms, r.divergence, r.rerun_of, r.rerun_result"                                                      \
     " FROM run r CROSS JOIN run_definition d ON d.run = r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)
@@ -359,6 +359,8 @@ static void run_from_row(struct query *q, struct store_run *run)
         .started_ms = query_int(q, 15),
         .ended_ms = query_int(q, 16),
         .divergence = query_text(q, 17),
+        .rerun_of = query_int(q, 18),
+        .rerun_result = query_text(q, 19),
     };
     if (!run_state_parse(query_text(q, 2), &run->state))
         query_fail(q, TET_DATABASE, "a run has an unknown state");
