@@ -18,6 +18,7 @@ enum {
     ROWS = 20000,       // of a page in JSON
     LINES = 100000,     // of a page in CSV and NDJSON
     NAMES_MAX = 64,     // names asked for
+    STARS_MAX = 4,      // of a name
     POINTS_MIN = 2,     // of a series
     POINTS_MAX = 5000,
     POINTS_ALL = 500000 // of all series together
@@ -85,6 +86,15 @@ static bool add_row(void *context, const char *series, uint64_t step, double val
 
 /* ---- names ---- */
 
+/* To match takes time that is exponential in the asterisks. */
+static bool is_bounded(const char *pattern)
+{
+    int stars = 0;
+    for (; *pattern != '\0'; pattern++)
+        stars += *pattern == '*';
+    return stars <= STARS_MAX;
+}
+
 /* ?name=a,b&name=c as a list of pointers into copy. */
 static enum tet_err read_patterns(const struct http_request *request, struct asked *asked,
                                   struct tet_error *error)
@@ -106,6 +116,11 @@ static enum tet_err read_patterns(const struct http_request *request, struct ask
     while ((name = strsep(&rest, ",")) != NULL)
         if (*name != '\0' && asked->n_patterns++ < NAMES_MAX)
             asked->patterns[asked->n_patterns - 1] = name;
+    for (size_t i = 0; i < asked->n_patterns && i < NAMES_MAX; i++)
+        if (!is_bounded(asked->patterns[i]))
+            return tet_error_set(error, TET_BAD_REQUEST,
+                                 "name: found \"%.80s\", allowed at most %d asterisks in a name",
+                                 asked->patterns[i], STARS_MAX);
     return asked->n_patterns <= NAMES_MAX
                ? TET_OK
                : tet_error_set(error, TET_BAD_REQUEST,

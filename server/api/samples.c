@@ -114,6 +114,7 @@ void api_samples_png(void *context, const struct http_request *request, struct h
     else
         strcpy(spec.name, name);
     if (strcmp(name, "strokes") == 0) { // made on demand: of the default seed
+        spec.seed = 1;
         spec.train = STROKES_TRAIN;
         spec.test = STROKES_TEST;
     }
