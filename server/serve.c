@@ -10,6 +10,7 @@
  */
 #include "serve.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ struct parts {
     struct api api;
     struct http_server *http;
     uint16_t port;
+    char folder[PATH_MAX]; // of the database: uploads lie there, without a name
 };
 
 static enum tet_err start(struct parts *p, const struct options *options, struct tet_error *error)
@@ -73,8 +75,15 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
                                       .memory_bytes = api->memory_bytes};
     if (err == TET_OK)
         err = pool_start(&api->pool, &pool, error);
+    const char *slash = strrchr(options->value[OPTION_DB], '/');
+    snprintf(p->folder, sizeof p->folder, "%.*s",
+             slash == NULL ? 1 : slash == options->value[OPTION_DB] ? 1
+                               : (int)(slash - options->value[OPTION_DB]),
+             slash == NULL ? "." : options->value[OPTION_DB]);
     const struct http_options http = {.listen = options->value[OPTION_LISTEN],
-                                      .max_body_bytes = DEFINITION_MAX_BYTES};
+                                      .max_body_bytes = DEFINITION_MAX_BYTES,
+                                      .max_upload_bytes = (uint64_t)4 << 30,
+                                      .spool_folder = p->folder};
     if (err == TET_OK)
         err = http_start(&p->http, &http, api_routes, api, &p->port, error);
     return err;

@@ -196,12 +196,9 @@ static void use_indices(struct predicting *p)
 
 static enum tet_err restore(struct predicting *p, struct tet_error *error)
 {
-    const json_t *step = json_object_get(json_object_get(p->definition, "fork"), "step");
-    const bool start = json_is_integer(step) &&
-                       (uint64_t)json_integer_value(step) == p->checkpoint.cursor.step;
     struct tet_error why = {0};
-    const enum tet_err err = start ? weights_adopt(p->trainer, &p->checkpoint, &why)
-                                   : weights_restore(p->trainer, &p->checkpoint, &why);
+    /* A fork's first checkpoint is another rule's perhaps, and an imported run has weights alone. */
+    const enum tet_err err = weights_adopt(p->trainer, &p->checkpoint, &why);
     if (err == TET_BAD_WEIGHTS || err == TET_BAD_DEFINITION)
         return tet_error_set(error, TET_CONFLICT, "%s", why.message);
     return err != TET_OK ? tet_error_set(error, err, "%s", why.message) : TET_OK;

@@ -23,6 +23,7 @@ const struct http_route api_routes[] = {
     {ROLE_MEMBER, "POST", "/v1/runs/{id}/rerun", api_rerun, true, NULL},
     {ROLE_VIEWER, "POST", "/v1/runs/{id}/predict", api_predict, true, JSON_BODY},
     {ROLE_VIEWER, "GET", "/v1/datasets/{name}/samples.png", api_samples_png, true, NULL},
+    {ROLE_MEMBER, "POST", "/v1/import", api_import, HTTP_SPOOLED, "application/zip"},
     {ROLE_VIEWER, "GET", "/v1/datasets", api_datasets, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/datasets/{name}", api_dataset, true, NULL},
     {ROLE_VIEWER, "GET", "/v1/rules", api_rules, false, NULL},

@@ -69,8 +69,8 @@ static enum tet_err look_up_key(struct db *db, const struct store_submission *s,
     return query_close(&q);
 }
 
-static enum tet_err insert_experiment(struct db *db, const struct store_submission *s, int64_t now,
-                                      int64_t *id, struct tet_error *error)
+enum tet_err insert_experiment(struct db *db, const struct store_submission *s, int64_t now,
+                               int64_t *id, struct tet_error *error)
 {
     const char *tags = s->tags != NULL ? s->tags : "[]";
     struct query q = query_open(db,

@@ -22,8 +22,7 @@ struct metrics_job {
 
 /* ---- writing ---- */
 
-static enum tet_err series_insert(struct db *db, const char *name, int64_t *id,
-                                  struct tet_error *error)
+enum tet_err series_insert(struct db *db, const char *name, int64_t *id, struct tet_error *error)
 {
     struct query q = query_open(db, "SELECT id FROM series WHERE name = :name", error);
     query_bind_text(&q, ":name", name);

@@ -137,7 +137,7 @@ void store_claim_free(struct store_claim *claim)
 
 /* A run's last values once later ones are gone. In a query with max(), the other columns are of the
  * row that has it. */
-static enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *error)
+enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *error)
 {
     static const char *const steps[] = {
         "DELETE FROM final WHERE run = :run",
