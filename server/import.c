@@ -2,32 +2,19 @@
 /* Archives of experiments: see import.h. */
 #include "import.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-#include <zip.h>
 
-#include "data/npz.h"
 #include "definition/definition.h"
+#include "import_private.h"
 #include "import_rows.h"
 #include "json.h"
 #include "protocol.h"
-#include "weights.h"
 
-enum { NAME_MAX_BYTES = 80, JSON_MAX_BYTES = 64 << 20 };
-
-struct reading {
-    struct import *import;
-    zip_t *zip;
-    uint64_t left; // bytes that may still be unpacked
-    struct tet_error *error;
-};
-
-#define BAD(r, ...) tet_error_set((r)->error, TET_BAD_DEFINITION, __VA_ARGS__)
+enum { JSON_MAX_BYTES = 64 << 20 };
 
 /* ---- members ---- */
 
@@ -54,7 +41,7 @@ static bool is_member(const char *name, char number[24])
 }
 
 /* Every member is one of the layout's, none comes twice, and together they are not too much. */
-static enum tet_err check_members(struct reading *r)
+static enum tet_err check_members(struct import_reading *r)
 {
     const zip_int64_t n = zip_get_num_entries(r->zip, 0);
     uint64_t sum = 0;
@@ -79,9 +66,8 @@ static enum tet_err check_members(struct reading *r)
     return TET_OK;
 }
 
-/* A member's bytes, terminated, that the caller frees; *bytes NULL where there is none. */
-static enum tet_err read_member(struct reading *r, const char *name, uint64_t most, char **bytes,
-                                size_t *size)
+enum tet_err import_member(struct import_reading *r, const char *name, uint64_t most, char **bytes,
+                           size_t *size)
 {
     zip_stat_t st;
     *bytes = NULL;
@@ -117,12 +103,12 @@ static enum tet_err read_member(struct reading *r, const char *name, uint64_t mo
 }
 
 /* A JSON object, which stays until the import is freed. */
-static enum tet_err read_json(struct reading *r, const char *name, json_t **value)
+static enum tet_err read_json(struct import_reading *r, const char *name, json_t **value)
 {
     char *text;
     size_t size;
     struct tet_error why = {0};
-    enum tet_err err = read_member(r, name, JSON_MAX_BYTES, &text, &size);
+    enum tet_err err = import_member(r, name, JSON_MAX_BYTES, &text, &size);
     *value = NULL;
     if (err != TET_OK)
         return err;
@@ -139,7 +125,7 @@ static enum tet_err read_json(struct reading *r, const char *name, json_t **valu
 }
 
 /* Keeps a text until the import is freed; NULL: no memory. */
-static const char *keep(struct reading *r, char *text)
+static const char *keep(struct import_reading *r, char *text)
 {
     struct import *import = r->import;
     if (text != NULL && import->n_texts == import->capacity) {
@@ -160,7 +146,7 @@ static const char *keep(struct reading *r, char *text)
     return text;
 }
 
-static const char *keep_json(struct reading *r, const json_t *value)
+static const char *keep_json(struct import_reading *r, const json_t *value)
 {
     return keep(r, json_canonical(value));
 }
@@ -190,7 +176,7 @@ static const char *text_of(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key)); // NULL: none
 }
 
-static enum tet_err read_state(struct reading *r, const json_t *run, const char *where,
+static enum tet_err read_state(struct import_reading *r, const json_t *run, const char *where,
                                struct store_imported_run *into)
 {
     const char *state = text_of(run, "state");
@@ -200,16 +186,17 @@ static enum tet_err read_state(struct reading *r, const json_t *run, const char 
             into->state = (enum run_state)s;
             return TET_OK;
         }
-    return BAD(r, "%s/run.json: /state: found \"%.20s\", allowed succeeded, diverged, failed, "
-                  "cancelled: a run that has ended",
+    return BAD(r,
+               "%s/run.json: /state: found \"%.20s\", allowed succeeded, diverged, failed, "
+               "cancelled: a run that has ended",
                where, state != NULL ? state : "");
 }
 
 /* What is stored of how a run diverged; the rest of it follows from the metrics. */
-static const char *keep_divergence(struct reading *r, const json_t *value)
+static const char *keep_divergence(struct import_reading *r, const json_t *value)
 {
-    static const char *const keys[] = {"step", "tensor", "group", "layer", "last_loss",
-                                       "last_step"};
+    static const char *const keys[] = {"step",  "tensor",    "group",
+                                       "layer", "last_loss", "last_step"};
     json_t *kept = json_object();
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (json_object_get(value, keys[i]) != NULL)
@@ -219,8 +206,8 @@ static const char *keep_divergence(struct reading *r, const json_t *value)
     return text;
 }
 
-static enum tet_err read_facts(struct reading *r, const json_t *run, const char *where, int64_t was,
-                               struct store_imported_run *into)
+static enum tet_err read_facts(struct import_reading *r, const json_t *run, const char *where,
+                               int64_t was, struct store_imported_run *into)
 {
     const json_t *progress = json_object_get(run, "progress"),
                  *divergence = json_object_get(run, "divergence"),
@@ -246,10 +233,10 @@ static enum tet_err read_facts(struct reading *r, const json_t *run, const char 
     into->parameters = keep_json(r, parameters);
     if (json_is_object(divergence) && into->state == RUN_DIVERGED)
         into->divergence = keep_divergence(r, divergence);
-    json_t *detail = json_pack("{s:I, s:O, s:O, s:O}", "was", (json_int_t)was, "created_at",
-                               json_object_get(run, "created_at"), "started_at",
-                               json_object_get(run, "started_at"), "ended_at",
-                               json_object_get(run, "ended_at"));
+    json_t *detail =
+        json_pack("{s:I, s:O, s:O, s:O}", "was", (json_int_t)was, "created_at",
+                  json_object_get(run, "created_at"), "started_at",
+                  json_object_get(run, "started_at"), "ended_at", json_object_get(run, "ended_at"));
     if (detail == NULL)
         return BAD(r, "%s/run.json: it lacks one of created_at, started_at, ended_at", where);
     into->detail = keep_json(r, detail);
@@ -259,10 +246,10 @@ static enum tet_err read_facts(struct reading *r, const json_t *run, const char 
     return into->detail != NULL && into->parameters != NULL ? TET_OK : TET_NO_MEMORY;
 }
 
-static enum tet_err read_definition(struct reading *r, const json_t *run, const char *where,
+static enum tet_err read_definition(struct import_reading *r, const json_t *run, const char *where,
                                     struct store_imported_run *into, json_t **definition)
 {
-    char name[NAME_MAX_BYTES], hash[DEFINITION_HASH];
+    char name[IMPORT_NAME], hash[DEFINITION_HASH];
     struct tet_error why = {0};
     snprintf(name, sizeof name, "%s/definition.json", where);
     enum tet_err err = read_json(r, name, definition);
@@ -283,111 +270,7 @@ static enum tet_err read_definition(struct reading *r, const json_t *run, const 
     return into->definition != NULL ? TET_OK : TET_NO_MEMORY;
 }
 
-/* ---- weights ---- */
-
-/* The archive's reader wants a file of its own: one in memory. */
-static enum tet_err read_npz(struct reading *r, const char *name, struct npz *npz)
-{
-    char *bytes, path[40];
-    size_t size;
-    struct tet_error why = {0};
-    enum tet_err err = read_member(r, name, UINT64_MAX, &bytes, &size);
-    if (err != TET_OK || bytes == NULL)
-        return err;
-    const int fd = memfd_create("weights", MFD_CLOEXEC);
-    size_t done = 0;
-    ssize_t n = 1;
-    while (fd >= 0 && done < size && (n = write(fd, bytes + done, size - done)) > 0)
-        done += (size_t)n;
-    free(bytes);
-    if (fd < 0 || done < size) {
-        err = tet_error_set(r->error, TET_NO_MEMORY, "no memory for %s", name);
-    } else {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        err = npz_read(npz, path, r->left, &why);
-        if (err == TET_NO_MEMORY)
-            tet_error_set(r->error, err, "no memory for %s", name);
-        else if (err != TET_OK)
-            err = BAD(r, "%s: it is no archive of weights, or too large", name);
-    }
-    if (fd >= 0)
-        close(fd);
-    return err;
-}
-
-static enum tet_err take_array(struct reading *r, const char *where, const struct npy *from,
-                               struct store_array *into)
-{
-    const size_t length = strlen(from->name);
-    if (length < 2 || length >= STORE_TENSOR_NAME || strchr("WbBVUD", from->name[0]) == NULL ||
-        strspn(from->name + 1, "0123456789") != length - 1)
-        return BAD(r, "%s/weights.npz: there is no array \"%.40s\"", where, from->name);
-    if (from->type != NPY_F4 || (from->rank != 1 && from->rank != 2 && from->rank != 4) ||
-        from->n == 0)
-        return BAD(r, "%s/weights.npz: %s is not as a run's array is", where, from->name);
-    strcpy(into->name, from->name);
-    into->rank = from->rank;
-    for (uint32_t k = 0; k < from->rank; k++) {
-        if (from->shape[k] > UINT32_MAX)
-            return BAD(r, "%s/weights.npz: %s is too large", where, from->name);
-        into->shape[k] = (uint32_t)from->shape[k];
-    }
-    if (into->rank == 1)
-        into->shape[1] = 1;
-    into->n = from->n;
-    into->data = malloc(from->n * sizeof *into->data);
-    if (into->data == NULL)
-        return tet_error_set(r->error, TET_NO_MEMORY, "no memory for the weights");
-    memcpy(into->data, from->data, from->n * sizeof *into->data);
-    return TET_OK;
-}
-
-/* Where a run of this definition stands after `step` mini-batches. */
-static struct tet_cursor cursor_of(const json_t *definition, const struct store_imported_run *run)
-{
-    const json_t *dataset = json_object_get(definition, "dataset"),
-                 *training = json_object_get(definition, "training");
-    const uint64_t batch = number_of(training, "batch"), all = number_of(dataset, "train"),
-                   validation = number_of(dataset, "validation");
-    struct tet_cursor cursor = {.step = run->step, .last_loss = NAN};
-    if (batch == 0 || all <= validation)
-        return cursor;
-    const uint64_t per_epoch = (all - validation - 1) / batch + 1;
-    const bool over = run->state == RUN_SUCCEEDED;
-    cursor.epoch = (uint32_t)((run->step + (over ? per_epoch - 1 : 0)) / per_epoch);
-    cursor.batch = over ? 0 : (uint32_t)(run->step % per_epoch);
-    return cursor;
-}
-
-static enum tet_err read_weights(struct reading *r, const char *where, const json_t *definition,
-                                 struct store_imported_run *run)
-{
-    char name[NAME_MAX_BYTES], digest[STORE_HASH];
-    struct npz npz = {0};
-    snprintf(name, sizeof name, "%s/weights.npz", where);
-    enum tet_err err = read_npz(r, name, &npz);
-    if (err == TET_OK && npz.n == 0 && run->state == RUN_SUCCEEDED)
-        err = BAD(r, "the archive has no %s, which the run's digest is of", name);
-    if (err != TET_OK || npz.n == 0)
-        return err;
-    run->checkpoint.arrays = calloc(npz.n, sizeof *run->checkpoint.arrays);
-    if (run->checkpoint.arrays == NULL)
-        err = tet_error_set(r->error, TET_NO_MEMORY, "out of memory");
-    for (size_t i = 0; i < npz.n && err == TET_OK; i++) {
-        err = take_array(r, where, &npz.arrays[i], &run->checkpoint.arrays[i]);
-        run->checkpoint.n = i + 1;
-    }
-    npz_free(&npz);
-    if (err != TET_OK)
-        return err;
-    run->checkpoint.cursor = cursor_of(definition, run);
-    weights_digest(digest, &run->checkpoint);
-    if (run->state == RUN_SUCCEEDED && (run->digest == NULL || strcmp(run->digest, digest) != 0))
-        return BAD(r, "%s: its digest is %s, and not what run.json says", name, digest);
-    return TET_OK;
-}
-
-static enum tet_err read_protocol(struct reading *r, const char *where, const json_t *run,
+static enum tet_err read_protocol(struct import_reading *r, const char *where, const json_t *run,
                                   struct store_imported_run *into)
 {
     const json_t *rows = json_object_get(json_object_get(run, "protocol"), "rows");
@@ -401,9 +284,9 @@ static enum tet_err read_protocol(struct reading *r, const char *where, const js
     return into->protocol != NULL ? TET_OK : TET_NO_MEMORY;
 }
 
-static enum tet_err read_run(struct reading *r, size_t i, int64_t was)
+static enum tet_err read_run(struct import_reading *r, size_t i, int64_t was)
 {
-    char where[40], name[NAME_MAX_BYTES], *csv;
+    char where[40], name[IMPORT_NAME], *csv;
     struct store_imported_run *run = &r->import->runs[i];
     struct tet_error why = {0};
     json_t *json, *definition = NULL;
@@ -420,12 +303,12 @@ static enum tet_err read_run(struct reading *r, size_t i, int64_t was)
         err = read_definition(r, json, where, run, &definition);
     if (err == TET_OK)
         err = protocol_patterns(definition) > 0 ? read_protocol(r, where, json, run)
-                                                : read_weights(r, where, definition, run);
+                                                : import_weights(r, where, definition, run);
     if (err == TET_OK && run->state != RUN_SUCCEEDED)
         run->digest = NULL;
     snprintf(name, sizeof name, "%s/metrics.csv", where);
     if (err == TET_OK)
-        err = read_member(r, name, UINT64_MAX, &csv, &size);
+        err = import_member(r, name, UINT64_MAX, &csv, &size);
     if (err != TET_OK || csv == NULL)
         return err;
     err = import_rows(run, was, csv, size, &why);
@@ -437,7 +320,7 @@ static enum tet_err read_run(struct reading *r, size_t i, int64_t was)
 
 /* ---- the experiment ---- */
 
-static enum tet_err read_experiment(struct reading *r, json_t **runs)
+static enum tet_err read_experiment(struct import_reading *r, json_t **runs)
 {
     struct store_import *store = &r->import->store;
     char hash[DEFINITION_HASH];
@@ -464,7 +347,7 @@ static enum tet_err read_experiment(struct reading *r, json_t **runs)
     return store->definition != NULL && store->tags != NULL ? TET_OK : TET_NO_MEMORY;
 }
 
-static enum tet_err read_all(struct reading *r)
+static enum tet_err read_all(struct import_reading *r)
 {
     struct import *import = r->import;
     json_t *runs = NULL, *run;
@@ -496,7 +379,7 @@ static enum tet_err read_all(struct reading *r)
 enum tet_err import_read(struct import *import, int fd, uint64_t max_unpacked,
                          struct tet_error *error)
 {
-    struct reading r = {.import = import, .left = max_unpacked, .error = error};
+    struct import_reading r = {.import = import, .left = max_unpacked, .error = error};
     int code = 0;
     const int own = dup(fd);
     *import = (struct import){.kept = json_array()};

@@ -24,9 +24,9 @@ enum { IMPORT_MAX_RUNS = 10000, IMPORT_MAX_SERIES = 4096 };
 struct import {
     struct store_import store; // what it points to is owned by the rest
     struct store_imported_run *runs;
-    int64_t *was;    // (n_runs) their ids where they come from
-    json_t *kept;    // array of the JSON values in use
-    char **texts;    // (n_texts) strings in use
+    int64_t *was; // (n_runs) their ids where they come from
+    json_t *kept; // array of the JSON values in use
+    char **texts; // (n_texts) strings in use
     size_t n_texts, capacity;
 };
 

@@ -9,8 +9,7 @@
 
 #include "import.h"
 
-static const char letters[] =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
+static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
 
 /* The number of a name; they come in the same order again and again: looked for from where the last
  * was. -1: no memory; -2: too many. */
@@ -54,8 +53,8 @@ static bool read_value(const char *text, double *value)
     return end != text && *end == '\0' && isfinite(*value);
 }
 
-static enum tet_err read_line(struct store_imported_run *run, int64_t was, char *line, size_t number,
-                              size_t *last, struct tet_error *error)
+static enum tet_err read_line(struct store_imported_run *run, int64_t was, char *line,
+                              size_t number, size_t *last, struct tet_error *error)
 {
     uint64_t of = 0;
     struct store_imported_row *row = &run->rows[run->n_rows];

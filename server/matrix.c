@@ -178,7 +178,8 @@ enum tet_err matrix_shrink(struct matrix *m, uint32_t most, struct tet_error *er
     for (uint32_t r = 0; r < small.rows; r++)
         for (uint32_t c = 0; c < small.columns; c++) {
             const uint32_t high = m->rows - r * down < down ? m->rows - r * down : down,
-                           wide = m->columns - c * across < across ? m->columns - c * across : across;
+                           wide =
+                               m->columns - c * across < across ? m->columns - c * across : across;
             small.values[(size_t)r * small.columns + c] /= (double)high * wide;
         }
     free(m->values);

@@ -14,7 +14,8 @@ enum tet_err picture_create(struct picture *picture, uint64_t width, uint64_t he
     if (width < 1 || height < 1 || width > PICTURE_SIDE_MAX || height > PICTURE_SIDE_MAX)
         return tet_error_set(error, TET_BAD_REQUEST,
                              "the picture would have %llu x %llu pixels, allowed at most %d a side",
-                             (unsigned long long)width, (unsigned long long)height, PICTURE_SIDE_MAX);
+                             (unsigned long long)width, (unsigned long long)height,
+                             PICTURE_SIDE_MAX);
     const size_t bytes = 3 * (size_t)width * (size_t)height;
     picture->rgb = malloc(bytes);
     if (picture->rgb == NULL)
@@ -42,10 +43,10 @@ void picture_fill(struct picture *picture, uint32_t x, uint32_t y, uint32_t side
 }
 
 /* ColorBrewer 2.0, RdBu of 11 classes, from blue to red. */
-static const uint8_t colours[11][3] = {
-    {5, 48, 97},     {33, 102, 172},  {67, 147, 195}, {146, 197, 222}, {209, 229, 240},
-    {247, 247, 247}, {253, 219, 199}, {244, 165, 130}, {214, 96, 77},  {178, 24, 43},
-    {103, 0, 31}};
+static const uint8_t colours[11][3] = {{5, 48, 97},     {33, 102, 172},  {67, 147, 195},
+                                       {146, 197, 222}, {209, 229, 240}, {247, 247, 247},
+                                       {253, 219, 199}, {244, 165, 130}, {214, 96, 77},
+                                       {178, 24, 43},   {103, 0, 31}};
 
 void picture_diverging(double value, double most, uint8_t rgb[3])
 {

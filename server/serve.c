@@ -77,8 +77,9 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         err = pool_start(&api->pool, &pool, error);
     const char *slash = strrchr(options->value[OPTION_DB], '/');
     snprintf(p->folder, sizeof p->folder, "%.*s",
-             slash == NULL ? 1 : slash == options->value[OPTION_DB] ? 1
-                               : (int)(slash - options->value[OPTION_DB]),
+             slash == NULL                        ? 1
+             : slash == options->value[OPTION_DB] ? 1
+                                                  : (int)(slash - options->value[OPTION_DB]),
              slash == NULL ? "." : options->value[OPTION_DB]);
     const struct http_options http = {.listen = options->value[OPTION_LISTEN],
                                       .max_body_bytes = DEFINITION_MAX_BYTES,

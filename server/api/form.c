@@ -46,8 +46,8 @@ bool api_form(const struct http_request *request, struct http_reply *reply, bool
     for (int i = 0; type != NULL && i < n; i++)
         if (strcmp(type, types[i]) == 0)
             *form = (enum api_form)i;
-    return type != NULL || refuse(reply, TET_NOT_ACCEPTABLE, "Accept",
-                                  http_header(request, "Accept"), lines);
+    return type != NULL ||
+           refuse(reply, TET_NOT_ACCEPTABLE, "Accept", http_header(request, "Accept"), lines);
 }
 
 void api_reply_text(struct http_reply *reply, enum api_form form, struct text *text)

@@ -18,9 +18,9 @@ static void reply_imported(struct http_reply *reply, const struct import *import
     json_t *runs = json_array();
     char location[64];
     for (size_t i = 0; i < import->store.n_runs; i++)
-        json_array_append_new(runs, json_pack("{s:I, s:I}", "run",
-                                              (json_int_t)first_run + (json_int_t)i, "was",
-                                              (json_int_t)import->was[i]));
+        json_array_append_new(runs,
+                              json_pack("{s:I, s:I}", "run", (json_int_t)first_run + (json_int_t)i,
+                                        "was", (json_int_t)import->was[i]));
     snprintf(location, sizeof location, "/v1/experiments/%lld", (long long)experiment);
     http_reply_header(reply, "Location", location);
     http_reply_json(reply, 201,
@@ -38,8 +38,9 @@ void api_import(void *context, const struct http_request *request, struct http_r
         return;
     enum tet_err err = TET_OK;
     if (file.size > PACKED_MAX)
-        err = tet_error_set(&error, TET_TOO_LARGE, "the archive has %llu bytes; at most %llu are "
-                                                   "taken",
+        err = tet_error_set(&error, TET_TOO_LARGE,
+                            "the archive has %llu bytes; at most %llu are "
+                            "taken",
                             (unsigned long long)file.size, (unsigned long long)PACKED_MAX);
     else if (api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");

@@ -15,11 +15,11 @@
 #include "store/points.h"
 
 enum {
-    ROWS = 20000,       // of a page in JSON
-    LINES = 100000,     // of a page in CSV and NDJSON
-    NAMES_MAX = 64,     // names asked for
-    STARS_MAX = 4,      // of a name
-    POINTS_MIN = 2,     // of a series
+    ROWS = 20000,   // of a page in JSON
+    LINES = 100000, // of a page in CSV and NDJSON
+    NAMES_MAX = 64, // names asked for
+    STARS_MAX = 4,  // of a name
+    POINTS_MIN = 2, // of a series
     POINTS_MAX = 5000,
     POINTS_ALL = 500000 // of all series together
 };
@@ -32,7 +32,7 @@ struct asked {
     size_t n_patterns;
     const char **patterns; // into copy, NULL-terminated
     char *copy;
-    char **all;         // the run's series
+    char **all; // the run's series
     size_t n_all;
     const char **names; // the ones that match; NULL-terminated, into all
     size_t n_names;
@@ -65,8 +65,9 @@ static void add_line(struct asked *asked, const char *series, uint64_t step, dou
     else if (asked->form == API_CSV)
         text_printf(&asked->text, "%lld,%llu,%s,nan\n", run, at, series);
     else if (isfinite(value))
-        text_printf(&asked->text, "{\"run\":%lld,\"step\":%llu,\"series\":\"%s\",\"value\":%.17g}\n",
-                    run, at, series, value);
+        text_printf(&asked->text,
+                    "{\"run\":%lld,\"step\":%llu,\"series\":\"%s\",\"value\":%.17g}\n", run, at,
+                    series, value);
     else
         text_printf(&asked->text, "{\"run\":%lld,\"step\":%llu,\"series\":\"%s\",\"value\":null}\n",
                     run, at, series);
@@ -123,9 +124,8 @@ static enum tet_err read_patterns(const struct http_request *request, struct ask
                                  asked->patterns[i], STARS_MAX);
     return asked->n_patterns <= NAMES_MAX
                ? TET_OK
-               : tet_error_set(error, TET_BAD_REQUEST,
-                               "name: found %zu series, allowed at most %d", asked->n_patterns,
-                               NAMES_MAX);
+               : tet_error_set(error, TET_BAD_REQUEST, "name: found %zu series, allowed at most %d",
+                               asked->n_patterns, NAMES_MAX);
 }
 
 static bool is_asked_for(const struct asked *asked, const char *name)
@@ -139,8 +139,7 @@ static bool is_asked_for(const struct asked *asked, const char *name)
 /* A name that no series of the run has is no error: it may come later. */
 static enum tet_err find_names(struct api *api, struct asked *asked, struct tet_error *error)
 {
-    enum tet_err err =
-        store_names_read(api->store, asked->run, &asked->all, &asked->n_all, error);
+    enum tet_err err = store_names_read(api->store, asked->run, &asked->all, &asked->n_all, error);
     if (err != TET_OK)
         return err;
     asked->names = calloc(asked->n_all + 1, sizeof *asked->names);
@@ -151,10 +150,11 @@ static enum tet_err find_names(struct api *api, struct asked *asked, struct tet_
             asked->names[asked->n_names++] = asked->all[i];
     return asked->n_names * asked->points <= POINTS_ALL
                ? TET_OK
-               : tet_error_set(error, TET_BAD_REQUEST,
-                               "points: found %llu of each of %zu series, allowed at most %d of all "
-                               "together; choose some by name",
-                               (unsigned long long)asked->points, asked->n_names, POINTS_ALL);
+               : tet_error_set(
+                     error, TET_BAD_REQUEST,
+                     "points: found %llu of each of %zu series, allowed at most %d of all "
+                     "together; choose some by name",
+                     (unsigned long long)asked->points, asked->n_names, POINTS_ALL);
 }
 
 /* ---- the handler ---- */

@@ -84,7 +84,8 @@ static void draw_field(struct picture *picture, const struct fields *f, const do
             if (f->channels == 1)
                 picture_diverging(*v, most, rgb);
             for (uint32_t k = 0; f->channels == 3 && k < 3; k++) {
-                const double share = most > 0.0 && isfinite(v[k * plane]) ? v[k * plane] / most : 0.0;
+                const double share =
+                    most > 0.0 && isfinite(v[k * plane]) ? v[k * plane] / most : 0.0;
                 rgb[k] = (uint8_t)lround(127.5 + 127.5 * share);
             }
             picture_fill(picture, x + c * scale, y + r * scale, scale, rgb);
@@ -100,9 +101,8 @@ static enum tet_err draw_fields(struct drawing *d, const struct fields *f, struc
     const enum tet_err err = picture_create(&d->picture, wide * scale + f->across - 1,
                                             high * scale + down - 1, GAP_GREY, error);
     for (uint32_t i = 0; err == TET_OK && i < f->n; i++)
-        draw_field(&d->picture, f, d->m.values + i * size,
-                   i % f->across * (f->columns * scale + 1), i / f->across * (f->rows * scale + 1),
-                   scale);
+        draw_field(&d->picture, f, d->m.values + i * size, i % f->across * (f->columns * scale + 1),
+                   i / f->across * (f->rows * scale + 1), scale);
     return err;
 }
 
@@ -115,7 +115,8 @@ static uint32_t square_side(uint32_t n)
 }
 
 /* The kernels of a convolution: of colour images one picture for each `to`, else one for each pair. */
-static struct fields kernel_fields(const struct matrix *m, const struct tet_shape *shape, bool first)
+static struct fields kernel_fields(const struct matrix *m, const struct tet_shape *shape,
+                                   bool first)
 {
     struct fields f = {.channels = 1, .rows = m->kernel, .columns = m->kernel};
     f.n = m->rows * m->from;
@@ -185,7 +186,7 @@ static bool read_layout(const struct http_request *request, struct http_reply *r
     if (!http_query_uint(request, reply, "scale", 1, SCALE_MAX, 0, &scale))
         return false;
     d->scale = (uint32_t)scale;
-    d->layout = text == NULL                   ? LAYOUT_DEFAULT
+    d->layout = text == NULL                  ? LAYOUT_DEFAULT
                 : strcmp(text, "matrix") == 0 ? LAYOUT_MATRIX
                                               : LAYOUT_FIELDS;
     if (text == NULL || d->layout == LAYOUT_MATRIX || strcmp(text, "fields") == 0)
@@ -232,8 +233,7 @@ void api_weights_png(void *context, const struct http_request *request, struct h
     struct tet_error error = {0};
     const char *name = http_part(request, 1);
     char kind[API_KIND + MATRIX_NAME], most[32];
-    if (!http_query_only(request, reply,
-                         (const char *const[]){"layout", "scale", "step", NULL}) ||
+    if (!http_query_only(request, reply, (const char *const[]){"layout", "scale", "step", NULL}) ||
         !read_layout(request, reply, &d))
         return;
     snprintf(kind, sizeof kind, "png-%d-%u-%.*s", (int)d.layout, d.scale, MATRIX_NAME, name);

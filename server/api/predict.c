@@ -28,10 +28,10 @@ struct predicting {
     const struct tet_dataset *dataset;
     struct tet_plan plan;
     struct tet_trainer *trainer;
-    uint32_t n;       // examples
-    void *inputs;     // (n, d_0) bytes or floats, of inputs
-    float *outputs;   // (n, d_L)
-    json_t *labels;   // of indices; NULL: none
+    uint32_t n;     // examples
+    void *inputs;   // (n, d_0) bytes or floats, of inputs
+    float *outputs; // (n, d_L)
+    json_t *labels; // of indices; NULL: none
     json_t *prediction;
     struct faults faults;
 };
@@ -61,8 +61,8 @@ static void check_count(struct predicting *p, const char *pointer, const json_t 
 {
     const size_t n = json_array_size(list);
     if (!json_is_array(list) || n < 1 || n > EXAMPLES_MAX)
-        faults_add(&p->faults, pointer, json_is_array(list) ? NULL : list, NULL,
-                   "array of 1 to %d", EXAMPLES_MAX);
+        faults_add(&p->faults, pointer, json_is_array(list) ? NULL : list, NULL, "array of 1 to %d",
+                   EXAMPLES_MAX);
     else
         p->n = (uint32_t)n;
 }
@@ -115,8 +115,7 @@ static bool read_number(const json_t *value, bool byte, double *number)
 {
     *number = json_number_value(value);
     if (byte)
-        return json_is_number(value) && *number >= 0 && *number <= 255 &&
-               *number == floor(*number);
+        return json_is_number(value) && *number >= 0 && *number <= 255 && *number == floor(*number);
     return json_is_number(value) && fabs(*number) <= 3.4e38;
 }
 
@@ -156,9 +155,8 @@ static enum tet_err read_inputs(struct predicting *p, struct tet_error *error)
 static void use_inputs(struct predicting *p)
 {
     const bool bytes = p->dataset->train.bytes != NULL;
-    const struct tet_examples examples = {.n = p->n,
-                                          .bytes = bytes ? p->inputs : NULL,
-                                          .floats = bytes ? NULL : p->inputs};
+    const struct tet_examples examples = {
+        .n = p->n, .bytes = bytes ? p->inputs : NULL, .floats = bytes ? NULL : p->inputs};
     tet_trainer_outputs(p->trainer, &examples, 0, p->n, p->outputs);
 }
 
@@ -168,8 +166,7 @@ static void use_indices(struct predicting *p)
     const uint32_t outputs = p->dataset->shape.outputs;
     const struct tet_examples *examples;
     uint32_t first;
-    const uint32_t n =
-        tet_trainer_part(p->trainer, (enum tet_part)p->part, &examples, &first);
+    const uint32_t n = tet_trainer_part(p->trainer, (enum tet_part)p->part, &examples, &first);
     p->labels = examples->labels != NULL ? json_array() : NULL;
     for (uint32_t i = 0; i < p->n; i++) {
         const json_t *index = json_array_get(indices, i);
@@ -181,8 +178,8 @@ static void use_indices(struct predicting *p)
                 faults_add(&p->faults, pointer, index, NULL, "none: the run has no %s part",
                            part_names[p->part]);
             else
-                faults_add(&p->faults, pointer, index, NULL,
-                           "integer from 0 to %u: of the %s part", n - 1, part_names[p->part]);
+                faults_add(&p->faults, pointer, index, NULL, "integer from 0 to %u: of the %s part",
+                           n - 1, part_names[p->part]);
             continue;
         }
         tet_trainer_outputs(p->trainer, examples, first + (uint32_t)at, 1,

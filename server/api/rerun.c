@@ -96,8 +96,8 @@ static enum tet_err check_dataset(struct api *api, const struct original *o,
     struct dataset_spec spec;
     struct dataset_info info;
     struct tet_error why = {0};
-    const char *sum = json_string_value(
-        json_object_get(json_object_get(o->definition, "dataset"), "sha256"));
+    const char *sum =
+        json_string_value(json_object_get(json_object_get(o->definition, "dataset"), "sha256"));
     enum tet_err err = definition_dataset(&spec, o->definition, &why);
     if (err == TET_OK)
         err = catalog_info(api->catalog, &spec, &info, &why);

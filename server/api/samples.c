@@ -67,10 +67,10 @@ static enum tet_err draw(struct picture *picture, const struct tet_dataset *data
     n = n < e->n - first ? n : e->n - first;
     while ((uint64_t)across * across < n)
         across++;
-    const uint32_t down = (uint32_t)((n + across - 1) / across),
-                   wide = shape->columns * scale + 1, high = shape->rows * scale + 1;
-    const enum tet_err err = picture_create(picture, (uint64_t)across * wide - 1,
-                                            (uint64_t)down * high - 1, 128, error);
+    const uint32_t down = (uint32_t)((n + across - 1) / across), wide = shape->columns * scale + 1,
+                   high = shape->rows * scale + 1;
+    const enum tet_err err =
+        picture_create(picture, (uint64_t)across * wide - 1, (uint64_t)down * high - 1, 128, error);
     const struct range range = range_of(e, first * shape->inputs, n * shape->inputs);
     for (uint32_t i = 0; err == TET_OK && i < n; i++)
         draw_image(picture, e, shape, first + i, range, i % across * wide, i / across * high,

@@ -168,10 +168,11 @@ enum tet_err bins_end(struct bins *bins)
 static enum tet_err forget(struct db *db, int64_t run, uint32_t level, uint64_t from,
                            struct tet_error *error)
 {
-    struct query q = query_open(db,
-                                "DELETE FROM metric_bin WHERE run = :run AND bin >= (:from >> level)"
-                                " AND level >= :level",
-                                error);
+    struct query q =
+        query_open(db,
+                   "DELETE FROM metric_bin WHERE run = :run AND bin >= (:from >> level)"
+                   " AND level >= :level",
+                   error);
     query_bind_int(&q, ":run", run);
     query_bind_int(&q, ":from", (int64_t)from);
     query_bind_int(&q, ":level", level);
@@ -205,13 +206,12 @@ static enum tet_err from_below(struct db *db, int64_t run, uint32_t level, uint6
     const uint32_t below = level - STORE_LEVEL_STEP;
     const uint64_t first = from >> level << STORE_LEVEL_STEP, last = from >> below;
     struct query into = query_open(db, add, error);
-    struct query q =
-        query_open(db,
-                   "SELECT series, bin, n, low_step, low, high_step, high, null_step"
-                   " FROM metric_bin WHERE run = :run AND series IN"
-                   " (SELECT series FROM final WHERE run = :run) AND level = :level"
-                   " AND bin >= :first AND bin < :last",
-                   error);
+    struct query q = query_open(db,
+                                "SELECT series, bin, n, low_step, low, high_step, high, null_step"
+                                " FROM metric_bin WHERE run = :run AND series IN"
+                                " (SELECT series FROM final WHERE run = :run) AND level = :level"
+                                " AND bin >= :first AND bin < :last",
+                                error);
     query_bind_int(&into, ":run", run);
     query_bind_int(&q, ":run", run);
     query_bind_int(&q, ":level", below);

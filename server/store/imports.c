@@ -111,8 +111,8 @@ static enum tet_err put_all(struct store *store, int64_t experiment,
     int64_t level = 0;
     enum tet_err err = put_run(db, experiment, r, run, error);
     if (err == TET_OK)
-        err = put_text(db, "INSERT INTO run_definition (run, definition) VALUES (:run, :text)", *run,
-                       r->definition, error);
+        err = put_text(db, "INSERT INTO run_definition (run, definition) VALUES (:run, :text)",
+                       *run, r->definition, error);
     if (err == TET_OK)
         err = put_text(db,
                        "INSERT INTO timeline (run, sequence, at_ms, step, event, detail)"

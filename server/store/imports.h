@@ -12,7 +12,8 @@ struct store_imported_row {
 };
 
 struct store_imported_run {
-    const char *definition, *hash, *parameters, *detail; // detail: of its timeline's event 'imported'
+    const char *definition, *hash, *parameters,
+        *detail; // detail: of its timeline's event 'imported'
     const char *reason, *digest, *divergence, *protocol; // NULL: none
     enum run_state state;                                // a final one
     uint64_t step, steps, memory_bytes;

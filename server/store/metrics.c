@@ -149,10 +149,11 @@ static enum tet_err write_records(struct writing *w)
                            " VALUES (:run, :step, :series, :sequence, :value)"
                            " ON CONFLICT (run, step, series) DO NOTHING",
                            w->error);
-    w->instead = query_open(db,
-                            "UPDATE metric SET sequence = :sequence, value = :value WHERE run = :run"
-                            " AND step = :step AND series = :series AND sequence < :sequence",
-                            w->error);
+    w->instead =
+        query_open(db,
+                   "UPDATE metric SET sequence = :sequence, value = :value WHERE run = :run"
+                   " AND step = :step AND series = :series AND sequence < :sequence",
+                   w->error);
     w->final = query_open(db,
                           "INSERT INTO final (run, series, step, value)"
                           " VALUES (:run, :series, :step, :value)"

@@ -19,11 +19,11 @@
 struct gathered {
     const char *name;
     int64_t id;
-    bool raw;       // from records alone
-    uint32_t n;     // points asked for
-    uint32_t k;     // log2 of the bins' steps
+    bool raw;   // from records alone
+    uint32_t n; // points asked for
+    uint32_t k; // log2 of the bins' steps
     size_t bins;
-    struct store_bin *bin; // (n + 1)
+    struct store_bin *bin;          // (n + 1)
     uint64_t first_step, last_step; // of records after `after`; 0: none
     double first, last;
 };

@@ -39,13 +39,14 @@ static bool is_before(const struct side *a, const struct side *b)
 static enum tet_err find_series(struct db *db, int64_t a, int64_t b, struct store_parting *parting,
                                 struct tet_error *error)
 {
-    struct query q = query_open(db,
-                                "SELECT s.name FROM (SELECT series FROM metric WHERE run IN (:a, :b)"
-                                " AND step = :step GROUP BY series"
-                                " HAVING count(*) < 2 OR min(value) IS NOT max(value)"
-                                "  OR count(value) = 1) m"
-                                " JOIN series s ON s.id = m.series ORDER BY s.name LIMIT 1",
-                                error);
+    struct query q =
+        query_open(db,
+                   "SELECT s.name FROM (SELECT series FROM metric WHERE run IN (:a, :b)"
+                   " AND step = :step GROUP BY series"
+                   " HAVING count(*) < 2 OR min(value) IS NOT max(value)"
+                   "  OR count(value) = 1) m"
+                   " JOIN series s ON s.id = m.series ORDER BY s.name LIMIT 1",
+                   error);
     query_bind_int(&q, ":a", a);
     query_bind_int(&q, ":b", b);
     query_bind_int(&q, ":step", (int64_t)parting->step);
@@ -100,8 +101,8 @@ struct rerun_job {
 
 static enum tet_err rerun_work(struct store *store, struct job *base, struct tet_error *error)
 {
-    struct query q = query_open(
-        &store->db, "UPDATE run SET rerun_result = :result WHERE id = :run", error);
+    struct query q =
+        query_open(&store->db, "UPDATE run SET rerun_result = :result WHERE id = :run", error);
     query_bind_text(&q, ":result", ((struct rerun_job *)base)->result);
     query_bind_int(&q, ":run", base->run);
     query_run(&q);

@@ -10,7 +10,7 @@ enum { STORE_SERIES_NAME = 64 };
 /* Where two runs' metrics part. */
 struct store_parting {
     bool found;
-    uint64_t step;                  // the first at which a value differs by its bits, or one run has none
+    uint64_t step; // the first at which a value differs by its bits, or one run has none
     char series[STORE_SERIES_NAME]; // the first such series of that step, by name
 };
 

@@ -14,15 +14,15 @@ static int start(void **state)
     server_start("2", NULL);
     daemon_folder(&other);
     daemon_start(&other, "2", NULL);
-    json_t *made = ask(
-        &server, "POST", "/v1/experiments",
-        "{\"name\":\"travels <b>\",\"tags\":[\"a\",\"b\"],"
-        "\"dataset\":{\"name\":\"strokes\",\"train\":200,\"test\":50,\"validation\":20},"
-        "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"},"
-        "\"training\":{\"epochs\":2,\"batch\":7},\"record\":{\"every\":1},"
-        "\"sweep\":[{\"optimizer.lr\":[0.05,1e20],\"training.seed\":[1]},"
-        "{\"optimizer.momentum\":[0.9],\"training.seed\":[2]}]}",
-        201);
+    json_t *made =
+        ask(&server, "POST", "/v1/experiments",
+            "{\"name\":\"travels <b>\",\"tags\":[\"a\",\"b\"],"
+            "\"dataset\":{\"name\":\"strokes\",\"train\":200,\"test\":50,\"validation\":20},"
+            "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"},"
+            "\"training\":{\"epochs\":2,\"batch\":7},\"record\":{\"every\":1},"
+            "\"sweep\":[{\"optimizer.lr\":[0.05,1e20],\"training.seed\":[1]},"
+            "{\"optimizer.momentum\":[0.9],\"training.seed\":[2]}]}",
+            201);
     experiment = integer(made, "id");
     first = integer(made, "first_run");
     for (json_int_t i = 0; i < integer(made, "run_count"); i++)
@@ -193,8 +193,8 @@ static void same_run(json_int_t was, json_int_t is)
     same_metrics(was, is, "");
     same_metrics(was, is, "?points=10");
     same_weights(was, is);
-    const bool ended = strcmp(text(b, "state"), "succeeded") == 0 ||
-                       strcmp(text(b, "state"), "diverged") == 0;
+    const bool ended =
+        strcmp(text(b, "state"), "succeeded") == 0 || strcmp(text(b, "state"), "diverged") == 0;
     assert_true(ended);
     char path[100];
     snprintf(path, sizeof path, "/v1/runs/%lld/rerun", (long long)is);
@@ -217,7 +217,8 @@ static void test_travels(void **state)
     char *bytes = archive(experiment, &size, NULL);
     json_t *made = import_bytes(bytes, size, 201), *pair;
     json_t *here = get(&server, 200, "/v1/experiments/%lld", (long long)experiment),
-           *there = get(&other, 200, "/v1/experiments/%lld", (long long)integer(made, "experiment"));
+           *there =
+               get(&other, 200, "/v1/experiments/%lld", (long long)integer(made, "experiment"));
     static const char *const keys[] = {"name", "tags", "hash", "definition", "counts", "state"};
     for (i = 0; i < sizeof keys / sizeof *keys; i++)
         same_member(here, there, keys[i]);
@@ -308,7 +309,8 @@ static void test_lies(void **state)
         {{"metrics.csv", "run,step,series,value\n1,2,<b>,1\n", NULL, NULL, NULL}, "line 2"},
         {{"metrics.csv", "run,step,series,value\n1,2,x,0x10\n", NULL, NULL, NULL}, "line 2"},
         {{"metrics.csv", "run,step,series,value\n1,2,x,1e999\n", NULL, NULL, NULL}, "line 2"},
-        {{"s/1/metrics.csv", "run,step,series,value\n1,2,x,1\n1,2,x,2\n", NULL, NULL, NULL}, "twice"},
+        {{"s/1/metrics.csv", "run,step,series,value\n1,2,x,1\n1,2,x,2\n", NULL, NULL, NULL},
+         "twice"},
         {{"summary.json", NULL, "../../etc/passwd", NULL, NULL}, "passwd"},
         {{"summary.json", NULL, "/etc/passwd", NULL, NULL}, "passwd"},
         {{"summary.json", NULL, "runs/1/../../x", NULL, NULL}, "does not have"},
@@ -371,8 +373,8 @@ static void test_bomb(void **state)
     snprintf(file, sizeof file, "%s/bomb.zip", server.folder);
     zip_t *zip = zip_open(file, ZIP_CREATE | ZIP_EXCL, NULL);
     assert_non_null(zip);
-    const zip_int64_t at = zip_file_add(
-        zip, "experiment.json", zip_source_buffer(zip, zeros, sizeof zeros, 0), 0);
+    const zip_int64_t at =
+        zip_file_add(zip, "experiment.json", zip_source_buffer(zip, zeros, sizeof zeros, 0), 0);
     assert_true(at >= 0);
     assert_int_equal(zip_set_file_compression(zip, (zip_uint64_t)at, ZIP_CM_DEFLATE, 9), 0);
     assert_int_equal(zip_close(zip), 0);

@@ -40,7 +40,8 @@ static void test_globs(void **state)
 {
     (void)state;
     json_t *all = series_of(""), *layer = series_of("?name=alignment/*/1"),
-           *two = series_of("?name=norm/?/2,test/*&name=train/loss"), *none = series_of("?name=nope");
+           *two = series_of("?name=norm/?/2,test/*&name=train/loss"),
+           *none = series_of("?name=nope");
     const char *name;
     json_t *value;
     size_t expected = 0;
@@ -92,8 +93,8 @@ static void test_forms(void **state)
             s++;
         const json_t *one = json_object_get(json, series);
         assert_int_equal(of, run);
-        assert_int_equal(step, json_integer_value(
-                                   json_array_get(json_object_get(one, "steps"), at[s])));
+        assert_int_equal(step,
+                         json_integer_value(json_array_get(json_object_get(one, "steps"), at[s])));
         assert_true(value ==
                     json_number_value(json_array_get(json_object_get(one, "values"), at[s])));
         json_t *object = json_loads(text, 0, NULL);
@@ -195,8 +196,8 @@ static void test_refused(void **state)
         const char *query, *accept;
         long status;
     } cases[] = {
-        {"?points=1", NULL, 400},      {"?points=5001", NULL, 400}, {"?points=x", NULL, 400},
-        {"?format=xml", NULL, 400},    {"?form=csv", NULL, 400},    {"", "image/png", 406},
+        {"?points=1", NULL, 400},        {"?points=5001", NULL, 400}, {"?points=x", NULL, 400},
+        {"?format=xml", NULL, 400},      {"?form=csv", NULL, 400},    {"", "image/png", 406},
         {"?name=*a*a*a*a*b", NULL, 400},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -325,8 +325,8 @@ static void test_refused(void **state)
         {"W1.png?step=3", "kept are", 404},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        json_t *error =
-            get(&server, cases[i].status, "/v1/runs/%lld/weights/%s", (long long)dense, cases[i].name);
+        json_t *error = get(&server, cases[i].status, "/v1/runs/%lld/weights/%s", (long long)dense,
+                            cases[i].name);
         const char *message = text(json_object_get(error, "error"), "message");
         if (strstr(message, cases[i].says) == NULL)
             fail_msg("%s: %s", cases[i].name, message);
@@ -343,9 +343,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrix),  cmocka_unit_test(test_product),
-        cmocka_unit_test(test_fields),  cmocka_unit_test(test_colours),
-        cmocka_unit_test(test_etag),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_matrix), cmocka_unit_test(test_product),
+        cmocka_unit_test(test_fields), cmocka_unit_test(test_colours),
+        cmocka_unit_test(test_etag),   cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, start, server_stop);
 }

@@ -28,7 +28,8 @@ static json_t *predict(json_int_t run, const json_t *body, long status)
 
 static json_t *of_part(const char *part, size_t n, json_int_t step)
 {
-    json_t *indices = json_array(), *body = json_pack("{s:s, s:o}", "part", part, "indices", indices);
+    json_t *indices = json_array(),
+           *body = json_pack("{s:s, s:o}", "part", part, "indices", indices);
     for (size_t i = 0; i < n; i++)
         json_array_append_new(indices, json_integer((json_int_t)i));
     if (step > 0)
@@ -81,8 +82,7 @@ static json_t *inputs_of_test(void)
     for (size_t i = 0; i < TEST_N; i++) {
         json_t *row = json_array();
         for (size_t k = 0; k < data.shape.inputs; k++)
-            json_array_append_new(row,
-                                  json_integer(data.test.bytes[i * data.shape.inputs + k]));
+            json_array_append_new(row, json_integer(data.test.bytes[i * data.shape.inputs + k]));
         json_array_append_new(rows, row);
     }
     tet_dataset_free(&data);
@@ -94,14 +94,14 @@ static void check_network(const char *definition, bool probable)
     const json_int_t id = submit(&server, definition);
     json_t *run = await_end(&server, id, "succeeded"), *final = json_object_get(run, "final");
     json_t *body = of_part("test", TEST_N, 0), *prediction = predict(id, body, 200);
-    assert_true(accuracy(prediction) ==
-                json_number_value(json_object_get(final, "test/accuracy")));
+    assert_true(accuracy(prediction) == json_number_value(json_object_get(final, "test/accuracy")));
     if (probable)
         check_rows(prediction);
     else
         assert_null(json_object_get(prediction, "probabilities"));
     json_t *inputs = inputs_of_test(), *same = predict(id, inputs, 200);
-    assert_true(json_equal(json_object_get(same, "classes"), json_object_get(prediction, "classes")));
+    assert_true(
+        json_equal(json_object_get(same, "classes"), json_object_get(prediction, "classes")));
     const char *rows = probable ? "probabilities" : "outputs";
     assert_true(json_equal(json_object_get(same, rows), json_object_get(prediction, rows)));
     json_t *part = of_part("validation", 20, 0), *validation = predict(id, part, 200);
@@ -122,15 +122,17 @@ static void test_dense(void **state)
     check_network("{" DATA ",\"network\":{\"layers\":[{\"units\":20}]},\"rule\":{\"name\":\"sal\"},"
                   "\"training\":{\"epochs\":3,\"batch\":10}}",
                   true);
-    check_network("{" DATA ",\"network\":{\"layers\":[{\"units\":20}],"
-                  "\"loss\":\"mse\"},\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"batch\":10}}",
-                  false);
+    check_network(
+        "{" DATA ",\"network\":{\"layers\":[{\"units\":20}],"
+        "\"loss\":\"mse\"},\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":3,\"batch\":10}}",
+        false);
 }
 
 static void test_convolution(void **state)
 {
     (void)state;
-    check_network("{" DATA ",\"network\":{\"layers\":[{\"type\":\"conv2d\",\"channels\":4,\"kernel\":5},"
+    check_network("{" DATA
+                  ",\"network\":{\"layers\":[{\"type\":\"conv2d\",\"channels\":4,\"kernel\":5},"
                   "{\"type\":\"max_pool\",\"size\":2},{\"units\":10}]},\"rule\":{\"name\":\"bp\"},"
                   "\"training\":{\"epochs\":2,\"batch\":10}}",
                   true);
@@ -151,8 +153,8 @@ static void test_checkpoint(void **state)
         json_t *body = of_part("test", TEST_N, json_integer_value(step)),
                *prediction = predict(id, body, 200);
         assert_int_equal(integer(prediction, "step"), json_integer_value(step));
-        assert_true(accuracy(prediction) == json_number_value(json_array_get(
-                                                json_object_get(series, "values"), epoch)));
+        assert_true(accuracy(prediction) ==
+                    json_number_value(json_array_get(json_object_get(series, "values"), epoch)));
         json_decref(body);
         json_decref(prediction);
     }

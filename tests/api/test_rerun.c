@@ -7,7 +7,7 @@
 
 #include "data/npz.h"
 
-#define REST "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"},"
+#define REST    "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"},"
 #define STROKES "\"dataset\":{\"name\":\"strokes\",\"train\":200,\"test\":50}," REST
 
 static int start(void **state)
@@ -60,8 +60,8 @@ static void test_agrees(void **state)
     json_t *second = get(&server, 200, "/v1/runs/%lld", (long long)again);
     assert_string_equal(text(first, "digest"), text(second, "digest"));
     assert_string_equal(text(first, "hash"), text(second, "hash"));
-    assert_true(json_equal(json_object_get(first, "definition"),
-                           json_object_get(second, "definition")));
+    assert_true(
+        json_equal(json_object_get(first, "definition"), json_object_get(second, "definition")));
     json_decref(first);
     json_decref(second);
     assert_agrees(rerun(again), again, "succeeded");
@@ -78,8 +78,8 @@ static void test_sweep(void **state)
     const json_int_t again = rerun(run + 1);
     assert_agrees(again, run + 1, "succeeded");
     json_t *second = get(&server, 200, "/v1/runs/%lld", (long long)again);
-    assert_true(json_equal(json_object_get(first, "parameters"),
-                           json_object_get(second, "parameters")));
+    assert_true(
+        json_equal(json_object_get(first, "parameters"), json_object_get(second, "parameters")));
     json_decref(first);
     json_decref(second);
 }
@@ -102,8 +102,7 @@ static void test_parts(void **state)
     sqlite3 *db;
     char sql[600];
     const json_int_t run = submit(
-        &server,
-        "{" STROKES "\"training\":{\"epochs\":2,\"batch\":10},\"record\":{\"every\":1}}");
+        &server, "{" STROKES "\"training\":{\"epochs\":2,\"batch\":10},\"record\":{\"every\":1}}");
     json_decref(await_end(&server, run, "succeeded"));
     assert_int_equal(sqlite3_open(server.db, &db), SQLITE_OK);
     sqlite3_busy_timeout(db, 5000);
@@ -120,10 +119,11 @@ static void test_parts(void **state)
     assert_string_equal(text(result, "first_differing_series"), "norm/W/1");
     json_decref(result);
     /* Of that run a record is missing. */
-    snprintf(sql, sizeof sql,
-             "UPDATE metric SET value = (SELECT b.value FROM metric b WHERE b.run = %lld"
-             " AND b.step = metric.step AND b.series = metric.series) WHERE run = %lld AND step = 7",
-             (long long)run + 1, (long long)run);
+    snprintf(
+        sql, sizeof sql,
+        "UPDATE metric SET value = (SELECT b.value FROM metric b WHERE b.run = %lld"
+        " AND b.step = metric.step AND b.series = metric.series) WHERE run = %lld AND step = 7",
+        (long long)run + 1, (long long)run);
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
     result = outcome(rerun(run), run, "succeeded");
     assert_int_equal(integer(result, "first_differing_step"), 8);
@@ -210,9 +210,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agrees),  cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_agrees),   cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_diverged), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_fork),    cmocka_unit_test(test_dataset),
+        cmocka_unit_test(test_fork),     cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, start, server_stop);

@@ -269,9 +269,9 @@ static void test_old(void **state)
     (void)submit(store, "n", 1, 10);
     const int64_t run = claim(store);
     report_steps(store, run, 1, 20000, strides);
-    assert_ok(db_exec(&store->db, "DELETE FROM metric_bin; UPDATE run SET draw_level = NULL",
-                      &error),
-              &error);
+    assert_ok(
+        db_exec(&store->db, "DELETE FROM metric_bin; UPDATE run SET draw_level = NULL", &error),
+        &error);
     report_steps(store, run, 20001, 21000, strides);
     compare_many(store, run, 21000, 6);
     report_steps(store, run, 21001, 25000, strides);
