@@ -49,10 +49,10 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
         core/telemetry/traces.c
 
-SERVER := server/audit.c server/embed.c server/file.c server/import.c server/import_rows.c server/import_weights.c server/json.c server/machine.c server/matrix.c server/options.c \
-          server/picture.c server/pool.c server/protocol.c server/rules.c server/run.c server/serve.c server/session.c \
-          server/statistics.c server/submit.c server/summary.c server/table.c server/terminal.c server/text.c \
-          server/weights.c \
+SERVER := server/audit.c server/embed.c server/file.c server/import.c server/import_rows.c server/import_weights.c \
+          server/json.c server/machine.c server/matrix.c server/options.c server/picture.c server/pool.c \
+          server/protocol.c server/rules.c server/run.c server/serve.c server/session.c server/statistics.c \
+          server/submit.c server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))

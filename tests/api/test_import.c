@@ -302,7 +302,7 @@ static void test_lies(void **state)
         {{"definition.json", NULL, NULL, "nonsense", "1"}, "/nonsense"},
         {{"weights.npz", NULL, NULL, NULL, NULL}, "weights.npz"},
         {{"weights.npz", "PK", NULL, NULL, NULL}, "weights.npz"},
-        {{"metrics.csv", "", NULL, NULL, NULL}, "metrics.csv"},
+        {{"metrics.csv", "\n", NULL, NULL, NULL}, "metrics.csv"},
         {{"metrics.csv", "run,step,series,value\n1,2,x\n", NULL, NULL, NULL}, "line 2"},
         {{"metrics.csv", "run,step,series,value\n9999,2,x,1\n", NULL, NULL, NULL}, "line 2"},
         {{"metrics.csv", "run,step,series,value\n1,-2,x,1\n", NULL, NULL, NULL}, "line 2"},
