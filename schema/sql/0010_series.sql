@@ -3,8 +3,8 @@
 -- Tetrad's database, version 10: metrics that are drawn.
 --
 -- Summaries of a run's series over bins of steps: bin k of a level holds the records of steps
--- k * 2^level up to, not including, (k + 1) * 2^level. A run's lowest level is draw_level, and five
--- follow, each of eight times as many steps. They follow from metric.
+-- k * 2^level up to, not including, (k + 1) * 2^level. A run's lowest level is draw_level, and three
+-- follow, each of sixteen times as many steps. They follow from metric.
 
 ALTER TABLE run ADD COLUMN draw_level INTEGER; -- log2 of the steps of its smallest bins; NULL: it has none yet
 

@@ -304,7 +304,7 @@ static enum tet_err gather_series(const struct reading *r, struct gathered *g)
     if (err != TET_OK || few)
         return err;
     uint32_t level = r->level;
-    while (span >> level > 4 * (uint64_t)r->n &&
+    while (span >> level > 8 * (uint64_t)r->n &&
            level < r->level + (STORE_LEVELS - 1) * STORE_LEVEL_STEP)
         level += STORE_LEVEL_STEP;
     g->k = level;

@@ -6,11 +6,11 @@
  * kept the least and the greatest value (the first of equal ones) and the first record that has no
  * number; of the series also the first and the last record. k is the smallest that leaves at most
  * n points of those allowed: 0; where the series spans at most 2^(d - 2) n steps, any; else those
- * from the smallest level of d, d + 3, ..., d + 15 on whose bins number at most 4 n. d is 6 and
+ * from the smallest level of d, d + 4, d + 8, d + 12 on whose bins number at most 8 n. d is 6 and
  * the base-two logarithm of the steps between two records (record.every), rounded down. Where even
  * one bin has more than n points, the first and the last record are left.
  *
- * The bins of levels d to d + 15 are kept in metric_bin as records come; those of runs from before
+ * The bins of levels d to d + 12 are kept in metric_bin as records come; those of runs from before
  * are made when first asked for.
  */
 #ifndef SERVER_STORE_POINTS_H
@@ -18,7 +18,7 @@
 
 #include "store/store.h"
 
-enum { STORE_LEVELS = 6, STORE_LEVEL_STEP = 3, STORE_LEVEL_LEAST = 6 };
+enum { STORE_LEVELS = 4, STORE_LEVEL_STEP = 4, STORE_LEVEL_LEAST = 6 };
 
 /* What is known of the records of a bin. */
 struct store_bin {

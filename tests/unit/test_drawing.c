@@ -122,8 +122,8 @@ static size_t naive(size_t s, uint64_t after, uint32_t n, uint32_t d, struct rec
     const uint64_t span = r[many - 1].step - r[0].step;
     uint32_t k = 1;
     if (span > (uint64_t)n << (d - 2))
-        for (k = d; span >> k > 4 * (uint64_t)n && k < d + 15;)
-            k += 3;
+        for (k = d; span >> k > 8 * (uint64_t)n && k < d + 12;)
+            k += 4;
     for (; k < 63; k++) {
         count = naive_bins(r, many, k, out);
         if (count <= n)
