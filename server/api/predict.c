@@ -213,6 +213,12 @@ static enum tet_err make_trainer(struct predicting *p, struct tet_error *error)
         err = definition_plan(&p->plan, p->definition, &info, &why);
     p->plan.threads = 1;
     if (err == TET_OK)
+        err = tet_plan_check(&p->plan, &info.shape, &why);
+    /* What an imported run says of its memory is not to be trusted. */
+    if (err == TET_OK && tet_plan_memory(&p->plan, &info.shape) > p->api->memory_bytes)
+        return tet_error_set(error, TET_CONFLICT,
+                             "the run's network needs more memory than this server allows");
+    if (err == TET_OK)
         err = tet_trainer_create(&p->trainer, &p->plan, p->dataset, NULL, NULL, &why);
     if (err == TET_NOT_FOUND || err == TET_BAD_DATASET)
         return tet_error_set(error, TET_CONFLICT, "the run's dataset cannot be used any more: %s",
