@@ -28,7 +28,7 @@ override CFLAGS  += -std=c17 -D_GNU_SOURCE -DTETRAD_VERSION='"$(VERSION)"' -Iinc
                     -ffp-contract=off -fno-math-errno -pthread $(WARNINGS) -MMD -MP
 override LDFLAGS += -pthread
 
-PACKAGES       := libmicrohttpd jansson sqlite3 libcurl zlib libzip libsodium libarchive nettle
+PACKAGES       := libmicrohttpd jansson sqlite3 libcurl zlib libzip libsodium libarchive nettle libpng
 PACKAGE_CFLAGS  = $(shell pkg-config --cflags $(PACKAGES))
 LIBS            = $(shell pkg-config --libs $(PACKAGES)) -lm
 
@@ -50,7 +50,8 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/traces.c
 
 SERVER := server/admission.c server/audit.c server/backup.c server/dataset.c server/embed.c server/fetch.c server/file.c \
-          server/json.c server/log.c server/machine.c server/meters.c server/options.c server/pool.c server/protocol.c \
+          server/import.c server/import_rows.c server/import_weights.c server/json.c server/log.c server/machine.c \
+          server/matrix.c server/meters.c server/options.c server/picture.c server/pool.c server/protocol.c \
           server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/summary.c \
           server/table.c server/terminal.c server/text.c server/token.c server/watch.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/client/*.c server/data/*.c server/definition/*.c server/events/*.c \

@@ -20,7 +20,7 @@ static void take_target(struct tet_trainer *t, size_t example, size_t row)
     const uint32_t outputs = t->net.d[t->net.L];
     if (from->labels != NULL)
         t->labels[row] = from->labels[example];
-    if (t->net.plan.loss != TET_MSE)
+    if (t->net.plan.loss != TET_MSE || (from->labels == NULL && from->targets == NULL))
         return;
     float *target = t->targets + row * tet_stride(outputs);
     if (from->targets != NULL)
@@ -207,6 +207,25 @@ static void learn_from_signal(struct tet_trainer *t, bool record)
     tet_net_weigh(net);
     tet_net_centre(net);
     net->rule->change(net);
+}
+
+void tet_trainer_outputs(struct tet_trainer *t, const struct tet_examples *examples, uint32_t first,
+                         uint32_t n, float *outputs)
+{
+    struct tet_net *net = &t->net;
+    const uint32_t d = net->d[net->L];
+    const struct part part = {examples, first, n};
+    net->step = t->cursor.step;
+    net->learning = false;
+    for (uint32_t done = 0; done < n; done += (uint32_t)net->n) {
+        net->n = n - done < net->capacity ? n - done : net->capacity;
+        t->batch = (struct batch){.part = &part, .first = done};
+        tet_team_run(net->team, stage_share, t);
+        tet_net_ascend(net);
+        for (size_t row = 0; row < net->n; row++)
+            memcpy(outputs + (done + row) * (size_t)d, net->x[net->L] + row * tet_stride(d),
+                   d * sizeof *outputs);
+    }
 }
 
 double tet_trainer_run_batch(struct tet_trainer *t, const struct part *part, const uint32_t *order,

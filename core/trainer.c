@@ -418,6 +418,14 @@ enum tet_event tet_trainer_step(struct tet_trainer *t)
     return t->cursor.batch < tet_plan_steps_per_epoch(&t->net.plan) ? train(t) : evaluate(t);
 }
 
+uint32_t tet_trainer_part(const struct tet_trainer *t, enum tet_part part,
+                          const struct tet_examples **examples, uint32_t *first)
+{
+    *examples = t->part[part].examples;
+    *first = t->part[part].first;
+    return t->part[part].n;
+}
+
 const struct tet_net *tet_trainer_net(const struct tet_trainer *t)
 {
     return &t->net;

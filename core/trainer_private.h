@@ -15,7 +15,7 @@ struct part {
     uint32_t first, n;
 };
 
-enum { TRAIN, VALIDATION, TEST, PARTS };
+enum { TRAIN = TET_PART_TRAIN, VALIDATION = TET_PART_VALIDATION, TEST = TET_PART_TEST, PARTS };
 
 /* The examples at hand. */
 struct batch {

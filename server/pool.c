@@ -480,6 +480,26 @@ uint64_t pool_memory(struct pool *p)
     return used;
 }
 
+bool pool_borrow(struct pool *p, uint64_t bytes)
+{
+    pthread_mutex_lock(&p->lock);
+    const bool room =
+        p->used <= p->options.memory_bytes && bytes <= p->options.memory_bytes - p->used;
+    if (room)
+        p->used += bytes;
+    pthread_mutex_unlock(&p->lock);
+    return room;
+}
+
+void pool_return(struct pool *p, uint64_t bytes)
+{
+    pthread_mutex_lock(&p->lock);
+    p->used -= bytes;
+    p->news++;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+}
+
 uint32_t pool_workers(const struct pool *p)
 {
     return p->options.workers;

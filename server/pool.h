@@ -21,7 +21,7 @@ struct pool;
 struct pool_options {
     struct store *store;
     struct catalog *catalog;
-    struct events *events; // that records are told to; NULL: none
+    struct events *events;      // that records are told to; NULL: none
     const char *weights_folder; // for initial_weights; NULL: none
     uint32_t workers;
     uint64_t memory_bytes; // of all runs at once
@@ -63,6 +63,10 @@ struct pool_view *pool_look(struct pool *pool);
 struct event_progress *pool_progress(void *pool);
 
 uint64_t pool_memory(struct pool *pool); // bytes that the runs being trained need
+/* pool_borrow: takes memory as a run does, for something short beside the runs; false: there is none
+ * now. pool_return gives it back. */
+bool pool_borrow(struct pool *pool, uint64_t bytes);
+void pool_return(struct pool *pool, uint64_t bytes);
 
 uint32_t pool_workers(const struct pool *pool);
 

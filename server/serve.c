@@ -10,6 +10,7 @@
  */
 #include "serve.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -217,6 +217,22 @@ double tet_trainer_loss(
     const struct tet_trainer *trainer); // mean loss of the last mini-batch, NaN before any
 const struct tet_divergence *tet_trainer_divergence(const struct tet_trainer *trainer);
 
+/* ---- using what was learned ---- */
+
+enum tet_part { TET_PART_TRAIN, TET_PART_VALIDATION, TET_PART_TEST };
+
+/* tet_trainer_part: which examples of its dataset a part is: *first and those that follow it, as many
+ * as returned; 0 where there is no such part. */
+uint32_t tet_trainer_part(const struct tet_trainer *trainer, enum tet_part part,
+                          const struct tet_examples **examples, uint32_t *first);
+
+/* tet_trainer_outputs: z_L of examples first.. (n of them) by the weights as they are, as an
+ * evaluation has them: outputs (n, d_L), row-major. The examples are as the dataset's (bytes or
+ * floats, in its own units) and are standardised as in training; they need no labels or targets.
+ * Between steps; training goes on as if nothing had been. Allocates nothing, cannot fail. */
+void tet_trainer_outputs(struct tet_trainer *trainer, const struct tet_examples *examples,
+                         uint32_t first, uint32_t n, float *outputs);
+
 /* tet_isa_check: whether the environment's TETRAD_ISA names kernels that this processor has.
  * Errors: TET_BAD_REQUEST. */
 TET_MUST_CHECK enum tet_err tet_isa_check(struct tet_error *error);

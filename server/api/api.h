@@ -64,6 +64,10 @@ http_handler_fn api_backup, api_retention, api_pin;             // admin.c
 http_handler_fn api_put_dataset, api_delete_dataset;            // uploads.c
 http_handler_fn api_me, api_users, api_put_user, api_audit;     // users.c
 http_handler_fn api_tokens, api_create_token, api_revoke_token; // tokens.c
+http_handler_fn api_weights_png, api_samples_png;               // pictures.c
+http_handler_fn api_rerun;                                      // rerun.c
+http_handler_fn api_predict;                                    // predict.c
+http_handler_fn api_import;                                     // import.c
 http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index; // about.c
 
@@ -97,6 +101,13 @@ void api_submit_definition(struct api *api, const struct http_request *request,
                            struct http_reply *reply, const struct definition *d, const char *key,
                            const struct store_checkpoint *start);
 
+/* api_submit_rerun: the same, of a run that repeats another; 0: of one that does not. */
+void api_submit_rerun(struct api *api, const struct http_request *request, struct http_reply *reply,
+                      const struct definition *d, const char *key,
+                      const struct store_checkpoint *start, int64_t rerun_of);
+
+/* api_rerun_json: what a run that repeats another has come to; null where it repeats none. */
+json_t *api_rerun_json(struct api *api, const struct store_run *run);
 http_admit_fn api_admit; // by the request's token
 http_done_fn api_done;   // writes a change to the log: handlers need not
 

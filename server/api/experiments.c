@@ -181,6 +181,13 @@ void api_submit_definition(struct api *api, const struct http_request *request,
                            struct http_reply *reply, const struct definition *d, const char *key,
                            const struct store_checkpoint *start)
 {
+    api_submit_rerun(api, request, reply, d, key, start, 0);
+}
+
+void api_submit_rerun(struct api *api, const struct http_request *request, struct http_reply *reply,
+                      const struct definition *d, const char *key,
+                      const struct store_checkpoint *start, int64_t rerun_of)
+{
     struct store_submission submission = {0};
     struct store_receipt receipt;
     struct tet_error error = {0};
@@ -191,6 +198,7 @@ void api_submit_definition(struct api *api, const struct http_request *request,
         err = submission_make(api, &submission, http_identity(request)->user, d, &error);
     submission.idempotency_key = key;
     submission.start = start;
+    submission.rerun_of = rerun_of;
     if (err == TET_OK)
         err = store_submit(api->store, &submission, &receipt, &error);
     if (err == TET_TOO_MANY || err == TET_BUSY)

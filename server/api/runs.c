@@ -197,6 +197,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "timeline", timeline_json(api, run, definition));
         json_object_set_new(value, "checkpoints", checkpoints_json(api, run));
         put_pins(api, run->id, value);
+        json_object_set_new(value, "rerun", api_rerun_json(api, run));
     }
     json_decref(definition);
     return value;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Weights of a run: the list, one array as .npy, all as .npz; of the newest kept checkpoint or the
  * one at ?step=. */
-#include "api/api.h"
+#include "api/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,50 +10,48 @@
 #include "data/npz.h"
 #include "weights.h"
 
-/* What is known of the run besides its arrays. */
-struct facts {
-    enum run_state state;
-    uint64_t step;
-    char digest[STORE_HASH];
-};
-
 static bool keep_facts(void *context, const struct store_run *run)
 {
-    struct facts *facts = context;
+    struct api_facts *facts = context;
     facts->state = run->state;
     facts->step = run->step;
     snprintf(facts->digest, sizeof facts->digest, "%s", run->digest != NULL ? run->digest : "");
     return true;
 }
 
-/* Reads query, run and checkpoint; false: the reply says what was wrong, or that nothing has
- * changed. */
-static bool begin(struct api *api, const struct http_request *request, struct http_reply *reply,
-                  const char *kind, struct facts *facts, struct store_checkpoint *checkpoint)
+bool api_weights_begin(struct api *api, const struct http_request *request,
+                       struct http_reply *reply, const char *kind, struct api_facts *facts,
+                       struct store_checkpoint *checkpoint)
 {
     struct tet_error error = {0};
     uint64_t step = 0;
-    if (!http_query_only(request, reply, (const char *const[]){"step", NULL}) ||
-        !http_query_uint(request, reply, "step", 1, INT64_MAX, 0, &step))
+    if (!http_query_uint(request, reply, "step", 1, INT64_MAX, 0, &step))
         return false;
     const int64_t run = http_id(request, 0);
     enum tet_err err = store_run_read(api->store, run, keep_facts, facts, &error);
     if (err == TET_OK && facts->state == RUN_SUCCEEDED && (step == 0 || step == facts->step)) {
-        char tag[160];
+        char tag[STORE_HASH + API_KIND];
         snprintf(tag, sizeof tag, "%s-%s", facts->digest, kind);
-        if (http_reply_etag(request, reply, tag))
+        if (strlen(kind) < API_KIND && http_reply_etag(request, reply, tag))
             return false;
     }
     if (err == TET_OK)
-        err = store_checkpoint_read(api->store, run, step, checkpoint, &error);
+        err = api_checkpoint_read(api, run, step, checkpoint, &error);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     return err == TET_OK;
 }
 
+static bool begin(struct api *api, const struct http_request *request, struct http_reply *reply,
+                  const char *kind, struct api_facts *facts, struct store_checkpoint *checkpoint)
+{
+    return http_query_only(request, reply, (const char *const[]){"step", NULL}) &&
+           api_weights_begin(api, request, reply, kind, facts, checkpoint);
+}
+
 void api_weights(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct facts facts;
+    struct api_facts facts;
     struct store_checkpoint checkpoint = {0};
     if (!begin(context, request, reply, "list", &facts, &checkpoint))
         return;
@@ -79,7 +77,7 @@ void api_weights(void *context, const struct http_request *request, struct http_
 
 void api_weights_npy(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct facts facts;
+    struct api_facts facts;
     struct store_checkpoint checkpoint = {0};
     struct tet_error error = {0};
     const char *name = http_part(request, 1);
@@ -115,7 +113,7 @@ void api_weights_npy(void *context, const struct http_request *request, struct h
 
 void api_weights_npz(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct facts facts;
+    struct api_facts facts;
     struct store_checkpoint checkpoint = {0};
     struct tet_error error = {0};
     struct npy *arrays = NULL;

@@ -92,6 +92,34 @@ static bool hash_run(const json_t *run, char text[DEFINITION_HASH])
     return good;
 }
 
+bool definition_hashes(const json_t *resolved, char experiment[DEFINITION_HASH],
+                       char run[DEFINITION_HASH])
+{
+    return (experiment == NULL || hash(resolved, experiment)) &&
+           (run == NULL || hash_run(resolved, run));
+}
+
+enum tet_err definition_check(const json_t *resolved, struct tet_error *error)
+{
+    struct faults faults;
+    json_t *copy = json_deep_copy(resolved);
+    enum tet_err err = TET_NO_MEMORY;
+    if (faults_init(&faults) && copy != NULL && schema_experiment() != NULL) {
+        const bool good = schema_check(schema_experiment(), copy, NULL, &faults);
+        const json_t *fault = json_array_get(faults.list, 0);
+        err = faults.no_memory ? TET_NO_MEMORY : TET_OK;
+        if (err == TET_OK && (!good || faults.n > 0))
+            err = tet_error_set(error, TET_BAD_DEFINITION, "%.100s: allowed: %.200s",
+                                json_string_value(json_object_get(fault, "pointer")),
+                                json_string_value(json_object_get(fault, "allowed")));
+    }
+    if (err == TET_NO_MEMORY)
+        tet_error_set(error, err, "out of memory");
+    faults_free(&faults);
+    json_decref(copy);
+    return err;
+}
+
 /* ---- runs ---- */
 
 /* Lets `value` share with `other` what is equal in both, so that ten thousand runs that differ in a

@@ -76,6 +76,15 @@ TET_MUST_CHECK enum tet_err definition_read(struct definition **definition, json
                                             struct tet_error *error);
 void definition_free(struct definition *definition); // NULL is fine
 
+/* definition_hashes: the hashes that definition_read would give a resolved definition: of an
+ * experiment's, and of a run's (where they are not NULL). False for lack of memory. */
+bool definition_hashes(const json_t *resolved, char experiment[DEFINITION_HASH],
+                       char run[DEFINITION_HASH]);
+
+/* definition_check: whether a resolved definition from elsewhere is one as far as the schema says:
+ * types, ranges, names. Errors: TET_BAD_DEFINITION (the first fault), TET_NO_MEMORY. */
+TET_MUST_CHECK enum tet_err definition_check(const json_t *resolved, struct tet_error *error);
+
 /* definition_plan: the plan of a resolved run definition (as definition_read made it, perhaps in
  * another process and read back from the store). `info` is its dataset's. Errors:
  * TET_BAD_DEFINITION; TET_BAD_DATASET where the dataset is no longer what the definition was

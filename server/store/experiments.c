@@ -70,8 +70,8 @@ static enum tet_err look_up_key(struct db *db, const struct store_submission *s,
     return query_close(&q);
 }
 
-static enum tet_err insert_experiment(struct db *db, const struct store_submission *s, int64_t now,
-                                      int64_t *id, struct tet_error *error)
+enum tet_err insert_experiment(struct db *db, const struct store_submission *s, int64_t now,
+                               int64_t *id, struct tet_error *error)
 {
     const char *tags = s->tags != NULL ? s->tags : "[]";
     struct query q = query_open(db,
@@ -136,6 +136,15 @@ static enum tet_err insert_runs(struct db *db, const struct store_submission *s,
     }
     enum tet_err err_run = query_close(&run), err_text = query_close(&text);
     return err_run != TET_OK ? err_run : err_text;
+}
+
+static enum tet_err note_rerun(struct db *db, int64_t run, int64_t of, struct tet_error *error)
+{
+    struct query q = query_open(db, "UPDATE run SET rerun_of = :of WHERE id = :run", error);
+    query_bind_int(&q, ":run", run);
+    query_bind_int(&q, ":of", of);
+    query_run(&q);
+    return query_close(&q);
 }
 
 /* Which dataset each of the new runs has: see run_dataset in the schema. */
@@ -205,6 +214,8 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
         err = insert_datasets(db, receipt.first_run, s->n_runs, error);
     if (err == TET_OK && !known && s->start != NULL)
         err = checkpoint_put(store, receipt.first_run, s->start, (struct store_keep){0}, error);
+    if (err == TET_OK && !known && s->rerun_of != 0)
+        err = note_rerun(db, receipt.first_run, s->rerun_of, error);
     if (err == TET_OK)
         *job->receipt = receipt;
     store->queue_changed = true;

@@ -331,6 +331,17 @@ struct store_audit;
 TET_MUST_CHECK enum tet_err audit_put(struct db *db, const struct store_audit *entry,
                                       struct tet_error *error);
 
+/* series_insert: the id of a series' name, which is written where it is new. */
+TET_MUST_CHECK enum tet_err series_insert(struct db *db, const char *name, int64_t *id,
+                                          struct tet_error *error);
+
+/* remake_final: a run's last values, from its metrics. */
+TET_MUST_CHECK enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *error);
+
+/* insert_experiment: the row and its tags; runs follow. */
+TET_MUST_CHECK enum tet_err insert_experiment(struct db *db, const struct store_submission *s,
+                                              int64_t now, int64_t *id, struct tet_error *error);
+
 /* checkpoint_put: writes a checkpoint in the place of one at the same step and removes all
  * but those to keep. */
 TET_MUST_CHECK enum tet_err checkpoint_put(struct store *store, int64_t run,

@@ -7,6 +7,7 @@
  *
  * Threads: store_ functions from any; the others in the writer's jobs.
  */
+#include "store/bins.h"
 #include "store/internal.h"
 
 #include <stdio.h>
@@ -21,8 +22,7 @@ struct metrics_job {
 
 /* ---- writing ---- */
 
-static enum tet_err series_insert(struct db *db, const char *name, int64_t *id,
-                                  struct tet_error *error)
+enum tet_err series_insert(struct db *db, const char *name, int64_t *id, struct tet_error *error)
 {
     struct query q = query_open(db, "SELECT id FROM series WHERE name = :name", error);
     query_bind_text(&q, ":name", name);
@@ -66,74 +66,143 @@ static enum tet_err series_id(struct store *store, const struct tet_record *reco
     return TET_OK;
 }
 
-/* Counts the records; *first: the number of the first of them. */
+/* Counts the records; *first: the number of the first of them; *level: of the run's smallest bins, 0:
+ * it has none, being of a time before they were. */
 static enum tet_err count_records(struct db *db, const struct metrics_job *job, int64_t *first,
-                                  struct tet_error *error)
+                                  int64_t *level, struct tet_error *error)
 {
     struct query q = query_open(db,
                                 "UPDATE run SET records = records + :n, step = max(step, :step)"
-                                " WHERE id = :run RETURNING records - :n",
+                                " WHERE id = :run RETURNING records - :n, draw_level",
                                 error);
     query_bind_int(&q, ":n", (int64_t)job->n);
     query_bind_int(&q, ":step", (int64_t)job->records[job->n - 1].step);
     query_bind_int(&q, ":run", job->job.run);
-    if (query_row(&q))
+    if (query_row(&q)) {
         *first = query_int(&q, 0);
-    else
+        *level = query_int(&q, 1);
+    } else {
         query_fail(&q, TET_NOT_FOUND, "there is no such run");
+    }
     query_run(&q);
-    return query_close(&q);
+    const enum tet_err err = query_close(&q);
+    return err == TET_OK && *level == 0 && *first == 0 ? bins_choose(db, job->job.run, level, error)
+                                                       : err;
+}
+
+/* What a job of records writes with. */
+struct writing {
+    struct store *store;
+    const struct metrics_job *job;
+    int64_t first;        // number of the job's first record
+    int64_t *ids;         // (n) series of the records
+    uint64_t again;       // first step at which a record was there already; UINT64_MAX: none
+    struct query metric;  // a new record
+    struct query instead; // one in the place of another
+    struct query final;
+    struct tet_error *error;
+};
+
+static void write_value(struct writing *w, struct query *q, size_t i)
+{
+    const struct tet_record *r = &w->job->records[i];
+    query_bind_int(q, ":step", (int64_t)r->step);
+    query_bind_int(q, ":series", w->ids[i]);
+    query_bind_int(q, ":sequence", w->first + (int64_t)i);
+    query_bind_real(q, ":value", r->value);
+    query_run(q);
+}
+
+static enum tet_err write_record(struct writing *w, size_t i)
+{
+    const struct tet_record *r = &w->job->records[i];
+    const struct db *db = &w->store->db;
+    bool last = true;
+    enum tet_err err = series_id(w->store, r, &w->ids[i], &last, w->error);
+    if (err != TET_OK)
+        return err;
+    const int64_t before = db_changes(db);
+    write_value(w, &w->metric, i);
+    if (db_changes(db) == before && w->metric.err == TET_OK) {
+        write_value(w, &w->instead, i);
+        w->again = r->step < w->again ? r->step : w->again;
+    }
+    if (last) {
+        query_bind_int(&w->final, ":step", (int64_t)r->step);
+        query_bind_int(&w->final, ":series", w->ids[i]);
+        query_bind_real(&w->final, ":value", r->value);
+        query_run(&w->final);
+    }
+    return w->metric.err != TET_OK    ? w->metric.err
+           : w->instead.err != TET_OK ? w->instead.err
+                                      : w->final.err;
 }
 
 /* From the last record to the first, so that the first met of a series is its last value; where a
  * value is reported twice in one job, the later stays. */
+static enum tet_err write_records(struct writing *w)
+{
+    struct db *db = &w->store->db;
+    enum tet_err err = TET_OK;
+    w->metric = query_open(db,
+                           "INSERT INTO metric (run, step, series, sequence, value)"
+                           " VALUES (:run, :step, :series, :sequence, :value)"
+                           " ON CONFLICT (run, step, series) DO NOTHING",
+                           w->error);
+    w->instead =
+        query_open(db,
+                   "UPDATE metric SET sequence = :sequence, value = :value WHERE run = :run"
+                   " AND step = :step AND series = :series AND sequence < :sequence",
+                   w->error);
+    w->final = query_open(db,
+                          "INSERT INTO final (run, series, step, value)"
+                          " VALUES (:run, :series, :step, :value)"
+                          " ON CONFLICT (run, series) DO UPDATE"
+                          " SET step = excluded.step, value = excluded.value"
+                          " WHERE excluded.step >= step",
+                          w->error);
+    w->store->series.job++;
+    query_bind_int(&w->metric, ":run", w->job->job.run);
+    query_bind_int(&w->instead, ":run", w->job->job.run);
+    query_bind_int(&w->final, ":run", w->job->job.run);
+    for (size_t i = w->job->n; i-- > 0 && err == TET_OK;)
+        err = write_record(w, i);
+    const enum tet_err a = query_close(&w->metric), b = query_close(&w->instead),
+                       c = query_close(&w->final);
+    return err != TET_OK ? err : a != TET_OK ? a : b != TET_OK ? b : c;
+}
+
+static enum tet_err write_bins(struct writing *w, uint32_t level)
+{
+    const struct metrics_job *job = w->job;
+    struct bins bins;
+    enum tet_err err = bins_begin(&bins, &w->store->db, job->job.run, level, w->error);
+    for (size_t i = 0; i < job->n && err == TET_OK; i++)
+        err = bins_add(&bins, w->ids[i], job->records[i].step, job->records[i].value);
+    const enum tet_err written = bins_end(&bins);
+    if (err == TET_OK)
+        err = written;
+    return err == TET_OK && w->again != UINT64_MAX
+               ? bins_remake(&w->store->db, job->job.run, level, w->again, w->error)
+               : err;
+}
+
 static enum tet_err metrics_work(struct store *store, struct job *base, struct tet_error *error)
 {
     struct metrics_job *job = (struct metrics_job *)base;
-    struct db *db = &store->db;
-    int64_t first = 0;
-    enum tet_err err = count_records(db, job, &first, error);
+    struct writing w = {.store = store, .job = job, .again = UINT64_MAX, .error = error};
+    int64_t level = 0;
+    enum tet_err err = count_records(&store->db, job, &w.first, &level, error);
     if (err != TET_OK)
         return err;
-
-    struct query metric = query_open(db,
-                                     "INSERT INTO metric (run, step, series, sequence, value)"
-                                     " VALUES (:run, :step, :series, :sequence, :value)"
-                                     " ON CONFLICT (run, step, series) DO UPDATE"
-                                     " SET sequence = excluded.sequence, value = excluded.value"
-                                     " WHERE excluded.sequence > sequence",
-                                     error);
-    struct query final = query_open(db,
-                                    "INSERT INTO final (run, series, step, value)"
-                                    " VALUES (:run, :series, :step, :value)"
-                                    " ON CONFLICT (run, series) DO UPDATE"
-                                    " SET step = excluded.step, value = excluded.value"
-                                    " WHERE excluded.step >= step",
-                                    error);
-    store->series.job++;
-    query_bind_int(&metric, ":run", job->job.run);
-    query_bind_int(&final, ":run", job->job.run);
-    for (size_t i = job->n; i-- > 0 && metric.err == TET_OK && final.err == TET_OK;) {
-        const struct tet_record *r = &job->records[i];
-        int64_t id = 0;
-        bool last = true;
-        err = series_id(store, r, &id, &last, error);
-        if (err != TET_OK)
-            break;
-        query_bind_int(&metric, ":step", (int64_t)r->step);
-        query_bind_int(&metric, ":series", id);
-        query_bind_int(&metric, ":sequence", first + (int64_t)i);
-        query_bind_real(&metric, ":value", r->value);
-        query_run(&metric);
-        if (!last)
-            continue;
-        query_bind_int(&final, ":step", (int64_t)r->step);
-        query_bind_int(&final, ":series", id);
-        query_bind_real(&final, ":value", r->value);
-        query_run(&final);
-    }
-    enum tet_err err_metric = query_close(&metric), err_final = query_close(&final);
-    return err != TET_OK ? err : err_metric != TET_OK ? err_metric : err_final;
+    w.ids = calloc(job->n, sizeof *w.ids);
+    if (w.ids == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    err = write_records(&w);
+    if (err == TET_OK && level > 0)
+        err = write_bins(&w, (uint32_t)level);
+    free(w.ids);
+    return err;
 }
 
 static void metrics_destroy(struct job *job)

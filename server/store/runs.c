@@ -9,6 +9,7 @@
  *
  * Threads: store_ functions from any; the others in the writer's jobs.
  */
+#include "store/bins.h"
 #include "store/share.h"
 
 #include <math.h>
@@ -148,7 +149,7 @@ void store_claim_free(struct store_claim *claim)
 
 /* A run's last values once later ones are gone. In a query with max(), the other columns are of the
  * row that has it. */
-static enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *error)
+enum tet_err remake_final(struct db *db, int64_t run, struct tet_error *error)
 {
     static const char *const steps[] = {
         "DELETE FROM final WHERE run = :run",
@@ -190,6 +191,11 @@ static enum tet_err trim(struct db *db, int64_t run, struct tet_error *error)
     err = query_close(&q);
     if (err == TET_OK)
         err = remake_final(db, run, error);
+    int64_t level = 0;
+    if (err == TET_OK)
+        err = bins_level(db, run, &level, error);
+    if (err == TET_OK && level > 0)
+        err = bins_remake(db, run, (uint32_t)level, (uint64_t)step, error);
     if (err == TET_OK)
         err = timeline_trim(db, run, step, error);
     if (err != TET_OK)
@@ -359,7 +365,8 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
 #define RUN_COLUMNS                                                                                \
     "SELECT r.id, r.experiment, r.state, r.reason, r.parameters, d.definition, r.hash, r.digest,"  \
     " r.step, r.steps, r.memory_bytes, r.attempts, r.worker, r.train_seconds, r.created_ms,"       \
-    " r.started_ms, r.ended_ms, r.divergence, r.owner, r.priority, r.held, r.flops"                \
+    " r.started_ms, r.ended_ms, r.divergence, r.owner, r.priority, r.held, r.flops, r.rerun_of,"   \
+    " r.rerun_result"                                                                              \
     " FROM run r CROSS JOIN run_definition d ON d.run = r.id"
 
 static void run_from_row(struct query *q, struct store_run *run)
@@ -386,6 +393,8 @@ static void run_from_row(struct query *q, struct store_run *run)
         .priority = (int32_t)query_int(q, 19),
         .held = query_int(q, 20) != 0,
         .flops = query_real(q, 21),
+        .rerun_of = query_int(q, 22),
+        .rerun_result = query_text(q, 23),
     };
     if (!run_state_parse(query_text(q, 2), &run->state))
         query_fail(q, TET_DATABASE, "a run has an unknown state");

@@ -83,7 +83,8 @@ struct store_submission {
     size_t n_runs;
     const struct store_new_run *runs;
     const struct store_checkpoint
-        *start; // where the first run begins; NULL: at the start; borrowed
+        *start;       // where the first run begins; NULL: at the start; borrowed
+    int64_t rerun_of; // the run that the first run repeats; 0: none
 };
 
 struct store_receipt {
@@ -243,6 +244,8 @@ struct store_run {
     uint32_t worker;                          // of the last attempt
     double train_seconds;                     // over all attempts
     int64_t created_ms, started_ms, ended_ms; // UTC since 1970; 0: not yet
+    int64_t rerun_of;                         // the run that it repeats, 0: none
+    const char *rerun_result;                 // JSON object: see store/reruns.h; NULL: not compared
 };
 
 struct store_experiment {

@@ -325,7 +325,7 @@ static inline void contract_check(const char *method, const char *path, const st
     const json_t *media = json_object_get(content, type);
     if (media == NULL)
         fail_msg("%s: openapi.json has no %s here", what, type);
-    if (strstr(type, "json") == NULL)
+    if (strstr(type, "/json") == NULL)
         return;
     if (reply->json == NULL)
         fail_msg("%s: not JSON: %.200s", what, reply->body);

@@ -211,6 +211,52 @@ static void test_random_sweep(void **state)
     json_decref(summary);
 }
 
+/* The CSV has the JSON's numbers; and a bad query says which parameter is bad. */
+static void test_csv(void **state)
+{
+    (void)state;
+    const json_int_t id = experiment(
+        "{\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":50}," NETWORK
+        ",\"training\":{\"epochs\":1,\"batch\":50},\"sweep\":{\"rule.name\":[\"bp\",\"fa\"],"
+        "\"training.seed\":[1,2,3]}}",
+        6);
+    json_t *json = get(&server, 200, "/v1/experiments/%lld/summary", id), *point;
+    char path[120], parameters[100];
+    struct reply reply;
+    double n, mean, sd, low, high;
+    size_t i;
+    snprintf(path, sizeof path, "/v1/experiments/%lld/summary", (long long)id);
+    ask_with(&server, "GET", path, NULL, (const char *const[]){"Accept: text/csv", NULL}, &reply);
+    expect(&reply, 200);
+    char *rest = reply.body, *line = strsep(&rest, "\n");
+    assert_string_equal(line, "rule.name,n,mean,sd,low,high,min,max,difference_n,difference_mean,"
+                              "difference_low,difference_high,p,p_holm");
+    json_array_foreach(json_object_get(json, "points"), i, point)
+    {
+        line = strsep(&rest, "\n");
+        assert_int_equal(sscanf(line, "%99[^,],%lf,%lf,%lf,%lf,%lf", parameters, &n, &mean, &sd,
+                                &low, &high),
+                         6);
+        assert_string_equal(parameters, text(json_object_get(point, "parameters"), "rule.name"));
+        assert_true(n == real(point, "n") && mean == real(point, "mean") && sd == real(point, "sd"));
+        assert_true(low == json_number_value(json_array_get(json_object_get(point, "interval"), 0)));
+        assert_true(high == json_number_value(json_array_get(json_object_get(point, "interval"), 1)));
+    }
+    assert_string_equal(rest, "");
+    reply_free(&reply);
+    json_decref(json);
+    static const char *const bad[][2] = {{"metric=x", "metric"}, {"at=never", "at"},
+                                         {"steps=some", "steps"}, {"baseline=zz", "baseline"},
+                                         {"baseline=rule.name:kp", "baseline"}, {"format=xml", "format"}};
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        json_t *error = get(&server, 400, "/v1/experiments/%lld/summary?%s", id, bad[i][0]);
+        const json_t *fault =
+            json_array_get(json_object_get(json_object_get(error, "error"), "details"), 0);
+        assert_string_equal(text(fault, "parameter"), bad[i][1]);
+        json_decref(error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_early_stopping, start, server_stop),
         cmocka_unit_test_setup_teardown(test_object_baseline, start, server_stop),
         cmocka_unit_test_setup_teardown(test_random_sweep, start, server_stop),
+        cmocka_unit_test_setup_teardown(test_csv, start, server_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
