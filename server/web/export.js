@@ -63,9 +63,9 @@ export function drawSvg(c) {
         `<clipPath id="area"><rect x="${LEFT}" y="${TOP}" width="${W - LEFT - RIGHT}" height="${H - TOP - BOTTOM}"/></clipPath>`,
         `<text x="${LEFT}" y="20" font-size="14" font-weight="600">${escape(c.title)}</text>`];
     for (const v of c.log ? logTicks(y0, y1) : ticks(y0, y1))
-        out.push(`<path d="M${LEFT} ${px(y(v))}H${W - RIGHT}" stroke="${c.grid}"/><text x="${LEFT - 6}" y="${px(y(v) + 4)}" text-anchor="end" fill="${c.soft}">${escape(format.number(Number(v.toPrecision(10)), 3))}</text>`);
+        out.push(`<path d="M${LEFT} ${px(y(v))}H${W - RIGHT}" stroke="${c.grid}"/><text x="${LEFT - 6}" y="${px(y(v) + 4)}" text-anchor="end" fill="${c.soft}">${escape(format.tick(v))}</text>`);
     for (const v of ticks(x0, x1, 8))
-        out.push(`<path d="M${px(x(v))} ${H - BOTTOM}v4" stroke="${c.soft}"/><text x="${px(x(v))}" y="${H - BOTTOM + 17}" text-anchor="middle" fill="${c.soft}">${escape(format.number(Number(v.toPrecision(10)), 3))}</text>`);
+        out.push(`<path d="M${px(x(v))} ${H - BOTTOM}v4" stroke="${c.soft}"/><text x="${px(x(v))}" y="${H - BOTTOM + 17}" text-anchor="middle" fill="${c.soft}">${escape(format.tick(v))}</text>`);
     out.push(`<path d="M${LEFT} ${TOP}V${H - BOTTOM}H${W - RIGHT}" fill="none" stroke="${c.soft}"/>`,
         `<text x="${(LEFT + W - RIGHT) / 2}" y="${H - BOTTOM + 34}" text-anchor="middle" fill="${c.soft}">step</text>`,
         `<text transform="translate(14 ${(H - BOTTOM + TOP) / 2}) rotate(-90)" text-anchor="middle" fill="${c.soft}">${escape(c.yLabel)}</text>`);
