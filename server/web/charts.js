@@ -182,8 +182,13 @@ function options(chart, series, bands) {
 const FIXED = {
     legend: "never", showLabelsOnHighlight: false, connectSeparatedPoints: true, highlightCircleSize: 2.5, fillAlpha: 0.16, drawGapEdgePoints: true,
     rightGap: 10, animatedZooms: false, digitsAfterDecimal: 6, labelsKMB: false,
-    axes: { x: { axisLabelFormatter: axisText, pixelsPerLabel: 70, drawGrid: true }, y: { axisLabelFormatter: axisText, axisLabelWidth: 52, pixelsPerLabel: 34 } },
+    axes: { x: { axisLabelFormatter: axisText, pixelsPerLabel: 70, drawGrid: true }, y: { axisLabelFormatter: axisText, axisLabelWidth: 52, pixelsPerLabel: 34, ticker: yTicks } },
 };
+
+/* On a logarithmic axis only what is labelled gets a line. */
+function yTicks(...given) {
+    return window.Dygraph.numericTicks(...given).filter((tick) => tick.label !== "");
+}
 
 function shown(chart) {
     const series = (chart.attrs.series ?? []).filter((s) => s.x.length > 0);
@@ -249,8 +254,7 @@ async function exportAs(chart, kind) {
     else save(await rasterize(svg, 2), `${name}.png`);
 }
 
-function legend(chart) {
-    const series = chart.attrs.series ?? [];
+function legend(chart, series) {
     return m("ul.legend", { "aria-label": "Series" }, series.map((s, i) => m("li", { key: s.label }, m("button", {
         type: "button", "aria-pressed": chart.hidden.has(s.label) ? "false" : "true", title: s.label,
         onclick: () => { if (!chart.hidden.delete(s.label)) chart.hidden.add(s.label); touch(chart); },
@@ -299,7 +303,7 @@ export function Chart() {
                         tool("PNG", "Save as PNG", () => chart.g && exportAs(chart, "png").catch(say)),
                         tool("SVG", "Save as SVG", () => chart.g && exportAs(chart, "svg").catch(say)))),
                 m("div.frame", m("div.plot", { class: attrs.tall ? "tall" : "" }), empty && m("p.soft.nothing", attrs.nothing ?? "nothing recorded yet")),
-                legend(chart));
+                legend(chart, attrs.series ?? []));
         },
     };
 }

@@ -65,7 +65,7 @@ export function absolute(time) {
 /* Any JSON value in few characters. */
 export function brief(value) {
     if (value === undefined) return NONE;
-    if (typeof value === "number") return number(value, 6);
+    if (typeof value === "number") return String(Number(value.toPrecision(8))).replace("-", "−");
     return typeof value === "string" ? value : JSON.stringify(value);
 }
 

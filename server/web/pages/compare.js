@@ -75,7 +75,7 @@ export default function Compare() {
     function curves() {
         return m("section", { "aria-label": "Curves" }, m("details.series", m("summary", `Series (${chosen.size} of ${names.length})`),
             m("div.row.wide", names.map((name) => m("label.check", m("input", { type: "checkbox", checked: chosen.has(name), onchange: () => { if (!chosen.delete(name)) chosen.add(name); } }), name)))),
-        m("div.grid", names.filter((name) => chosen.has(name)).map((name) => m(Chart, {
+        m("div.grid", [...FIRST, ...names.filter((name) => !FIRST.includes(name))].filter((name) => chosen.has(name)).map((name) => m(Chart, {
             key: name, title: name, yLabel: name, log: name.endsWith("/loss"), version: `${version} ${shownFor}`,
             series: runs.flatMap((run, i) => {
                 const s = series.get(run.id)?.series[name];
@@ -97,12 +97,13 @@ export default function Compare() {
     }
 
     function finals() {
-        const rows = [...new Set(runs.flatMap((run) => Object.keys(run.final ?? {})))].sort((a, b) => FIRST.includes(b) - FIRST.includes(a) || a.localeCompare(b, "en", { numeric: true }));
+        const place = (name) => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
+        const rows = [...new Set(runs.flatMap((run) => Object.keys(run.final ?? {})))].sort((a, b) => place(a) - place(b) || a.localeCompare(b, "en", { numeric: true }));
         const save = () => saveText(csv([["", ...runs.map((run) => `run ${run.id}`)], ...rows.map((name) => [name, ...runs.map((run) => run.final?.[name])])]), "compare.csv", "text/csv");
         return m("section", columns("What they ended with", [null, ...rows], (name) => name === null
             ? m("tr", { key: "state" }, m("th", { scope: "row" }, "state"), runs.map((run) => m("td.n", m(State, { state: run.state, reason: run.reason }))))
             : m("tr", { key: name }, m("th", { scope: "row" }, name), runs.map((run) => m("td.n", format.metric(name, run.final?.[name]))))),
-        m("p", m("button", { type: "button", onclick: save }, "Save as CSV")));
+        m("p.after", m("button", { type: "button", onclick: save }, "Save as CSV")));
     }
 
     const again = async () => { if (shownFor !== null && runs.some((run) => !hasEnded(run.state))) await load(); };

@@ -31,6 +31,7 @@ export function chartsOf(names) {
     for (const [title, pattern, options] of CHARTS) {
         const own = names.filter((name) => pattern.test(name));
         own.forEach((name) => left.delete(name));
+        own.sort((a, b) => a.includes("_descending") - b.includes("_descending"));
         if (title === "Loss" || title === "Accuracy") own.sort((a, b) => PARTS.indexOf(a.split("/")[0]) - PARTS.indexOf(b.split("/")[0]));
         if (own.length > 0) charts.push({ title, names: own, ...options });
     }
@@ -47,6 +48,9 @@ function whatHappened(event) {
     const more = d.reason ?? Object.entries(d).map(([key, value]) => `${key} ${format.brief(value)}`).join(", ");
     return [event.event, more];
 }
+
+/* "lesion W1" */
+const markText = ({ event, detail: d }) => d?.type ? [d.type, d.group ? `${d.group}${d.layer ?? ""}` : ""].join(" ").trim().replace(/_/g, " ") : event;
 
 const isIntervention = (event) => !["queued", "started", "resumed", "paused", "stopped", "succeeded", "diverged", "failed", "cancelled", "interrupted", "killed", "requeued"].includes(event.event);
 
@@ -130,7 +134,7 @@ export default function Run({ attrs: { id } }) {
 
     function charts() {
         const names = Object.keys(series.series).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-        const marks = run.timeline.filter(isIntervention).map((event) => ({ x: event.step, text: event.event }));
+        const marks = run.timeline.filter(isIntervention).map((event) => ({ x: event.step, text: markText(event) }));
         const version = `${series.version} ${marks.length}`;
         return m("section", { "aria-label": "Curves" }, m("div.grid", chartsOf(names).map((c) => m(Chart, {
             key: c.title, title: c.title, yLabel: c.yLabel, log: c.log, marks, version,
