@@ -3,7 +3,7 @@
  * Charts of series over steps, by dygraphs, which is loaded when the first chart is drawn.
  *
  * m(Chart, {title, series, version, marks, yLabel, range, log, height})
- *   series   [{label, x, y, low?, high?, colour?, dash?, thin?}]; x ascending; y null or not finite: a gap; low and high: a band
+ *   series   [{label, x, y, low?, high?, colour?, dash?, thin?}]; x ascending; y not finite: a gap, null: passed over; low and high: a band
  *   version  anything that changes with the data: the chart is drawn anew only when it does
  *   marks    [{x, text}]: upright lines, interventions
  *   range    [low, high] of y, either may be null; log: whether it begins logarithmic
@@ -16,7 +16,9 @@ import * as format from "./format.js";
 import { drawSvg, rasterize } from "./export.js";
 import { say } from "./ui.js";
 
-const EACH_MS = 50, FRAME_MS = 10, POINTS = 40000, COLOURS = 8;
+const EACH_MS = 50, FRAME_MS = 8, CALM_MS = 400, LEGEND_MS = 250, COLOURS = 8;
+const POINTS = 40000, LEAST = 24; // of a chart at most; of a series at least
+const PACE_FIRST = 6000, PACE_LEAST = 1000, PACE_MOST = 20000; // points in a frame
 const DASHES = [null, [7, 3], [2, 2], [9, 3, 2, 3]];
 
 /* ---- dygraphs ---- */
@@ -64,59 +66,93 @@ const dashOf = (s, i) => DASHES[s.dash ?? (Math.floor((s.colour ?? i) / COLOURS)
 
 /* ---- the queue ---- */
 
-const charts = new Set(), waiting = new Set();
-let frame = null;
+/*
+ * How much is drawn in a frame follows from how long frames take: `pace` is in points, less after a frame that came
+ * late, more after one in time. While much moves, series are thinned out to that; once all is calm, they are drawn
+ * with all their points.
+ */
+const charts = new Set(), waiting = new Set(), moving = new Set();
+let frame = null, calm = null, pace = PACE_FIRST, workedAt = 0;
 
 function touch(chart, whole = false) {
-    chart.whole ||= whole;
+    if (chart.whole && waiting.has(chart)) return;
     waiting.add(chart);
+    chart.whole = whole;
+    if (!whole) {
+        moving.add(chart);
+        clearTimeout(calm);
+        calm = setTimeout(settle, CALM_MS);
+    }
     frame ??= requestAnimationFrame(work);
+}
+
+function settle() {
+    for (const chart of moving) if (chart.thinned) touch(chart, true);
+    moving.clear();
 }
 
 function work(now) {
     frame = null;
+    const late = now - workedAt;
+    if (late < 500) pace = late > 20 ? Math.max(PACE_LEAST, pace * 0.7) : Math.min(PACE_MOST, pace * 1.01 + 10);
     const begun = performance.now();
+    let points = 0;
     for (const chart of waiting) {
-        if (now - chart.drawn < EACH_MS) continue;
+        if (now - chart.drawn < EACH_MS - 2) continue;
+        if (points > 0 && (points + chart.points > pace || performance.now() - begun > FRAME_MS)) break;
         waiting.delete(chart);
         chart.drawn = now;
         draw(chart);
-        if (performance.now() - begun > FRAME_MS) break;
+        points += chart.points;
     }
-    if (waiting.size > 0) frame = requestAnimationFrame(work);
+    workedAt = points > 0 ? now : 0;
+    if (waiting.size > 0 || moving.size > 0) frame = requestAnimationFrame(work);
+}
+
+/* How many points a series of the chart may have now. */
+function allowance(chart, n) {
+    if (chart.whole || moving.size === 0) return Math.max(60, Math.floor(POINTS / n));
+    return Math.max(LEAST, Math.min(Math.floor(POINTS / n), Math.floor(pace * (EACH_MS / 16.7) / moving.size / n)));
 }
 
 /* ---- data ---- */
 
-/* At most n points: of every stretch of two n-ths, the least and the greatest, in their order. Spikes stay. */
-export function thin(s, n) {
-    const length = s.x.length;
-    if (length <= n || n < 4) return s;
-    const pick = [], stretch = 2 * length / n;
-    for (let from = 0; from < length; from += stretch) {
-        const to = Math.min(length, Math.floor(from + stretch));
-        let least = -1, greatest = -1;
-        for (let i = Math.floor(from); i < to; i++) {
-            if (!(least >= 0 && s.y[i] >= s.y[least])) least = i;
-            if (!(greatest >= 0 && s.y[i] <= s.y[greatest])) greatest = i;
-        }
-        if (least < 0) continue;
-        pick.push(Math.min(least, greatest));
-        if (least !== greatest) pick.push(Math.max(least, greatest));
+/*
+ * The series at about n steps that they share: of every stretch of steps the least and the greatest of each, in their
+ * order, so that spikes stay. Stretches have lengths of powers of two and stay where they are while series grow.
+ */
+export function thin(series, n) {
+    const x0 = Math.min(...series.map((s) => s.x[0])), x1 = Math.max(...series.map((s) => s.x.at(-1)));
+    const width = 2 ** Math.ceil(Math.log2(Math.max(1e-9, 2 * (x1 - x0) / n))), first = Math.floor(x0 / width);
+    const stretches = Math.floor(x1 / width) - first + 1, x = new Array(2 * stretches);
+    for (let k = 0; k < stretches; k++) {
+        x[2 * k] = (first + k + 0.25) * width;
+        x[2 * k + 1] = (first + k + 0.75) * width;
     }
-    if (pick.at(-1) !== length - 1) pick.push(length - 1);
-    const take = (list) => list && pick.map((i) => list[i]);
-    return { ...s, x: take(s.x), y: take(s.y), low: take(s.low), high: take(s.high) };
+    return series.map((s) => {
+        const least = new Int32Array(stretches).fill(-1), greatest = new Int32Array(stretches).fill(-1);
+        for (let i = 0; i < s.x.length; i++) {
+            if (!Number.isFinite(s.y[i])) continue;
+            const k = Math.floor(s.x[i] / width) - first;
+            if (least[k] < 0 || s.y[i] < s.y[least[k]]) least[k] = i;
+            if (greatest[k] < 0 || s.y[i] > s.y[greatest[k]]) greatest[k] = i;
+        }
+        const take = (list) => list && x.map((_, j) => {
+            const k = j >> 1, i = (j & 1) ? Math.max(least[k], greatest[k]) : Math.min(least[k], greatest[k]);
+            return i < 0 ? null : list[i];
+        });
+        return { ...s, x, y: take(s.y), low: take(s.low), high: take(s.high), last: s.y.at(-1) };
+    });
 }
 
 const same = (a, b) => a === b || (a.length === b.length && a[0] === b[0] && a.at(-1) === b.at(-1) && a.every((v, i) => v === b[i]));
 
 /* Rows of dygraphs: [x, y...] over all steps that a series has; null: none here, NaN: a gap. */
 function rowsOf(series, bands) {
+    const none = bands ? [null, null, null] : null, gap = [NaN, NaN, NaN];
     const cell = bands
-        ? (s, i) => Number.isFinite(s.y[i]) ? [s.low?.[i] ?? s.y[i], s.y[i], s.high?.[i] ?? s.y[i]] : [NaN, NaN, NaN]
-        : (s, i) => Number.isFinite(s.y[i]) ? s.y[i] : NaN;
-    const none = bands ? [null, null, null] : null;
+        ? (s, i) => s.y[i] === null ? none : Number.isFinite(s.y[i]) ? [s.low?.[i] ?? s.y[i], s.y[i], s.high?.[i] ?? s.y[i]] : gap
+        : (s, i) => s.y[i] === null || Number.isFinite(s.y[i]) ? s.y[i] : NaN;
     if (series.every((s) => same(s.x, series[0].x))) { // the usual case, and the quick one
         const x = series[0].x, rows = new Array(x.length);
         for (let i = 0; i < x.length; i++) {
@@ -192,13 +228,19 @@ function yTicks(...given) {
 
 function shown(chart) {
     const series = (chart.attrs.series ?? []).filter((s) => s.x.length > 0);
-    const budget = Math.max(60, Math.floor(POINTS / Math.max(1, series.length)));
-    return series.map((s) => thin(chart.log ? { ...s, y: s.y.map((v) => v > 0 ? v : NaN) } : s, budget));
+    const most = allowance(chart, Math.max(1, series.length));
+    chart.thinned = series.some((s) => s.x.length > most);
+    const given = chart.log ? series.map((s) => ({ ...s, y: s.y.map((v) => v > 0 ? v : NaN) })) : series;
+    const drawn = chart.thinned ? thin(given, most) : given;
+    chart.points = drawn.reduce((sum, s) => sum + s.x.length, 0);
+    return drawn;
 }
 
 function draw(chart) {
     if (!chart.ground?.isConnected || !window.Dygraph) return;
-    const series = shown(chart), key = series.map((s) => s.label).join("\n");
+    const series = shown(chart);
+    chart.whole = false;
+    const key = series.map((s) => s.label).join("\n");
     chart.current = series;
     if (series.length === 0) return;
     const bands = series.some((s) => s.low);
@@ -219,7 +261,10 @@ function draw(chart) {
             highlightCallback: (event, x, points) => values(chart, x, points), unhighlightCallback: () => values(chart, null, []),
         });
     }
-    if (!chart.over) values(chart, null, []);
+    if (!chart.over && performance.now() - chart.written > LEGEND_MS) {
+        chart.written = performance.now();
+        values(chart, null, []);
+    }
 }
 
 /* Writes the values at x (or the last ones) beside the names in the legend. */
@@ -228,7 +273,7 @@ function values(chart, x, points) {
     const of = new Map(points.map((p) => [p.name, p.yval]));
     chart.current.forEach((s, i) => {
         const at = chart.cells.get(s.label);
-        if (at) at.textContent = format.number(x === null ? s.y.at(-1) : of.get(String(i)), 4);
+        if (at) at.textContent = format.number(x === null ? s.last ?? s.y.at(-1) : of.get(String(i)), 4);
     });
     if (chart.where) chart.where.textContent = x === null ? "" : `step ${format.count(x)}`;
 }
@@ -265,7 +310,7 @@ function legend(chart, series) {
 }
 
 export function Chart() {
-    const chart = { hidden: new Set(), cells: new Map(), drawn: 0, current: [], attrs: {}, log: false, over: false, whole: false };
+    const chart = { hidden: new Set(), cells: new Map(), drawn: 0, current: [], attrs: {}, log: false, over: false, whole: false, points: 0, thinned: false, written: 0 };
     let observer = null, version = null;
     const tool = (text, title, onclick, pressed) => m("button.quiet", { type: "button", title, onclick, "aria-pressed": pressed }, text);
     return {
@@ -290,6 +335,7 @@ export function Chart() {
             observer.disconnect();
             charts.delete(chart);
             waiting.delete(chart);
+            moving.delete(chart);
             chart.g?.destroy();
             chart.g = null;
         },

@@ -21,7 +21,7 @@ export class RunSeries {
             for (let i = 0; i < steps.length; i++) {
                 if (steps[i] <= last) continue;
                 mine.steps.push(steps[i]);
-                mine.values.push(values[i]);
+                mine.values.push(values[i] ?? NaN); // null: not finite
             }
         }
         this.version++;
