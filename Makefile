@@ -144,7 +144,10 @@ $(BUILD)/server/%.o: server/%.c $(FLAGS)
 
 $(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql)
 
-$(BUILD)/web/assets.c: $(WEB_FILES) deploy/web-assets Makefile
+$(BUILD)/web/list: FORCE # so that a file that is gone goes from the program too
+	@mkdir -p $(@D)
+	@echo '$(WEB)' | cmp -s - $@ || echo '$(WEB)' > $@
+$(BUILD)/web/assets.c: $(BUILD)/web/list $(WEB_FILES) deploy/web-assets
 	$(call say,WEB,$@)
 	$(Q)deploy/web-assets $@ $(WEB)
 $(BUILD)/web/assets.o: $(BUILD)/web/assets.c server/web.h $(FLAGS)

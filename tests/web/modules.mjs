@@ -45,7 +45,7 @@ await test("events_are_the_same_however_they_are_cut", () => {
 /* ---- requests ---- */
 
 await test("query_leaves_out_what_is_not_there", () => {
-    assert.equal(query({ a: 1, b: undefined, c: ["x y", "&"], d: "", e: null, f: 0 }), "?a=1&c=x+y&c=%26&f=0");
+    assert.equal(query({ a: 1, b: undefined, c: ["x y", "&"], g: "+", d: "", e: null, f: 0 }), "?a=1&c=x%20y&c=%26&g=%2B&f=0");
     assert.equal(query({}), "");
 });
 
