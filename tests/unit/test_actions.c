@@ -105,7 +105,7 @@ static void test_pause_running(void **state)
     free(acted.ids);
     assert_state(store, run, RUN_RUNNING, "-");
     struct store_checkpoint c = make_checkpoint(5, 0);
-    struct store_ending e = {.state = RUN_QUEUED, .step = 5, .checkpoint = &c, .keep = 2};
+    struct store_ending e = {.state = RUN_QUEUED, .step = 5, .checkpoint = &c, .keep = KEEP_2};
     assert_ok(store_end(store, run, &e, &error), &error);
     assert_state(store, run, RUN_PAUSED, PAUSED);
     assert_int_equal(read_run(store, run).step, 5);
@@ -388,7 +388,7 @@ static void test_delete_while_stopping(void **state)
     report(store, r.first_run, 2, TET_SERIES_TRAIN_LOSS, 0, 0.5);
     store_intervention(store, r.first_run, 0, 1, "{}");
     struct store_checkpoint c = make_checkpoint(5, 0);
-    assert_err(store_checkpoint_write(store, r.first_run, &c, 2, true, &error), TET_DATABASE,
+    assert_err(store_checkpoint_write(store, r.first_run, &c, KEEP_2, true, &error), TET_DATABASE,
                &error, "no such run");
     struct store_ending e = {.state = RUN_CANCELLED, .step = 5};
     error = (struct tet_error){0};

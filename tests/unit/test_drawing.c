@@ -286,7 +286,7 @@ static void test_sparse(void **state)
     struct tet_error error = {0};
     forget_all(13);
     struct store *store = open_store();
-    struct store_new_run new = {"{\"record\":{\"every\":100}}", "sha256:r", "{}", 10, 1};
+    struct store_new_run new = {"{\"record\":{\"every\":100}}", "sha256:r", "{}", 10, 1, 0.0, 1};
     struct store_submission s = {.name = "n",
                                  .owner = "local",
                                  .definition = "{}",

@@ -12,7 +12,7 @@ static struct store_receipt submit_on(struct store *store, const char *dataset, 
     struct store_new_run runs[8];
     snprintf(definition, sizeof definition, "{\"dataset\":{\"name\":\"%s\"}}", dataset);
     for (size_t i = 0; i < n; i++)
-        runs[i] = (struct store_new_run){definition, "sha256:run", "{}", 100, 1};
+        runs[i] = (struct store_new_run){definition, "sha256:run", "{}", 100, 1, 0.0, 1};
     const struct store_submission s = {.name = "x",
                                        .owner = "local",
                                        .definition = definition,
