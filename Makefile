@@ -126,7 +126,19 @@ $(BUILD)/server/%.o: server/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Iserver $(PACKAGE_CFLAGS) -c $< -o $@
 
-$(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql)
+$(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql) \
+                         $(BUILD)/examples.json
+$(BUILD)/server/embed.o: override CFLAGS += -Wa,-I$(BUILD)
+
+# What GET /v1/examples answers: the examples as they are, with their names, by their files' names.
+EXAMPLES = $(sort $(wildcard schema/examples/*.json))
+$(BUILD)/examples.json: $(EXAMPLES) $(FLAGS)
+	$(call say,JSON,$@)
+	$(Q)comma='{"examples":['; for file in $(EXAMPLES); do \
+		name=$$(sed -n '1,2s/^  "name": \(".*"\),$$/\1/p' $$file) && \
+		printf '%s{"file":"%s","name":%s,"definition":' "$$comma" "$${file##*/}" "$$name" && \
+		cat $$file && printf '}' && comma=,; done >$@.new
+	$(Q)echo ']}' >>$@.new && mv $@.new $@
 
 $(LIBRARY): $(CORE_OBJECTS)
 	$(call say,AR,$@)

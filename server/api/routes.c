@@ -24,6 +24,7 @@ const struct http_route api_routes[] = {
     {ROLE_VIEWER, "GET", "/v1/rules", api_rules, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/series", api_series, false, NULL},
     {ROLE_VIEWER, "GET", "/v1/schema", api_schema, false, NULL},
+    {ROLE_VIEWER, "GET", "/v1/examples", api_examples, false, NULL},
     {ROLE_PUBLIC, "GET", "/openapi.json", api_openapi, false, NULL},
     {ROLE_PUBLIC, "GET", "/healthz", api_health, false, NULL},
     {ROLE_PUBLIC, "GET", "/readyz", api_ready, false, NULL},
