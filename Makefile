@@ -54,6 +54,22 @@ SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machi
           server/submit.c server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
+# The dashboard (server/web.h): its own files, and libraries from Debian packages. NAME=PATH, as /assets/NAME.
+packaged = $(or $(firstword $(wildcard $(addprefix /usr/lib/nodejs/,$(1)) $(addprefix /usr/share/nodejs/,$(1)) \
+                                       $(addprefix /usr/share/javascript/,$(1)))),/usr/share/javascript/$(1))
+WEB_OWN  := $(sort $(patsubst server/web/%,%,$(wildcard server/web/*.html server/web/*.css server/web/*.js \
+                                                        server/web/*.svg server/web/pages/*.js)))
+WEB       = $(foreach f,$(WEB_OWN),$(f)=server/web/$(f)) \
+            mithril.js=$(call packaged,mithril/mithril.js) \
+            dygraph.js=$(call packaged,dygraphs/dygraph.min.js) \
+            dygraph.css=$(call packaged,dygraphs/dygraph.min.css)
+# Only the form loads the editor.
+WEB      += $(foreach f,lib/codemirror.js lib/codemirror.css mode/javascript/javascript.js \
+                        addon/edit/matchbrackets.js addon/edit/closebrackets.js addon/hint/show-hint.js \
+                        addon/hint/show-hint.css addon/lint/lint.js addon/lint/lint.css,\
+                        $(notdir $(f))=$(call packaged,codemirror/$(f)))
+WEB_FILES = $(foreach f,$(WEB),$(lastword $(subst =, ,$(f))))
+
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 
@@ -63,7 +79,7 @@ CONCURRENT := test_catalog test_database_file test_http test_http_bodies test_ht
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))
-SERVER_OBJECTS = $(call objects,$(SERVER))
+SERVER_OBJECTS = $(call objects,$(SERVER)) $(BUILD)/web/assets.o
 LIBRARY = $(BUILD)/libtetrad.a
 PROGRAM = $(BUILD)/tetrad
 
@@ -139,6 +155,13 @@ $(BUILD)/examples.json: $(EXAMPLES) $(FLAGS)
 		printf '%s{"file":"%s","name":%s,"definition":' "$$comma" "$${file##*/}" "$$name" && \
 		cat $$file && printf '}' && comma=,; done >$@.new
 	$(Q)echo ']}' >>$@.new && mv $@.new $@
+
+$(BUILD)/web/assets.c: $(WEB_FILES) deploy/web-assets Makefile
+	$(call say,WEB,$@)
+	$(Q)deploy/web-assets $@ $(WEB)
+$(BUILD)/web/assets.o: $(BUILD)/web/assets.c server/web.h $(FLAGS)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -Iserver -c $< -o $@
 
 $(LIBRARY): $(CORE_OBJECTS)
 	$(call say,AR,$@)

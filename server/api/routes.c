@@ -28,6 +28,9 @@ const struct http_route api_routes[] = {
     {ROLE_PUBLIC, "GET", "/openapi.json", api_openapi, false, NULL},
     {ROLE_PUBLIC, "GET", "/healthz", api_health, false, NULL},
     {ROLE_PUBLIC, "GET", "/readyz", api_ready, false, NULL},
-    {ROLE_PUBLIC, "GET", "/", api_index, false, NULL},
+    {ROLE_PUBLIC, "GET", "/v1", api_index, false, NULL},
+    {ROLE_PUBLIC, "GET", "/", api_dashboard, false, NULL},
+    {ROLE_PUBLIC, "GET", "/assets/{name}", api_asset, false, NULL},
+    {ROLE_PUBLIC, "GET", "/assets/pages/{name}", api_asset_page, false, NULL},
     {ROLE_ADMIN, NULL, NULL, NULL, false, NULL},
 };

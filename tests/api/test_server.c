@@ -72,7 +72,7 @@ static void test_documents(void **state)
 static void test_routes(void **state)
 {
     (void)state;
-    json_t *index = get(&server, 200, "/"), *route, *item, *operation;
+    json_t *index = get(&server, 200, "/v1"), *route, *item, *operation;
     const json_t *paths = json_object_get(contract(), "paths"),
                  *routes = json_object_get(index, "routes");
     const char *path, *method;

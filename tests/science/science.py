@@ -180,7 +180,7 @@ def make_table(server, table, quick, key):
             made["chosen"] = chosen[spec.name] = choose(made["runs"])
         experiments.append(made)
     return {"format": FORMAT, "table": table.key, "title": table.title, "quick": quick, "key": key,
-            "version": server.get("/")["version"], "experiments": experiments}
+            "version": server.get("/v1")["version"], "experiments": experiments}
 
 
 def write(path, text):
