@@ -66,7 +66,7 @@ WEB       = $(foreach f,$(WEB_OWN),$(f)=server/web/$(f)) \
 # Only the form loads the editor.
 WEB      += $(foreach f,lib/codemirror.js lib/codemirror.css mode/javascript/javascript.js \
                         addon/edit/matchbrackets.js addon/edit/closebrackets.js addon/hint/show-hint.js \
-                        addon/hint/show-hint.css addon/lint/lint.js addon/lint/lint.css,\
+                        addon/hint/show-hint.css,\
                         $(notdir $(f))=$(call packaged,codemirror/$(f)))
 WEB_FILES = $(foreach f,$(WEB),$(lastword $(subst =, ,$(f))))
 

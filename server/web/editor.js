@@ -121,10 +121,17 @@ function clip(value) {
 
 /* A fault of the server's with its place in the text and what would mend it: {line, from, to, pointer, text, fix}. */
 export function located(schema, text, tree, fault) {
-    const where = place(tree, fault.pointer ?? "");
-    const found = where.missing ? "" : `found ${clip(fault.found)}; `;
-    const name = pathOf(fault.pointer ?? "").at(-1) ?? "";
-    const said = where.missing ? `${name}: ${fault.allowed ?? ""}` : `${found}allowed: ${fault.allowed ?? ""}`;
+    const path = pathOf(fault.pointer ?? "");
+    const name = path.at(-1) ?? "";
+    let where = place(tree, fault.pointer ?? "");
+    let said = `found ${clip(fault.found)}; allowed: ${fault.allowed ?? ""}`;
+    if (where.missing) {
+        said = `${name}: ${fault.allowed ?? ""}`;
+    } else if (path.length > 0 && schema.at(path, tree.root?.value).length === 0) {
+        const { keyStart, keyEnd } = find(tree, path);
+        if (keyEnd > keyStart) where = { from: keyStart, to: keyEnd, missing: false };
+        said = `${JSON.stringify(name)} is not known here; allowed: ${fault.allowed ?? ""}`;
+    }
     return { ...where, pointer: fault.pointer ?? "", line: lineOf(text, where.from), text: said, fix: remedy(schema, text, tree, fault, where) };
 }
 

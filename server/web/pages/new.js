@@ -46,11 +46,11 @@ export default function New() {
         const from = m.route.param("from");
         if (/^\d+$/.test(from ?? "")) {
             const { definition } = await api.get(`/v1/experiments/${from}`);
-            return `${pretty(definition)}\n`;
+            return pretty(definition);
         }
         const draft = storage((s) => s.getItem(DRAFT));
         const example = examples.find((e) => e.file === FIRST) ?? examples[0];
-        return draft ?? (example ? `${pretty(example.definition)}\n` : "{}\n");
+        return draft ?? (example ? pretty(example.definition) : "{}");
     }
 
     /* ---- checking ---- */
@@ -206,7 +206,7 @@ export default function New() {
     function example(file) {
         const chosen = examples.find((e) => e.file === file);
         if (!chosen) return;
-        edits.set(`${pretty(chosen.definition)}\n`); // undo brings back what was there
+        edits.set(pretty(chosen.definition)); // undo brings back what was there
         edits.focus();
     }
 
