@@ -30,6 +30,7 @@ export function setToken(value, keep) {
 }
 
 export const hasToken = () => token !== null;
+export const bearer = () => (token ? { Authorization: `Bearer ${token}` } : {}); // for what fetch cannot do
 
 function askForToken(refused) {
     signedIn ??= new Promise((resolve) => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Datasets: what there is, with sample images; uploading, with progress; deleting. */
-import { ApiError, api, ask, words } from "../api.js";
+import { ApiError, api, ask, bearer, words } from "../api.js";
 import { Action, Problem, say, sure } from "../ui.js";
 import { style } from "../editor.js";
 import { me } from "../app.js";
@@ -48,9 +48,9 @@ function Set() {
             m("h2", d.name, m("span.tag", d.source ?? d.kind ?? "file"), d.in_use > 0 && m("span.tag", `in use by ${d.in_use} ${d.in_use === 1 ? "run" : "runs"}`)),
             d.error ? m("p.problem", d.error) : [
                 isImage(d) && m(Picture, { path: `/v1/datasets/${encodeURIComponent(d.name)}/samples.png?part=train&first=0&n=${SAMPLES}`, alt: `The first images of ${d.name}` }),
-                m("dl.facts", fact("examples", shape(d)), fact(d.labels ? "classes" : "targets", format.count(d.outputs)),
+                m("dl.facts", fact("an example", shape(d)), fact(d.labels ? "classes" : "targets", format.count(d.outputs)),
                     fact("to train", format.count(d.train)), fact("to test", format.count(d.test)), fact("size", format.bytes(d.bytes)),
-                    d.kind && fact("kind", d.kind), d.owner && fact("owner", d.owner),
+                    d.kind && d.kind !== d.source && fact("kind", d.kind), d.owner && fact("owner", d.owner),
                     d.sha256 && fact("content", m("span.sha", { title: d.sha256 }, `${d.sha256.slice(0, 19)}…`)))],
             mayDelete(d) && m("p.actions", m(Action, { class: "danger", disabled: d.in_use > 0, title: d.in_use > 0 ? "runs wait for it or use it" : undefined, act: async () => {
                 if (!await sure(`Delete ${d.name}?`, "The files are removed from the server. Results of runs that used it stay.", "Delete")) return;
@@ -82,8 +82,7 @@ function put(path, { type, body }, progress, started) {
         const xhr = new XMLHttpRequest();
         xhr.open("PUT", path);
         if (type) xhr.setRequestHeader("Content-Type", type);
-        const token = sessionStorage.getItem("tetrad.token") ?? localStorage.getItem("tetrad.token");
-        if (token) xhr.setRequestHeader("Authorization", `Bearer ${token}`);
+        for (const [key, value] of Object.entries(bearer())) xhr.setRequestHeader(key, value);
         xhr.upload.onprogress = (event) => { progress(event.loaded, event.total); m.redraw(); };
         xhr.onload = () => {
             let reply = {};

@@ -13,7 +13,7 @@ import { Schema } from "../schema.js";
 
 await style("forms.css");
 
-const DRAFT = "tetrad.draft", CHECK_MS = 400, FIRST = "sal-strokes.json";
+const DRAFT = "tetrad.draft", CHECK_MS = 400, SYNTAX_MS = 900, FIRST = "sal-strokes.json";
 const storage = (act) => { try { return act(localStorage); } catch { return null; } };
 
 export default function New() {
@@ -62,8 +62,9 @@ export default function New() {
         storage((s) => s.setItem(DRAFT, text));
         clearTimeout(timer);
         control?.abort();
-        if (tree.error) {
-            show({ state: "syntax", faults: [], result: null, error: null });
+        if (tree.error) { // said once the hands rest: every text is wrong while it is written
+            show({ ...check, state: "waiting", faults: [] });
+            timer = setTimeout(() => { show({ state: "syntax", faults: [], result: null, error: null }); m.redraw(); }, SYNTAX_MS);
         } else {
             show({ ...check, state: "waiting", faults: check.faults.filter(({ raw }) => still(raw)) });
             timer = setTimeout(dryRun, CHECK_MS);
@@ -81,7 +82,7 @@ export default function New() {
         const raw = next.faults.map((f) => f.raw ?? f);
         next.faults = raw.map((fault) => ({ ...located(schema, text, tree, fault), raw: fault }));
         check = next;
-        const shown = tree.error ? [{ from: tree.error.at, to: tree.error.at + 1, line: lineOf(text, tree.error.at), text: tree.error.message }] : check.faults;
+        const shown = check.state === "syntax" ? [{ from: tree.error.at, to: tree.error.at + 1, line: lineOf(text, tree.error.at), text: tree.error.message }] : check.faults;
         edits?.faults(shown);
     }
 
@@ -215,7 +216,7 @@ export default function New() {
     const fact = (label, value) => m("div", m("dt", label), m("dd", value));
 
     function verdict() {
-        if (tree.error) {
+        if (tree.error && check.state === "syntax") {
             return m("p.verdict.bad", "Line ", lineOf(text, tree.error.at) + 1, ": ", tree.error.message, ". ",
                 m("button.mend", { type: "button", onclick: () => edits.goTo(tree.error.at) }, "Go there"));
         }
@@ -225,7 +226,7 @@ export default function New() {
                 m("ul.faults", check.faults.map((f) => m("li", { key: f.pointer }, m("button.mend", { type: "button", onclick: () => edits.goTo(f.from) }, `line ${f.line + 1}`),
                     " ", m("code", f.pointer || "/"), " ", f.text)))];
         }
-        return check.result ? m("p.verdict.good", "✓ ready to run") : m("p.verdict", "checking …");
+        return check.state === "good" ? m("p.verdict.good", "✓ ready to run") : m("p.verdict", "checking …");
     }
 
     function summary() {
@@ -248,7 +249,7 @@ export default function New() {
                 examples.length > 0 && m("label.start", "Start from ", m("select", { value: "", disabled: !edits, onchange: ({ target }) => { example(target.value); target.value = ""; } },
                     m("option", { value: "" }, "an example …"), examples.map((e) => m("option", { value: e.file }, e.name)))),
                 m("span.spring"),
-                m("button.primary", { type: "button", disabled: !edits || sending || check.state === "syntax", title: "Ctrl-Enter", onclick: submit }, sending ? "Submitting …" : "Submit")),
+                m("button.primary", { type: "button", disabled: !edits || sending || tree.error !== null, title: "Ctrl-Enter", onclick: submit }, sending ? "Submitting …" : "Submit")),
             problem && m(Problem, { error: problem, again: () => location.reload() }),
             m("div.new-columns", m("aside.left", edits && controls()), m("div.editor"),
                 m("aside.right", m("div", { role: "status", "aria-live": "polite" }, edits && verdict()), edits && summary(), edits && help()))),
