@@ -65,7 +65,7 @@ static bool takes_gzip(const char *accept)
 /* The asset's content in new memory that the caller frees; NULL: no memory. */
 static unsigned char *inflated(const struct web_asset *asset)
 {
-    unsigned char *bytes = malloc(asset->size + 1); // an empty one is no NULL
+    unsigned char *bytes = malloc(asset->size + 1);                   // an empty one is no NULL
     z_stream z = {.next_in = (unsigned char *)(uintptr_t)asset->gzip, // only read
                   .avail_in = (uInt)asset->gzip_size,
                   .next_out = bytes,

@@ -43,7 +43,7 @@ function header() {
             link("/new", { class: "button primary" }, "New"),
             m("button.quiet", { type: "button", onclick: () => tetradLook.turn(), title: "Dark or light (t)" }, tetradLook.dark() ? "☀" : "☾",
                 m("span.offscreen", "Dark or light")),
-            m("button.quiet", { type: "button", onclick: () => tetradLook.wall(), title: "Large, for a wall screen (w)" }, "⛶",
+            m("button.quiet", { type: "button", onclick: () => tetradLook.wall(), title: "Large, for a wall screen (w)" }, m("svg", { width: 14, height: 14, viewBox: "0 0 14 14", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, m("path", { d: "M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9" })),
                 m("span.offscreen", "Large, for a wall screen")),
             m("button.quiet", { type: "button", onclick: () => { help = true; }, title: "Keys (?)" }, "?", m("span.offscreen", "Keys")),
             me.user && m("span.me", { title: me.role ? `${me.user}, ${me.role}` : me.user }, me.user),

@@ -15,6 +15,12 @@ export function number(value, digits = 4) {
     return (Number.isInteger(value) ? String(value) : value.toFixed(places)).replace("-", "−");
 }
 
+/* A number at an axis: without zeros at its end. */
+export const tick = (value) => {
+    const text = String(Number(value.toPrecision(6)));
+    return (Math.abs(value) >= 1e5 || text.length > 7 ? value.toExponential(value === 0 ? 0 : 1).replace(".0e", "e").replace("e+", "e") : text).replace(/-/g, "−");
+};
+
 export const count = (value) => isNumber(value) ? value.toLocaleString("en-GB") : NONE;
 export const percent = (value, places = 1) => isNumber(value) ? `${(100 * value).toFixed(places)} %` : NONE;
 
@@ -59,7 +65,7 @@ export function absolute(time) {
 /* Any JSON value in few characters. */
 export function brief(value) {
     if (value === undefined) return NONE;
-    if (typeof value === "number") return number(value, 6);
+    if (typeof value === "number") return String(Number(value.toPrecision(8))).replace("-", "−");
     return typeof value === "string" ? value : JSON.stringify(value);
 }
 

@@ -38,7 +38,7 @@ export const Time = {
     view: ({ attrs: { at } }) => at ? m("time", { datetime: at, title: format.absolute(at) }, format.ago(at)) : m("span.none", "–"),
 };
 
-const MARKS = { queued: "○", running: "▶", paused: "Ⅱ", succeeded: "✓", failed: "✕", cancelled: "⊘" };
+const MARKS = { diverged: "↯", queued: "○", running: "▶", paused: "Ⅱ", succeeded: "✓", failed: "✕", cancelled: "⊘" };
 
 /* A state: a sign, a colour and a word, so that nobody needs the colour. */
 export const State = {

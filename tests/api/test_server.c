@@ -247,7 +247,7 @@ static void test_methods(void **state)
 static void test_nothing_there(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/v1",
+    static const char *const paths[] = {"/v1/",
                                         "/v2/runs",
                                         "/favicon.ico",
                                         "/v1/experiments/",

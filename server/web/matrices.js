@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The matrices of a run as pictures that the server draws: receptive fields of the first layer, W, B, V and U, and the
+ * products that turn towards each other, side by side, at any kept checkpoint.
+ *
+ * What should align (feedback): what arrives, V_l B_{l+1}, with the gradient's matrix, W_{l+1}' V_{l+1}; without laterals
+ * B_{l+1} with W_{l+1}'. Lateral: W_l W_l' with V_l V_l', B_{l+1} B_{l+1}' with U_l U_l'; and U_l with V_l'.
+ */
+import { api, query } from "./api.js";
+import * as format from "./format.js";
+
+/* Pairs of products for each hidden layer: [{layer, kind, left, right}], each side {text, name}. */
+export function pairsOf(names) {
+    const has = (name) => names.includes(name), pairs = [];
+    for (let l = 1; has(`W${l + 1}`); l++) {
+        const w = `W${l + 1}`, b = `B${l + 1}`, v = `V${l}`, u = `U${l}`, above = `V${l + 1}`;
+        const pair = (kind, left, right) => pairs.push({ layer: l, kind, left, right });
+        if (has(v) && has(b)) pair("feedback", `${v}.${b}`, has(above) ? `${w}.T.${above}` : `${w}.T`);
+        else if (has(b)) pair("feedback", b, `${w}.T`);
+        if (has(v)) pair("lateral", `W${l}.W${l}.T`, `${v}.${v}.T`);
+        if (has(u) && has(b)) pair("lateral, descending", `${b}.${b}.T`, `${u}.${u}.T`);
+        if (has(u) && has(v)) pair("laterals", u, `${v}.T`);
+    }
+    return pairs;
+}
+
+/* "W2.T.V2" as "W2ᵀ V2". */
+export const formula = (name) => name.replace(/\.T/g, "ᵀ").replace(/\./g, " ");
+
+/* A picture that needs the token: fetched, shown as a blob. The old one stays until the new one is there. */
+export function Picture() {
+    let url = null, path = null, problem = null, control = null;
+    async function show(next) {
+        if (next === path) return;
+        path = next;
+        control?.abort();
+        control = new AbortController();
+        try {
+            const blob = await api.blob(next, { signal: control.signal, headers: { Accept: "image/png" } });
+            if (path !== next) return;
+            if (url) URL.revokeObjectURL(url);
+            url = URL.createObjectURL(blob);
+            problem = null;
+        } catch (error) {
+            if (error.name === "AbortError") return;
+            problem = error;
+        }
+        m.redraw();
+    }
+    return {
+        oninit: ({ attrs }) => { show(attrs.src); },
+        onupdate: ({ attrs }) => { show(attrs.src); },
+        onremove() { control?.abort(); if (url) URL.revokeObjectURL(url); },
+        view: ({ attrs: { alt, caption } }) => m("figure.picture", problem ? m("p.soft.nothing", problem.isAbsent ? "this server draws no such picture" : problem.message)
+            : url ? m("img", { src: url, alt }) : m("p.soft.nothing", "…"), m("figcaption", caption)),
+    };
+}
+
+export function Matrices() {
+    let at = null, group = "products", layer = 1;
+    const tab = (key, text) => m("button", { type: "button", "aria-pressed": String(group === key), onclick: () => { group = key; } }, text);
+    return {
+        view({ attrs: { run, arrays, checkpoints, moved } }) {
+            const last = checkpoints.length - 1, index = at === null ? last : Math.min(at, last), step = checkpoints[index];
+            const names = arrays.filter(({ shape }) => shape.length >= 2).map(({ name }) => name), shapes = new Map(arrays.map((a) => [a.name, a.shape]));
+            const src = (name, layout) => `/v1/runs/${run}/weights/${encodeURIComponent(name)}.png${query({ step, layout, scale: layout === "fields" ? 2 : undefined })}`;
+            const picture = (name, caption, layout) => m(Picture, { key: `${name} ${layout ?? ""}`, src: src(name, layout), alt: `${formula(name)} at step ${step}`, caption });
+            const pairs = pairsOf(names), layers = [...new Set(pairs.map((p) => p.layer))];
+            return m("section", { "aria-label": "Weights" }, m("div.row.wide", m("h2.part", "Weights"),
+                m("div.row", { role: "group", "aria-label": "Which" }, pairs.length > 0 && tab("products", "What should align"), tab("fields", "Receptive fields"), ["W", "B", "V", "U"].filter((g) => names.some((n) => n.startsWith(g))).map((g) => tab(g, g))),
+                group === "products" && layers.length > 1 && m("label.inline", "Layer", m("select", { onchange: (event) => { layer = Number(event.target.value); } }, layers.map((l) => m("option", { value: l, selected: l === layer }, l)))),
+                m("label.inline.checkpoint", "Checkpoint", m("input", { type: "range", min: 0, max: last, step: 1, value: index, disabled: last === 0, "aria-valuetext": `step ${step}`,
+                    oninput: (event) => { at = Number(event.target.value) === last ? null : Number(event.target.value); moved?.(at === null ? null : checkpoints[at]); } }),
+                m("output", `step ${format.count(step)}`))),
+            group === "fields" ? m("div.pictures", [picture("W1", `W1: one field for each of ${format.count(shapes.get("W1")?.[0])} neurons`, "fields")])
+            : group === "products" ? pairs.filter((p) => p.layer === layer).map((p) => m("div.pair", { key: p.kind + p.layer }, m("h3", `${p.kind}, layer ${p.layer}`),
+                m("div.pictures", [picture(p.left, formula(p.left)), m("span.beside", { key: "beside", "aria-hidden": "true" }, "∥"), picture(p.right, formula(p.right))])))
+            : m("div.pictures", names.filter((n) => n.startsWith(group)).map((n) => picture(n, `${n}: ${shapes.get(n).map(format.count).join(" × ")}`))),
+            m("p.soft", "Blue is negative, white 0, red positive; each picture has its own symmetric scale."));
+        },
+    };
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One run: live curves, alignment, norms, its matrices at any kept checkpoint, what happened to it, downloads. */
+import { Buttons, Fork, compared, hasEnded, metricsCsv, saveText } from "../actions.js";
+import { api, download, listen } from "../api.js";
+import { Chart } from "../charts.js";
+import * as format from "../format.js";
+import { Matrices } from "../matrices.js";
+import { RunSeries } from "../series.js";
+import { Action, Problem, Progress, State, Time, copy, link, say } from "../ui.js";
+
+/* The charts, in their order: [title, which series, options]. Names that none of them takes get charts of their own. */
+const CHARTS = [
+    ["Loss", /^(train|validation|test)\/loss$/, { yLabel: "loss", log: true }],
+    ["Accuracy", /^(train|validation|test)\/accuracy$/, { yLabel: "accuracy" }],
+    ["Modulation with the gradient", /^alignment\/modulation\/\d+$/, { yLabel: "cosine" }],
+    ["Feedback", /^alignment\/feedback\/\d+$/, { yLabel: "cosine" }],
+    ["Lateral", /^alignment\/lateral(_descending)?\/\d+$/, { yLabel: "cosine" }],
+    ["Norms of W and B", /^norm\/[WB]\/\d+$/, { yLabel: "Frobenius norm", log: true }],
+    ["Norms of V and U", /^norm\/[VU]\/\d+$/, { yLabel: "Frobenius norm", log: true }],
+    ["B against W", /^norm\/ratio\/\d+$/, { yLabel: "norm of B / norm of W" }],
+];
+const PARTS = ["train", "validation", "test"];
+
+/* "alignment/lateral_descending/2" among its kind: "descending 2". */
+const shortName = (name) => name.replace(/^(alignment\/(modulation|feedback)|norm\/ratio)\//, "layer ").replace(/^alignment\/lateral\//, "layer ")
+    .replace(/^alignment\/lateral_descending\//, "descending ").replace(/^norm\/(\w+)\/(\d+)$/, "$1$2").replace(/\/(loss|accuracy)$/, "");
+
+/* The series' names in charts: those above, then one for each kind of the others. */
+export function chartsOf(names) {
+    const left = new Set(names), charts = [];
+    for (const [title, pattern, options] of CHARTS) {
+        const own = names.filter((name) => pattern.test(name));
+        own.forEach((name) => left.delete(name));
+        own.sort((a, b) => a.includes("_descending") - b.includes("_descending"));
+        if (title === "Loss" || title === "Accuracy") own.sort((a, b) => PARTS.indexOf(a.split("/")[0]) - PARTS.indexOf(b.split("/")[0]));
+        if (own.length > 0) charts.push({ title, names: own, ...options });
+    }
+    const others = new Map();
+    for (const name of left) {
+        const kind = name.replace(/\/\d+$/, "");
+        others.set(kind, [...(others.get(kind) ?? []), name]);
+    }
+    return [...charts, ...[...others].map(([title, own]) => ({ title, names: own, yLabel: title }))];
+}
+
+function whatHappened(event) {
+    const d = event.detail ?? {};
+    const more = d.reason ?? Object.entries(d).map(([key, value]) => `${key} ${format.brief(value)}`).join(", ");
+    return [event.event, more];
+}
+
+/* "lesion W1" */
+const markText = ({ event, detail: d }) => d?.type ? [d.type, d.group ? `${d.group}${d.layer ?? ""}` : ""].join(" ").trim().replace(/_/g, " ") : event;
+
+const isIntervention = (event) => !["queued", "started", "resumed", "paused", "stopped", "succeeded", "diverged", "failed", "cancelled", "interrupted", "killed", "requeued"].includes(event.event);
+
+function rerunText(rerun) {
+    if (rerun.agrees === null) return "not known yet";
+    if (rerun.agrees) return m("span.is-succeeded", "✓ the digests agree, to the bit");
+    const where = rerun.first_differing_step !== null ? ` first at step ${format.count(rerun.first_differing_step)}${rerun.first_differing_series ? `, ${rerun.first_differing_series}` : ""}` : "";
+    return m("span.is-failed", `✕ they differ${where}`);
+}
+
+export default function Run({ attrs: { id } }) {
+    let run = null, error = null, stop = null, fork = false, arrays = null, soonTimer = null, shownStep = null;
+    const series = new RunSeries(id);
+
+    async function load() {
+        try {
+            run = await api.get(`/v1/runs/${id}`);
+            error = null;
+        } catch (why) { error = why; m.redraw(); return; }
+        document.title = `Run ${id} · Tetrad`;
+        m.redraw();
+    }
+
+    async function readArrays() {
+        const weights = await api.maybe(`/v1/runs/${id}/weights`);
+        arrays = weights?.arrays ?? arrays;
+        m.redraw();
+    }
+
+    async function again() {
+        if (run && hasEnded(run.state) && series.next > 0) return;
+        const kept = run?.checkpoints.length;
+        await Promise.all([load(), series.more(series.next === 0)]);
+        if (run && (arrays === null || run.checkpoints.length !== kept)) await readArrays().catch(say);
+    }
+
+    const soon = () => { soonTimer ??= setTimeout(() => { soonTimer = null; again().catch(say); }, 700); };
+
+    function progress({ runs }) {
+        const mine = runs.find((p) => p.run === Number(id));
+        if (mine && run) Object.assign(run.progress, mine);
+    }
+
+    function head() {
+        const rerun = async () => {
+            const made = await api.post(`/v1/runs/${id}/rerun`);
+            say("submitted again: the digests will be compared");
+            m.route.set(`/runs/${made.first_run ?? made.runs[0]}`);
+        };
+        const more = run.checkpoints.length > 0;
+        return m("div.page-head", m("h1", `Run ${run.id}`), m("span.soft", format.parameters(run.parameters)), m(State, { state: run.state, reason: run.reason }),
+            m("span.actions", m(Buttons, { kind: "run", object: run, changed: load }),
+                more && m("button", { type: "button", onclick: () => { fork = true; } }, "Fork …"),
+                hasEnded(run.state) && m(Action, { act: rerun, title: "The same definition again; the digests are compared" }, "Rerun"),
+                m("button", { type: "button", "aria-pressed": String(compared.has(run.id)), onclick: () => compared.toggle(run.id) }, compared.has(run.id) ? "In the comparison" : "Compare"),
+                compared.list.length > 1 && link(compared.href, { class: "button primary" }, `Compare ${compared.list.length}`)));
+    }
+
+    function facts() {
+        const p = run.progress;
+        const fact = (name, ...value) => m("div", m("dt", name), m("dd", value));
+        return m("div.card", m(Progress, { value: p.step, max: p.steps, state: run.state, label: "progress" }), m("dl.facts",
+            fact("Step", `${format.count(p.step)} of ${format.count(p.steps)}`), fact("Epoch", `${format.count(p.epoch)} of ${format.count(p.epochs)}`),
+            run.state === "running" && fact("Left", format.duration(p.eta_s)),
+            fact("Speed", p.samples_per_s ? `${format.count(Math.round(p.samples_per_s))} samples/s` : "–"),
+            fact("Trained for", format.duration(run.train_seconds)), fact("Memory", format.bytes(run.memory_bytes)),
+            fact("Started", m(Time, { at: run.started_at })), fact("Ended", m(Time, { at: run.ended_at })),
+            fact("Experiment", link(`/experiments/${run.experiment}`, {}, `${run.experiment}`)), run.owner && fact("Owner", run.owner),
+            run.queue_position != null && fact("Place in the queue", run.queue_position),
+            ["test/accuracy", "validation/accuracy", "train/loss"].filter((name) => run.final?.[name] !== undefined).map((name) => fact(name, m("strong", format.metric(name, run.final[name])))),
+            run.digest && fact("Digest of the weights", m("button.hash.mono", { type: "button", title: `${run.digest}: copy`, onclick: () => copy(run.digest, "digest copied") }, run.digest.slice(0, 19), "…")),
+            run.rerun && fact("Against run ", link(`/runs/${run.rerun.of}`, {}, run.rerun.of), ": ", rerunText(run.rerun))));
+    }
+
+    function divergence() {
+        const d = run.divergence;
+        return d && m("section.problem", { "aria-label": "Divergence" }, m("h2", "It diverged"), m("p", run.reason),
+            m("p", `Last finite: step ${format.count(d.last_step)}, loss ${format.number(d.last_loss)}. Norms before it: `,
+                Object.entries(d.norms ?? {}).map(([name, value]) => `${shortName(name)} ${format.number(value, 3)}`).join(", ")));
+    }
+
+    function charts() {
+        const names = Object.keys(series.series).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+        const marks = run.timeline.filter(isIntervention).map((event) => ({ x: event.step, text: markText(event) }));
+        const version = `${series.version} ${marks.length}`;
+        return m("section", { "aria-label": "Curves" }, m("div.grid", chartsOf(names).map((c) => m(Chart, {
+            key: c.title, title: c.title, yLabel: c.yLabel, log: c.log, marks, version,
+            series: c.names.map((name, i) => ({ label: shortName(name), colour: i, x: series.series[name].steps, y: series.series[name].values })),
+        }))), names.length === 0 && m("p.soft", "No series yet."));
+    }
+
+    function downloads() {
+        return m("section", m("h2.part", "Downloads"), m("div.row",
+            arrays && [m(Action, { act: () => download(`/v1/runs/${id}/weights.npz${shownStep ? `?step=${shownStep}` : ""}`, `run-${id}${shownStep ? `-step-${shownStep}` : ""}.npz`) }, "weights.npz"),
+                arrays.length <= 40 && arrays.map(({ name, shape }) => m(Action, { class: "quiet", title: shape.join(" × "), act: () => download(`/v1/runs/${id}/weights/${name}.npy${shownStep ? `?step=${shownStep}` : ""}`, `run-${id}-${name}.npy`) }, `${name}.npy`))],
+            m(Action, { act: () => metricsCsv(id, async () => { await series.more(); return series.series; }) }, "metrics.csv"),
+            m("button", { type: "button", onclick: () => saveText(JSON.stringify(run.definition, null, 2), `run-${id}.json`, "application/json") }, "definition.json")));
+    }
+
+    function timeline() {
+        return m("section", m("h2.part", "Timeline"), m("div.scroll.high", m("table", m("caption.offscreen", "Timeline"), m("thead", m("tr",
+            m("th", { scope: "col" }, "When"), m("th.n", { scope: "col" }, "Step"), m("th", { scope: "col" }, "What"))),
+        m("tbody", run.timeline.map((event, i) => {
+            const [what, more] = whatHappened(event);
+            return m("tr", { key: i, class: isIntervention(event) ? "chosen" : "" }, m("td", m(Time, { at: event.at })), m("td.n", format.count(event.step)), m("td.text", what, more && m("span.soft", `: ${more}`)));
+        })))));
+    }
+
+    function protocol() {
+        const rows = run.protocol?.rows;
+        if (!rows || rows.length === 0) return null;
+        const columns = Object.keys(rows[0]);
+        return m("section", m("h2.part", "Protocol"), m("div.scroll.high", m("table", m("caption.offscreen", "What the protocol ended with"), m("thead", m("tr", columns.map((c) => m("th.n", { scope: "col" }, c.replace(/_/g, " "))))),
+            m("tbody", rows.slice(0, 500).map((row, i) => m("tr", { key: i }, columns.map((c) => m("td.n", typeof row[c] === "number" ? format.number(row[c]) : format.brief(row[c])))))))));
+    }
+
+    return {
+        oninit() {
+            again().catch(say);
+            stop = listen(`/v1/runs/${id}/events`, {
+                state: soon, changed: soon, again, progress,
+                metrics: (event) => { if (series.next > 0) series.append(event.series); else soon(); },
+            });
+        },
+        onremove() { stop(); clearTimeout(soonTimer); },
+        view() {
+            if (run === null) return [m("h1", `Run ${id}`), error ? m(Problem, { error, again: load }) : m("p.soft", "Reading …")];
+            const text = JSON.stringify(run.definition, null, 2);
+            return m("div.stack", head(), error && m(Problem, { error }), facts(), divergence(), charts(), protocol(),
+                arrays && run.checkpoints.length > 0 && m(Matrices, { run: id, arrays, checkpoints: run.checkpoints, definition: run.definition, moved: (step) => { shownStep = step; } }),
+                m("div.grid", timeline(), m("section", m("div.row.wide", m("h2.part", "Definition"), m("button", { type: "button", onclick: () => copy(text, "definition copied") }, "Copy")),
+                    m("pre", { tabindex: 0, "aria-label": "Definition" }, text))),
+                downloads(), fork && m(Fork, { run: id, checkpoints: run.checkpoints, step: shownStep, close: () => { fork = false; } }));
+        },
+    };
+}
