@@ -184,7 +184,7 @@ export const connection = { state: "" };
 function connected(state) {
     if (connection.state === state) return;
     connection.state = state;
-    m.redraw();
+    queueMicrotask(m.redraw); // not at once: pages stop to listen while they are taken away, in the midst of a drawing
 }
 
 /*

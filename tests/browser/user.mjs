@@ -14,9 +14,11 @@ const FIRST_LOAD = 300 * 1024;
 
 const chrome = await browser();
 const routes = (await (await fetch(`${base}/v1`)).json()).routes.map((r) => r.path.replace(/\{[^}]+\}/g, "[^/?]+"));
+const document_ = await (await fetch(`${base}/openapi.json`)).json();
 const absent = (path_) => !routes.some((r) => new RegExp(`^${r}(\\?|$)`).test(path_));
-// A fault that the form shows is a 422. A server may lack a route (404), never a thing that it said it has.
+// A fault that the form shows is a 422. A server may lack what its contract does not have, and the page does without.
 const expected = [[422, /^\/v1\/experiments\?dry_run=1$/], [404, { test: absent }], [405, { test: absent }]];
+if (!JSON.stringify(document_.paths["/v1/runs/{id}/metrics"]).includes("points")) expected.push([400, /^\/v1\/runs\/\d+\/metrics\?points=/]);
 const opened = await open(chrome, base, {}, expected);
 const { page, heard } = opened;
 const step = (name, body) => test(name, body, page);
