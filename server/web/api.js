@@ -228,7 +228,7 @@ export function listen(path, handlers) {
             const headers = { Accept: "text/event-stream", ...(resumed ? { "Last-Event-ID": last } : {}) };
             const response = await ask(path, { signal: mine.signal, headers, cache: "no-store" });
             connected("live");
-            if (failures > 0 && !resumed) handlers.again?.();
+            if (!resumed) Promise.resolve(handlers.again?.()).catch(() => {}); // what happened before it was open
             const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
             const parser = eventParser(got);
             for (;;) {

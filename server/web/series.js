@@ -6,22 +6,36 @@ const POINTS = 500; // per series at the first load: minima and maxima of what t
 
 let canThin = true; // the server knows ?points
 
+/* Two ascending series as one; where both have a step, the first counts. */
+function merged(a, b) {
+    const steps = [], values = [];
+    for (let i = 0, k = 0; i < a.steps.length || k < b.steps.length;) {
+        const first = k >= b.steps.length || a.steps[i] <= b.steps[k];
+        if (first && a.steps[i] === b.steps[k]) k++;
+        steps.push(first ? a.steps[i] : b.steps[k]);
+        values.push(first ? a.values[i++] : b.values[k++] ?? NaN);
+    }
+    return { steps, values };
+}
+
 /* One run's series: {name: {steps, values}}, next: the last step read. version grows with every change. */
 export class RunSeries {
     constructor(run) {
         Object.assign(this, { run, series: {}, next: 0, version: 0, names: null, busy: null });
     }
 
-    /* Takes records that come later than what is here; those that are here already are left out. */
+    /* Takes records, in whatever order readings and events bring them; those that are here already are left out. */
     append(series) {
-        for (const [name, { steps, values }] of Object.entries(series)) {
+        for (const [name, given] of Object.entries(series)) {
             if (this.names !== null && !this.names.includes(name)) continue;
             const mine = this.series[name] ??= { steps: [], values: [] };
-            const last = mine.steps.at(-1) ?? -1;
-            for (let i = 0; i < steps.length; i++) {
-                if (steps[i] <= last) continue;
-                mine.steps.push(steps[i]);
-                mine.values.push(values[i] ?? NaN); // null: not finite
+            if (given.steps.length > 0 && given.steps[0] <= (mine.steps.at(-1) ?? -1)) {
+                this.series[name] = merged(mine, given);
+                continue;
+            }
+            for (let i = 0; i < given.steps.length; i++) {
+                mine.steps.push(given.steps[i]);
+                mine.values.push(given.values[i] ?? NaN); // null: not finite
             }
         }
         this.version++;

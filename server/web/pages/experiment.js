@@ -98,7 +98,12 @@ export default function Experiment({ attrs: { id } }) {
         try {
             e = await api.get(`/v1/experiments/${id}`);
             error = null;
-        } catch (why) { error = why; m.redraw(); return; }
+        } catch (why) {
+            error = why;
+            if (why.isAbsent) stop?.(); // never was, or was deleted
+            m.redraw();
+            return;
+        }
         document.title = `${e.name} · Tetrad`;
         points = pointsOf(e.runs);
         rates.list = names();

@@ -103,20 +103,20 @@ export default function Experiments() {
         const toggle = () => { if (!chosen.delete(e.id)) chosen.add(e.id); };
         return m("tr", { key: e.id, class: chosen.has(e.id) ? "chosen" : "" },
             m("td", m("input", { type: "checkbox", checked: chosen.has(e.id), onchange: toggle, "aria-label": `Select experiment ${e.id}` })),
-            m("td.n.soft", e.id),
+            m("td.n.soft.wide-only", e.id),
             m("td.name", link(`/experiments/${e.id}`, { "data-row": "" }, e.name || `experiment ${e.id}`), " ",
                 e.tags.map((tag) => m("button.tag", { type: "button", title: `Only with the tag ${tag}`, onclick: () => set("tag", tag) }, tag))),
             m("td", m(State, { state: e.state })),
             m("td.bar", m(Progress, { value: part(e), max: 1, state: e.state, label: `${e.name}: progress` })),
             m("td.n", { title: countsText(e.counts) }, `${format.count(over(e.counts))}/${format.count(all)}`,
                 e.counts.failed + e.counts.diverged > 0 && m("span.is-failed", { title: countsText(e.counts) }, ` ${format.count(e.counts.failed + e.counts.diverged)} ✕`)),
-            m("td.n", left === null ? m("span.none", "–") : format.duration(left)),
-            m("td", e.owner), m("td.n", m(Time, { at: e.created_at })));
+            m("td.n.wide-only", left === null ? m("span.none", "–") : format.duration(left)),
+            m("td.wide-only", e.owner), m("td.n.wide-only", m(Time, { at: e.created_at })));
     }
 
     function table() {
         const all = list.every((e) => chosen.has(e.id));
-        return m("div.scroll", m("table", m("caption.offscreen", "Experiments, newest first"), m("thead", m("tr",
+        return m("div.scroll", m("table.list", m("caption.offscreen", "Experiments, newest first"), m("thead", m("tr",
             m("th", { scope: "col" }, m("input", { type: "checkbox", checked: all, "aria-label": "Select all that are shown",
                 onchange: () => list.forEach((e) => all ? chosen.delete(e.id) : chosen.add(e.id)) })),
             m("th.n", { scope: "col" }, "Id"), m("th", { scope: "col" }, "Name"), m("th", { scope: "col" }, "State"), m("th", { scope: "col" }, "Progress"),

@@ -69,7 +69,12 @@ export default function Run({ attrs: { id } }) {
         try {
             run = await api.get(`/v1/runs/${id}`);
             error = null;
-        } catch (why) { error = why; m.redraw(); return; }
+        } catch (why) {
+            error = why;
+            if (why.isAbsent) stop?.(); // never was, or was deleted
+            m.redraw();
+            return;
+        }
         document.title = `Run ${id} · Tetrad`;
         m.redraw();
     }
