@@ -15,6 +15,8 @@ const canDo = {
     resume: (state) => state === "paused",
 };
 
+const many = (n, what) => `${format.count(n)} ${what}${n === 1 ? "" : "s"}`;
+
 async function act(kind, id, action) {
     if (action === "cancel" && !await sure(`Cancel ${kind} ${id}?`, "What has been recorded is kept; a cancelled run cannot go on.", "Cancel it")) return;
     await api.post(`/v1/${kind}s/${id}/${action}`);
@@ -60,10 +62,10 @@ export async function remove(id) {
 /* Many at once. select: {ids} or a filter. Asks first, with the server's own count. */
 export async function bulk(action, select) {
     const preview = await api.post("/v1/actions", { action, select, dry_run: true });
-    const refused = preview.refused ? ` ${preview.refused} of somebody else are left alone.` : "";
-    if (!await sure(`${action[0].toUpperCase() + action.slice(1)} ${preview.experiments} experiments?`, `They have ${format.count(preview.runs)} runs.${refused}`, "Yes, all of them")) return false;
+    const refused = preview.refused ? ` ${many(preview.refused, "experiment")} of somebody else ${preview.refused === 1 ? "is" : "are"} left alone.` : "";
+    if (!await sure(`${action[0].toUpperCase() + action.slice(1)} ${many(preview.experiments, "experiment")}?`, `That is ${many(preview.runs, "run")}.${refused}`, "Yes")) return false;
     const done = await api.post("/v1/actions", { action, select });
-    say(`${action}: ${done.experiments} experiments, ${format.count(done.runs)} runs`);
+    say(`${action}: ${many(done.experiments, "experiment")}, ${many(done.runs, "run")}`);
     return true;
 }
 

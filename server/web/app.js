@@ -9,6 +9,19 @@
 import { api, connection, hasToken, login, setToken } from "./api.js";
 import { Dialog, Messages, Problem, Question, link, say } from "./ui.js";
 
+/*
+ * Mithril 1.1 draws within m.redraw() itself where the last drawing is 16 ms ago: from a component that goes away, that
+ * would be in the middle of another drawing. Here it waits for the next frame, always.
+ */
+const drawNow = m.redraw;
+let drawing = null;
+m.redraw = () => {
+    drawing ??= requestAnimationFrame(() => {
+        drawing = null;
+        drawNow();
+    });
+};
+
 /* route, module, title; a title that the page knows better is set by the page (document.title). */
 const PAGES = [
     ["/experiments", "experiments", "Experiments"],
@@ -74,8 +87,8 @@ const Help = {
 };
 
 const Frame = {
-    view: ({ children }) => [header(), m("main#main", { tabindex: -1 }, children), m(Messages), m(Question),
-        login.ask && m(signInBox), help && m(Help)],
+    view: ({ children }) => m("div.frame-of-all", header(), m("main#main", { tabindex: -1 }, children), m(Messages), m(Question),
+        login.ask && m(signInBox), help && m(Help)),
 };
 const signInBox = signIn;
 
@@ -113,27 +126,30 @@ function failed(error) {
     return { view: () => m(Problem, { error: new Error(`this page cannot be loaded: ${error.message}`), again: () => location.reload() }) };
 }
 
-function resolver([route, module, title]) {
-    let shown = null;
+/*
+ * A page of its own for each path, so that another id begins anew, while a change of the query alone keeps the page.
+ * By another component rather than by a key: Mithril 1.1 recycles the nodes of keyed lists.
+ */
+function resolver([, module, title]) {
+    let shown = null, page = null;
     return {
-        onmatch: async () => {
+        onmatch: async (args, requested) => {
+            const path = requested.split("?")[0];
+            if (shown === path && page !== null && m.route.get()?.split("?")[0] === path) return page;
+            let made;
             try {
-                return (await import(`./pages/${module}.js`)).default;
+                made = (await import(`./pages/${module}.js`)).default;
             } catch (error) {
-                return failed(error);
+                made = failed(error);
             }
+            shown = path;
+            page = typeof made === "function" ? (vnode) => made(vnode) : { ...made };
+            document.title = `${title} · Tetrad`;
+            window.scrollTo(0, 0);
+            if (document.activeElement !== document.body) requestAnimationFrame(() => document.getElementById("main")?.focus({ preventScroll: true }));
+            return page;
         },
-        render: (vnode) => {
-            const path = m.route.get().split("?")[0];
-            if (shown !== path) {
-                shown = path;
-                document.title = `${title} · Tetrad`;
-                window.scrollTo(0, 0);
-                if (document.activeElement !== document.body) requestAnimationFrame(() => document.getElementById("main")?.focus({ preventScroll: true }));
-            }
-            vnode.key = path; // another id is another page: no state is carried over
-            return m(Frame, [vnode]);
-        },
+        render: (vnode) => m(Frame, vnode),
     };
 }
 

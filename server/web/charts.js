@@ -205,13 +205,13 @@ function marks(chart) {
 function options(chart, series, bands) {
     const look = colours();
     const own = Object.fromEntries(series.map((s, i) => [String(i), {
-        strokePattern: dashOf(s, i), strokeWidth: s.thin || series.length > 40 ? 1 : 1.7,
+        strokePattern: dashOf(s, i), strokeWidth: s.thin || series.length > 40 ? 1 : 1.7, drawPoints: s.x.length < 3, pointSize: 2.5,
     }]));
     return {
         file: rowsOf(series, bands), labels: ["step", ...series.map((_, i) => String(i))], series: own,
         colors: series.map((s, i) => look.s[colourOf(s, i)]), customBars: bands, visibility: series.map((s) => !chart.hidden.has(s.label)),
         logscale: chart.log, valueRange: chart.log ? null : chart.attrs.range ?? null, axisLineColor: look.line, gridLineColor: look.grid,
-        xRangePad: 2, yRangePad: chart.log ? 0 : 6,
+        xRangePad: 4, yRangePad: chart.log ? 0 : 6,
     };
 }
 

@@ -9,23 +9,29 @@
 import { api, query } from "./api.js";
 import * as format from "./format.js";
 
-/* Pairs of products for each hidden layer: [{layer, kind, left, right}], each side {text, name}. */
+/* Pairs of products for each hidden layer: [{layer, kind, title, left, right}]; kind: of the series with their cosine. */
 export function pairsOf(names) {
     const has = (name) => names.includes(name), pairs = [];
     for (let l = 1; has(`W${l + 1}`); l++) {
         const w = `W${l + 1}`, b = `B${l + 1}`, v = `V${l}`, u = `U${l}`, above = `V${l + 1}`;
-        const pair = (kind, left, right) => pairs.push({ layer: l, kind, left, right });
-        if (has(v) && has(b)) pair("feedback", `${v}.${b}`, has(above) ? `${w}.T.${above}` : `${w}.T`);
-        else if (has(b)) pair("feedback", b, `${w}.T`);
-        if (has(v)) pair("lateral", `W${l}.W${l}.T`, `${v}.${v}.T`);
-        if (has(u) && has(b)) pair("lateral, descending", `${b}.${b}.T`, `${u}.${u}.T`);
-        if (has(u) && has(v)) pair("laterals", u, `${v}.T`);
+        const pair = (kind, title, left, right) => pairs.push({ layer: l, kind, title, left, right });
+        if (has(v) && has(b)) pair("feedback", "Feedback", `${v}.${b}`, has(above) ? `${w}.T.${above}` : `${w}.T`);
+        else if (has(b)) pair("feedback", "Feedback", b, `${w}.T`);
+        if (has(v)) pair("lateral", "Lateral", `W${l}.W${l}.T`, `${v}.${v}.T`);
+        if (has(u) && has(b)) pair("lateral_descending", "Lateral, descending", `${b}.${b}.T`, `${u}.${u}.T`);
+        if (has(u) && has(v)) pair("laterals", "The laterals", u, `${v}.T`);
     }
     return pairs;
 }
 
 /* "W2.T.V2" as "W2ᵀ V2". */
 export const formula = (name) => name.replace(/\.T/g, "ᵀ").replace(/\./g, " ");
+
+/* The cosine that the run recorded for a pair, last before the step. */
+function cosine(series, { kind, layer }, step) {
+    const s = series?.[`alignment/${kind}/${layer}`], i = s ? s.steps.findLastIndex((at) => at <= step) : -1;
+    return i >= 0 ? ` cosine ${format.number(s.values[i], 3)}` : "";
+}
 
 /* A picture that needs the token: fetched, shown as a blob. The old one stays until the new one is there. */
 export function Picture() {
@@ -60,7 +66,7 @@ export function Matrices() {
     let at = null, group = "products", layer = 1;
     const tab = (key, text) => m("button", { type: "button", "aria-pressed": String(group === key), onclick: () => { group = key; } }, text);
     return {
-        view({ attrs: { run, arrays, checkpoints, moved } }) {
+        view({ attrs: { run, arrays, checkpoints, series, moved } }) {
             const last = checkpoints.length - 1, index = at === null ? last : Math.min(at, last), step = checkpoints[index];
             const names = arrays.filter(({ shape }) => shape.length >= 2).map(({ name }) => name), shapes = new Map(arrays.map((a) => [a.name, a.shape]));
             const src = (name, layout) => `/v1/runs/${run}/weights/${encodeURIComponent(name)}.png${query({ step, layout, scale: layout === "fields" ? 2 : undefined })}`;
@@ -73,8 +79,9 @@ export function Matrices() {
                     oninput: (event) => { at = Number(event.target.value) === last ? null : Number(event.target.value); moved?.(at === null ? null : checkpoints[at]); } }),
                 m("output", `step ${format.count(step)}`))),
             group === "fields" ? m("div.pictures", [picture("W1", `W1: one field for each of ${format.count(shapes.get("W1")?.[0])} neurons`, "fields")])
-            : group === "products" ? pairs.filter((p) => p.layer === layer).map((p) => m("div.pair", { key: p.kind + p.layer }, m("h3", `${p.kind}, layer ${p.layer}`),
-                m("div.pictures", [picture(p.left, formula(p.left)), m("span.beside", { key: "beside", "aria-hidden": "true" }, "∥"), picture(p.right, formula(p.right))])))
+            : group === "products" ? m("div.grid", pairs.filter((p) => p.layer === layer).map((p) => m("div.pair.card", { key: p.kind + p.layer },
+                m("h3", `${p.title}, layer ${p.layer}`, m("span.soft", cosine(series, p, step))),
+                m("div.pictures", [picture(p.left, formula(p.left)), m("span.beside", { key: "beside", "aria-hidden": "true" }, "∥"), picture(p.right, formula(p.right))]))))
             : m("div.pictures", names.filter((n) => n.startsWith(group)).map((n) => picture(n, `${n}: ${shapes.get(n).map(format.count).join(" × ")}`))),
             m("p.soft", "Blue is negative, white 0, red positive; each picture has its own symmetric scale."));
         },

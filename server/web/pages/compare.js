@@ -119,9 +119,9 @@ export default function Compare() {
         },
         onupdate() { if (ids().join(",") !== shownFor) load(); },
         onremove() { stop(); },
-        view: () => [m("div.page-head", m("h1", "Compare"), runs.length > 0 && m("span.soft", `${runs.length} runs`)), chooser(),
+        view: () => m("div", m("div.page-head", m("h1", "Compare"), runs.length > 0 && m("span.soft", `${runs.length} runs`)), chooser(),
             error && m(Problem, { error, again: load }),
             ids().length === 0 ? m("p.empty", "Type the numbers of runs, or tick runs on an experiment's page and come back.")
-            : names && runs.length > 0 ? m("div.stack", curves(), definitions(), finals()) : !error && m("p.soft", "Reading …")],
+            : names && runs.length > 0 ? m("div.stack", curves(), definitions(), finals()) : !error && m("p.soft", "Reading …")),
     };
 }

@@ -249,7 +249,7 @@ export default function Experiment({ attrs: { id } }) {
             });
         },
         onremove() { stop(); clearTimeout(soonTimer); },
-        view: () => error && e === null ? [m("h1", `Experiment ${id}`), m(Problem, { error, again: load })]
-            : e === null ? m("p.soft", "Reading …") : m("div.stack", head(), error && m(Problem, { error }), charts(), results(), runs(), rest()),
+        view: () => error && e === null ? m("div", m("h1", `Experiment ${id}`), m(Problem, { error, again: load }))
+            : e === null ? m("div", m("p.soft", "Reading …")) : m("div.stack", head(), error && m(Problem, { error }), charts(), results(), runs(), rest()),
     };
 }

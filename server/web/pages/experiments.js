@@ -134,13 +134,12 @@ export default function Experiments() {
             });
         },
         onremove() { stop(); clearTimeout(timer); clearTimeout(typed); },
-        view: () => [
+        view: () => m("div",
             m("div.page-head", m("h1", "Experiments"), list && m("span.soft", `${list.length}${next !== null ? " newest" : ""}`)),
             filters(), selection(), error && m(Problem, { error, again: load }),
             list === null ? !error && m("p.soft", "Reading …")
             : list.length === 0 ? m("p.empty", Object.values(filter()).some(Boolean) ? "No experiment is like that." : ["Nothing here yet. ", link("/new", {}, "Submit the first experiment"), "."])
             : table(),
-            next !== null && list && m("p.more", m(Action, { act: more }, "Show older ones")),
-        ],
+            next !== null && list && m("p.more", m(Action, { act: more }, "Show older ones"))),
     };
 }

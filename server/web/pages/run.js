@@ -182,10 +182,10 @@ export default function Run({ attrs: { id } }) {
         },
         onremove() { stop(); clearTimeout(soonTimer); },
         view() {
-            if (run === null) return [m("h1", `Run ${id}`), error ? m(Problem, { error, again: load }) : m("p.soft", "Reading …")];
+            if (run === null) return m("div", m("h1", `Run ${id}`), error ? m(Problem, { error, again: load }) : m("p.soft", "Reading …"));
             const text = JSON.stringify(run.definition, null, 2);
             return m("div.stack", head(), error && m(Problem, { error }), facts(), divergence(), charts(), protocol(),
-                arrays && run.checkpoints.length > 0 && m(Matrices, { run: id, arrays, checkpoints: run.checkpoints, definition: run.definition, moved: (step) => { shownStep = step; } }),
+                arrays && run.checkpoints.length > 0 && m(Matrices, { run: id, arrays, checkpoints: run.checkpoints, series: series.series, moved: (step) => { shownStep = step; } }),
                 m("div.grid", timeline(), m("section", m("div.row.wide", m("h2.part", "Definition"), m("button", { type: "button", onclick: () => copy(text, "definition copied") }, "Copy")),
                     m("pre", { tabindex: 0, "aria-label": "Definition" }, text))),
                 downloads(), fork && m(Fork, { run: id, checkpoints: run.checkpoints, step: shownStep, close: () => { fork = false; } }));
