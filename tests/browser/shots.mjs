@@ -34,7 +34,7 @@ async function work() {
         await new Promise((resolve) => setTimeout(resolve, 500));
     }
     const second = await request("POST", "/v1/experiments", {
-        ...small, name: "Lesion of the laterals and recovery", tags: ["lesion"], rule: { name: "sal" }, optimizer: { lr: 0.05, decay: 0.001 },
+        ...small, name: "Lesion of the laterals and recovery", tags: ["lesion"], rule: { name: "sal" }, optimizer: { lr: 0.02, decay: 0.001 },
         training: { epochs: 4000 }, interventions: [{ epoch: 8, type: "lesion", group: "V", fraction: 0.5 }],
         sweep: { "interventions.0.fraction": [0.25, 0.5, 0.9], "training.seed": [1, 2] },
     });
@@ -74,7 +74,7 @@ for (const [size, [width, height]] of made ? Object.entries(SIZES) : []) {
                 await page.getByRole("heading", { level: 1 }).waitFor({ timeout: WAIT_MS });
                 await prepare?.(page);
                 await page.waitForTimeout(1200); // pictures and charts are drawn in frames
-                await page.screenshot({ path: path.join(folder, `${[name, size, colorScheme].filter(Boolean).join("-")}.png`), fullPage: !readme && size === "desk" });
+                await page.screenshot({ path: path.join(folder, `${[readme && "dashboard", name, size, colorScheme].filter(Boolean).join("-")}.png`), fullPage: !readme && size === "desk" });
                 const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
                 if (wide > 1) throw new Error(`${name} is ${wide} pixels wider than the screen`);
                 await context.close();

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard in Debian's Chromium, driven by playwright-core from npm: the form's modules, the pages of a lab's daily
 work against the replies of a busy server, and what a new user does with a real one. The scripts beside this one print
-TAP themselves; it prepares, starts the daemon, and hands their lines on."""
+TAP themselves; it prepares, starts the daemon, and hands their lines on.
+
+    TETRAD_SHOTS=FOLDER test_browser.py     takes pictures of all pages too, at three sizes in both themes
+    test_browser.py pictures deploy         takes the README's pictures and tests nothing"""
 import hashlib, os, re, shutil, signal, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -103,23 +106,29 @@ def weights(path):
     line(good and numpy.load(path)["W1"].std() > 0, "downloaded_weights_are_arrays")
 
 
+def stories(daemon, folder, tools):
+    if sys.argv[1:2] == ["pictures"]:
+        return script("shots.mjs", daemon.base, os.path.abspath(sys.argv[2]), "readme", **tools)
+    script("pages.mjs", daemon.base, **tools)
+    script("user.mjs", daemon.base, folder, **tools)
+    weights(os.path.join(folder, "weights.npz"))
+    if os.environ.get("TETRAD_SHOTS"):
+        script("shots.mjs", daemon.base, os.path.abspath(os.environ["TETRAD_SHOTS"]), **tools)
+
+
 def main():
     if shutil.which("node") is None:
         return skip("browser", "there is no node")
-    script("modules.mjs")
+    if len(sys.argv) == 1:
+        script("modules.mjs")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     module, why = driver()
     if chromium is None or module is None:
         return skip("browser", why or "there is no Chromium")
-    tools = {"PLAYWRIGHT": module, "CHROMIUM": chromium}
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(folder)
         try:
-            script("pages.mjs", daemon.base, **tools)
-            script("user.mjs", daemon.base, folder, **tools)
-            weights(os.path.join(folder, "weights.npz"))
-            if os.environ.get("TETRAD_SHOTS"):
-                script("shots.mjs", daemon.base, os.environ["TETRAD_SHOTS"], **tools)
+            stories(daemon, folder, {"PLAYWRIGHT": module, "CHROMIUM": chromium})
         finally:
             stopped = daemon.stop()
         line(stopped == 0, "the_daemon_stops_by_itself")

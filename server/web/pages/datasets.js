@@ -50,7 +50,7 @@ function Set() {
                 isImage(d) && m(Picture, { path: `/v1/datasets/${encodeURIComponent(d.name)}/samples.png?part=train&first=0&n=${SAMPLES}`, alt: `The first images of ${d.name}` }),
                 m("dl.facts", fact("an example", shape(d)), fact(d.labels ? "classes" : "targets", format.count(d.outputs)),
                     fact("to train", format.count(d.train)), fact("to test", format.count(d.test)), fact("size", format.bytes(d.bytes)),
-                    d.kind && d.kind !== d.source && fact("kind", d.kind), d.owner && fact("owner", d.owner),
+                    d.kind && d.kind !== (d.source ?? d.kind) && fact("kind", d.kind), d.owner && fact("owner", d.owner),
                     d.sha256 && fact("content", m("span.sha", { title: d.sha256 }, `${d.sha256.slice(0, 19)}…`)))],
             mayDelete(d) && m("p.actions", m(Action, { class: "danger", disabled: d.in_use > 0, title: d.in_use > 0 ? "runs wait for it or use it" : undefined, act: async () => {
                 if (!await sure(`Delete ${d.name}?`, "The files are removed from the server. Results of runs that used it stay.", "Delete")) return;
