@@ -133,5 +133,26 @@ await test("datasets_are_listed_uploaded_deleted", () => at("/datasets").then((o
     await page.getByText("deleted mine").waitFor();
 })));
 
+await test("a_draft_is_kept_until_it_is_submitted", async () => {
+    const o = await open(chrome, base, {}, [...quiet, [404, /^\/v1\/me$/], [503, /^\/v1\/experiments$/]]);
+    const text = () => o.page.evaluate(() => document.querySelector(".CodeMirror").CodeMirror.getValue());
+    await closing(o, async ({ page }) => {
+        await page.goto(`${base}/#!/new`);
+        await page.getByLabel("Name", { exact: true }).fill(HOSTILE);
+        await page.keyboard.press("Tab");
+        await page.getByText("ready to run").waitFor();
+        const before = await text();
+        assert.equal(JSON.parse(before).name, HOSTILE);
+        await page.reload();
+        await page.getByText("ready to run").waitFor();
+        assert.equal(await text(), before);
+        // A server that dies on the way is said, and the text stays.
+        await page.route((url) => url.pathname === "/v1/experiments", (route) => route.request().method() === "POST" ? route.fulfill({ status: 503, json: { error: { code: "busy", message: "the queue is full" } } }) : route.continue());
+        await page.getByRole("button", { name: "Submit" }).click();
+        await page.getByText("the queue is full").first().waitFor();
+        assert.equal(await text(), before);
+    });
+});
+
 await chrome.close();
 done();

@@ -68,7 +68,8 @@ for (const [size, [width, height]] of made ? Object.entries(SIZES) : []) {
     for (const colorScheme of ["light", "dark"]) {
         await test(`shots_${size || "readme"}_${colorScheme}`, async () => {
             for (const [name, route, prepare, replies] of pages(made)) {
-                const { page, context } = await open(chrome, base, { viewport: { width, height }, colorScheme });
+                const high = readme && name === "new" ? 660 : height;
+                const { page, context } = await open(chrome, base, { viewport: { width, height: high }, colorScheme });
                 if (replies) await answer(page, replies);
                 await page.goto(`${base}/#!${route}`);
                 await page.getByRole("heading", { level: 1 }).waitFor({ timeout: WAIT_MS });
