@@ -74,6 +74,16 @@ await step("controls_and_text_are_one", async () => {
     await page.getByLabel("bp", { exact: true }).check();
     await commit("Seeds", "1-2");
     await commit("Epochs", "40");
+    const layers = page.getByLabel("Hidden layers");
+    await layers.fill("wide"); // no number: marked, kept, and the text untouched
+    await page.keyboard.press("Tab");
+    await page.evaluate(() => m.redraw());
+    assert.deepEqual([await layers.inputValue(), await layers.getAttribute("aria-invalid")], ["wide", "true"]);
+    await layers.fill("128");
+    await page.evaluate(() => m.redraw()); // nothing that is drawn takes away what is being typed
+    assert.equal(await layers.inputValue(), "128");
+    await page.keyboard.press("Tab");
+    assert.equal(await layers.getAttribute("aria-invalid"), null);
     const definition = JSON.parse(await textNow());
     assert.equal(definition.name, HOSTILE);
     assert.deepEqual(definition.sweep, { "rule.name": ["bp", "sal"], "training.seed": [1, 2] });

@@ -133,6 +133,24 @@ export default function New() {
         edits.apply(fields.difference(text, next));
     }
 
+    /* An input's text while it is typed, which no drawing may take away; what cannot be read stays, and is marked. */
+    const typed = new Map();
+
+    function entry(id, value, commit) {
+        const bad = typed.get(id)?.bad ?? false;
+        return {
+            id, value: typed.get(id)?.text ?? value, "aria-invalid": bad ? "true" : undefined,
+            oninput: ({ target }) => { typed.set(id, { text: target.value, bad: false }); },
+            onchange: ({ target }) => {
+                const next = commit(target);
+                if (next === null) return void typed.set(id, { text: target.value, bad: true });
+                typed.delete(id);
+                put(next);
+            },
+            onblur: () => { if (!typed.get(id)?.bad) typed.delete(id); },
+        };
+    }
+
     const note = (id, why) => why && m("small.why", { id: `${id}-why` }, why);
     const row = (id, label, control_, why) => m("div.field", m("label", { for: id }, label), control_, note(id, why));
 
@@ -141,24 +159,18 @@ export default function New() {
         const { value, why } = fields.single(tree.root?.value, path);
         const [rules] = schema.at(path.split("."), tree.root?.value);
         return row(id, label, m("input", {
-            id, type: "number", step: "any", disabled: why !== undefined || tree.error !== null, placeholder: rules?.default ?? "", ...attrs,
-            value: typeof value === "number" ? value : "", title: rules?.description, "aria-describedby": why ? `${id}-why` : undefined,
-            onchange: ({ target }) => {
-                if (target.value === "") put(fields.setSingle(text, path, undefined));
-                else if (Number.isFinite(target.valueAsNumber)) put(fields.setSingle(text, path, target.valueAsNumber));
-            },
+            type: "number", step: "any", disabled: why !== undefined || tree.error !== null, placeholder: rules?.default ?? "", ...attrs,
+            title: rules?.description, "aria-describedby": why ? `${id}-why` : undefined,
+            ...entry(id, typeof value === "number" ? value : "", (target) => target.value === "" ? fields.setSingle(text, path, undefined)
+                : Number.isFinite(target.valueAsNumber) ? fields.setSingle(text, path, target.valueAsNumber) : null),
         }), why);
     }
 
-    /* A list of whole numbers as text; what cannot be read is marked and changes nothing. */
+    /* A list of whole numbers as text; set makes the new text of it, or null where it cannot be read. */
     function listField(id, label, { values, why }, set, title) {
         return row(id, label, m("input", {
-            id, type: "text", inputmode: "numeric", title, disabled: why !== undefined || tree.error !== null, value: values, "aria-describedby": why ? `${id}-why` : undefined,
-            onchange: ({ target }) => {
-                const list = set(target.value);
-                target.setAttribute("aria-invalid", String(list === null));
-                if (list !== null) put(list);
-            },
+            type: "text", inputmode: "numeric", title, disabled: why !== undefined || tree.error !== null, "aria-describedby": why ? `${id}-why` : undefined,
+            ...entry(id, values, (target) => set(target.value)),
         }), why);
     }
 
@@ -188,13 +200,13 @@ export default function New() {
         const seeds = fields.several(definition, "training.seed"), widths = fields.layers(definition);
         const whole = seeds.values.every(Number.isSafeInteger);
         return m("form.controls", { "aria-label": "Common fields", onsubmit: (event) => event.preventDefault() },
-            row("f-name", "Name", m("input", { id: "f-name", type: "text", maxlength: 200, disabled: tree.error !== null, value: typeof name.value === "string" ? name.value : "",
-                onchange: ({ target }) => put(fields.setSingle(text, "name", target.value || undefined)) })),
+            row("f-name", "Name", m("input", { type: "text", maxlength: 200, disabled: tree.error !== null,
+                ...entry("f-name", typeof name.value === "string" ? name.value : "", (target) => fields.setSingle(text, "name", target.value || undefined)) })),
             datasetField(), rulesField(),
             listField("f-layers", "Hidden layers", { values: widths.units.join(", "), why: widths.why },
-                (typed) => typed.trim() === "" ? fields.setLayers(text, []) : parsed(typed.split(/[\s,]+/).filter(Boolean), (units) => fields.setLayers(text, units)), "Neurons of each, from the input up: 256, 256"),
+                (given) => given.trim() === "" ? fields.setLayers(text, []) : parsed(given.split(/[\s,]+/).filter(Boolean), (units) => fields.setLayers(text, units)), "Neurons of each, from the input up: 256, 256"),
             listField("f-seeds", "Seeds", { values: whole ? fields.formatList(seeds.values) : "", why: seeds.why },
-                (typed) => { const list = fields.parseList(typed); return list && fields.setSeveral(text, "training.seed", list); }, "One run for each: 1-5, or 1, 2, 7"),
+                (given) => { const list = fields.parseList(given); return list && fields.setSeveral(text, "training.seed", list); }, "One run for each: 1-5, or 1, 2, 7"),
             numberField("training.epochs", "Epochs", { min: 1, step: 1 }), numberField("optimizer.lr", "Learning rate", { min: 0 }),
             numberField("optimizer.decay", "Weight decay", { min: 0 }), numberField("training.batch", "Mini-batch", { min: 1, step: 1 }));
     }

@@ -101,14 +101,14 @@ function detail(value) {
 
 function log(state, read) {
     return m("section", m("header.page-head", m("h2", "Who did what"),
-        m("input", { type: "search", placeholder: "user", "aria-label": "Only this user", "data-filter": true, value: state.who, onchange: ({ target }) => { state.who = target.value.trim(); read(); } })),
+        m("input", { type: "search", placeholder: "user", "aria-label": "Only this user", "data-filter": true, value: state.typed, oninput: ({ target }) => { state.typed = target.value; }, onchange: () => { state.who = state.typed.trim(); read(); } })),
     state.entries.length === 0 ? m("p.empty", "Nothing yet.") : m("div.scroll", m("table", m("caption.offscreen", "Audit log"), head(["When", "User", "Token", "Did", "To", "Detail"], ["Token"]),
         m("tbody", state.entries.map((e) => m("tr", { key: e.id }, m("td", m(Time, { at: e.at })), m("td.text", e.user), m("td.n", e.token ?? "–"), m("td", e.action), m("td.text", e.object), m("td.text", detail(e.detail))))))),
     state.next && m("p", m(Action, { act: () => read(true) }, "Earlier")));
 }
 
 export default function Users() {
-    const state = { users: null, tokens: [], entries: [], next: null, who: "", edited: null, asking: false, made: null, all: false };
+    const state = { users: null, tokens: [], entries: [], next: null, who: "", typed: "", edited: null, asking: false, made: null, all: false };
     let error = null, denied = false, absent = false;
 
     async function readLog(earlier = false) {
