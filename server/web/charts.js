@@ -54,7 +54,7 @@ export function colour(name, scheme) {
 }
 
 let palette = null;
-addEventListener("tetrad-look", () => { palette = null; for (const chart of charts) touch(chart, true); });
+addEventListener("tetrad-look", () => { palette = null; for (const chart of charts) { chart.key = null; touch(chart, true); } });
 
 function colours() {
     palette ??= { s: Array.from({ length: COLOURS }, (_, i) => colour(`--s${i}`)), ink: colour("--ink"), soft: colour("--soft"), grid: colour("--grid"), line: colour("--line") };
@@ -87,7 +87,10 @@ function touch(chart, whole = false) {
 }
 
 function settle() {
-    for (const chart of moving) if (chart.thinned) touch(chart, true);
+    for (const chart of moving) {
+        if (chart.thinned) touch(chart, true);
+        if (!chart.over) values(chart, null, []);
+    }
     moving.clear();
 }
 
@@ -181,6 +184,11 @@ function rowsOf(series, bands) {
 
 const axisText = (value) => format.tick(value);
 
+const axes = (em) => ({
+    x: { axisLabelFormatter: axisText, pixelsPerLabel: 5 * em, drawGrid: true },
+    y: { axisLabelFormatter: axisText, axisLabelWidth: 3.6 * em, pixelsPerLabel: 2.3 * em, ticker: yTicks },
+});
+
 function marks(chart) {
     return (canvas, area, g) => {
         canvas.save();
@@ -203,22 +211,21 @@ function marks(chart) {
 }
 
 function options(chart, series, bands) {
-    const look = colours();
+    const look = colours(), em = parseFloat(getComputedStyle(document.documentElement).fontSize), stroke = Math.max(1, em / 15);
     const own = Object.fromEntries(series.map((s, i) => [String(i), {
-        strokePattern: dashOf(s, i), strokeWidth: s.thin || series.length > 40 ? 1 : 1.7, drawPoints: s.x.length < 3, pointSize: 2.5,
+        strokePattern: dashOf(s, i), strokeWidth: (s.thin || series.length > 40 ? 1 : 1.7) * stroke, drawPoints: s.x.length < 3, pointSize: 2.5,
     }]));
     return {
         file: rowsOf(series, bands), labels: ["step", ...series.map((_, i) => String(i))], series: own,
         colors: series.map((s, i) => look.s[colourOf(s, i)]), customBars: bands, visibility: series.map((s) => !chart.hidden.has(s.label)),
         logscale: chart.log, valueRange: chart.log ? null : chart.attrs.range ?? null, axisLineColor: look.line, gridLineColor: look.grid,
-        xRangePad: 4, yRangePad: chart.log ? 0 : 6,
+        axisLabelFontSize: Math.round(0.78 * em), axes: axes(em), xRangePad: 4, yRangePad: chart.log ? 0 : 6,
     };
 }
 
 const FIXED = {
     legend: "never", showLabelsOnHighlight: false, connectSeparatedPoints: true, highlightCircleSize: 2.5, fillAlpha: 0.16, drawGapEdgePoints: true,
     rightGap: 10, animatedZooms: false, digitsAfterDecimal: 6, labelsKMB: false,
-    axes: { x: { axisLabelFormatter: axisText, pixelsPerLabel: 70, drawGrid: true }, y: { axisLabelFormatter: axisText, axisLabelWidth: 52, pixelsPerLabel: 34, ticker: yTicks } },
 };
 
 /* On a logarithmic axis only what is labelled gets a line. */
@@ -226,11 +233,18 @@ function yTicks(...given) {
     return window.Dygraph.numericTicks(...given).filter((tick) => tick.label !== "");
 }
 
+/* What a logarithmic axis can show: bands that reach 0 or below end at the least value that there is. */
+function positive(series) {
+    let least = Infinity;
+    for (const s of series) for (const list of [s.y, s.low ?? []]) for (const v of list) if (v > 0 && v < least) least = v;
+    return series.map((s) => ({ ...s, y: s.y.map((v) => v > 0 ? v : NaN), low: s.low?.map((v) => v > 0 ? v : least) }));
+}
+
 function shown(chart) {
     const series = (chart.attrs.series ?? []).filter((s) => s.x.length > 0);
     const most = allowance(chart, Math.max(1, series.length));
     chart.thinned = series.some((s) => s.x.length > most);
-    const given = chart.log ? series.map((s) => ({ ...s, y: s.y.map((v) => v > 0 ? v : NaN) })) : series;
+    const given = chart.log ? positive(series) : series;
     const drawn = chart.thinned ? thin(given, most) : given;
     chart.points = drawn.reduce((sum, s) => sum + s.x.length, 0);
     return drawn;
