@@ -25,7 +25,9 @@ const step = (name, body) => test(name, body, page);
 const cm = () => page.locator(".CodeMirror");
 const textNow = () => page.evaluate(() => document.querySelector(".CodeMirror").CodeMirror.getValue());
 const write = (text) => page.evaluate((t) => document.querySelector(".CodeMirror").CodeMirror.setValue(t), text);
-const ready = () => page.getByText("ready to run").waitFor();
+/* Until what has changed is drawn: that happens in an animation frame. */
+const drawn = () => page.evaluate(() => { m.redraw(); return new Promise((done_) => requestAnimationFrame(() => requestAnimationFrame(done_))); });
+const ready = async () => { await drawn(); await page.getByText("ready to run").waitFor(); };
 
 /* Presses Tab until what has the focus answers to `wanted`, a function of the element. */
 async function tabTo(wanted, most = 60) {
@@ -73,25 +75,27 @@ await step("controls_and_text_are_one", async () => {
     await commit("Name", HOSTILE);
     await page.getByLabel("bp", { exact: true }).check();
     await commit("Seeds", "1-2");
-    await commit("Epochs", "40");
+    await commit("Epochs", "120");
     const layers = page.getByLabel("Hidden layers");
     await layers.fill("wide"); // no number: marked, kept, and the text untouched
     await page.keyboard.press("Tab");
-    await page.evaluate(() => m.redraw());
+    await drawn();
     assert.deepEqual([await layers.inputValue(), await layers.getAttribute("aria-invalid")], ["wide", "true"]);
     await layers.fill("128");
-    await page.evaluate(() => m.redraw()); // nothing that is drawn takes away what is being typed
+    await drawn(); // nothing that is drawn takes away what is being typed
     assert.equal(await layers.inputValue(), "128");
     await page.keyboard.press("Tab");
+    await drawn();
     assert.equal(await layers.getAttribute("aria-invalid"), null);
     const definition = JSON.parse(await textNow());
     assert.equal(definition.name, HOSTILE);
     assert.deepEqual(definition.sweep, { "rule.name": ["bp", "sal"], "training.seed": [1, 2] });
-    assert.equal(definition.training.epochs, 40);
+    assert.equal(definition.training.epochs, 120);
     await ready();
     assert.equal(await page.locator("dl.facts dd").first().innerText(), "4");
-    await write((await textNow()).replace('"epochs": 40', '"epochs": 41'));
-    assert.equal(await page.getByLabel("Epochs").inputValue(), "41");
+    await write((await textNow()).replace('"epochs": 120', '"epochs": 121'));
+    await drawn();
+    assert.equal(await page.getByLabel("Epochs").inputValue(), "121");
 });
 
 await step("completion_offers_what_the_schema_has", async () => {
@@ -160,7 +164,7 @@ await step("a_run_is_opened", async () => {
     await page.locator("main tbody a[href*='#!/runs/']").first().click();
     await page.waitForURL(/#!\/runs\/\d+/);
     await page.locator("figure.chart canvas").first().waitFor();
-    await page.locator(".state.is-succeeded").first().waitFor();
+    await page.locator(".state.is-succeeded").first().waitFor({ timeout: 4 * WAIT_MS });
     assert.equal(await page.locator("img[src=x]").count(), 0);
 });
 
@@ -201,7 +205,9 @@ await step("dark_and_light", async () => {
     await page.emulateMedia({ colorScheme: "light" });
     assert.notEqual(await paper(), dark);
     await page.getByRole("button", { name: "Dark or light" }).click();
+    await drawn();
     assert.equal(await paper(), dark);
+    assert.equal(await page.locator("nav [aria-current]").count(), 1); // the page that it is, not those that were
 });
 
 await step("nothing_was_loaded_again_and_nothing_went_wrong", async () => {

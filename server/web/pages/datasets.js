@@ -52,7 +52,7 @@ function Set() {
                     fact("to train", format.count(d.train)), fact("to test", format.count(d.test)), fact("size", format.bytes(d.bytes)),
                     d.kind && d.kind !== (d.source ?? d.kind) && fact("kind", d.kind), d.owner && fact("owner", d.owner),
                     d.sha256 && fact("content", m("span.sha", { title: d.sha256 }, `${d.sha256.slice(0, 19)}…`)))],
-            mayDelete(d) && m("p.actions", m(Action, { class: "danger", disabled: d.in_use > 0, title: d.in_use > 0 ? "runs wait for it or use it" : undefined, act: async () => {
+            mayDelete(d) && m("p.actions", m(Action, { class: "danger", disabled: d.in_use > 0, title: d.in_use > 0 ? "runs wait for it or use it" : "", act: async () => {
                 if (!await sure(`Delete ${d.name}?`, "The files are removed from the server. Results of runs that used it stay.", "Delete")) return;
                 await api.del(`/v1/datasets/${encodeURIComponent(d.name)}`);
                 say(`deleted ${d.name}`);

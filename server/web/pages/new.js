@@ -139,7 +139,7 @@ export default function New() {
     function entry(id, value, commit) {
         const bad = typed.get(id)?.bad ?? false;
         return {
-            id, value: typed.get(id)?.text ?? value, "aria-invalid": bad ? "true" : undefined,
+            id, value: typed.get(id)?.text ?? value, "aria-invalid": bad ? "true" : false,
             oninput: ({ target }) => { typed.set(id, { text: target.value, bad: false }); },
             onchange: ({ target }) => {
                 const next = commit(target);
@@ -160,7 +160,7 @@ export default function New() {
         const [rules] = schema.at(path.split("."), tree.root?.value);
         return row(id, label, m("input", {
             type: "number", step: "any", disabled: why !== undefined || tree.error !== null, placeholder: rules?.default ?? "", ...attrs,
-            title: rules?.description, "aria-describedby": why ? `${id}-why` : undefined,
+            title: rules?.description, "aria-describedby": why ? `${id}-why` : false,
             ...entry(id, typeof value === "number" ? value : "", (target) => target.value === "" ? fields.setSingle(text, path, undefined)
                 : Number.isFinite(target.valueAsNumber) ? fields.setSingle(text, path, target.valueAsNumber) : null),
         }), why);
@@ -169,7 +169,7 @@ export default function New() {
     /* A list of whole numbers as text; set makes the new text of it, or null where it cannot be read. */
     function listField(id, label, { values, why }, set, title) {
         return row(id, label, m("input", {
-            type: "text", inputmode: "numeric", title, disabled: why !== undefined || tree.error !== null, "aria-describedby": why ? `${id}-why` : undefined,
+            type: "text", inputmode: "numeric", title, disabled: why !== undefined || tree.error !== null, "aria-describedby": why ? `${id}-why` : false,
             ...entry(id, values, (target) => set(target.value)),
         }), why);
     }
