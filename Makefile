@@ -69,7 +69,7 @@ WEB       = $(foreach f,$(WEB_OWN),$(f)=server/web/$(f)) \
 # Only the form loads the editor.
 WEB      += $(foreach f,lib/codemirror.js lib/codemirror.css mode/javascript/javascript.js \
                         addon/edit/matchbrackets.js addon/edit/closebrackets.js addon/hint/show-hint.js \
-                        addon/hint/show-hint.css addon/lint/lint.js addon/lint/lint.css,\
+                        addon/hint/show-hint.css,\
                         $(notdir $(f))=$(call packaged,codemirror/$(f)))
 WEB_FILES = $(foreach f,$(WEB),$(lastword $(subst =, ,$(f))))
 
@@ -121,6 +121,7 @@ deps:
 	$(Q)deploy/deps build
 deps-test:
 	$(Q)deploy/deps build test
+	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
 
 # A change of flags rebuilds everything that they reach.
 FLAGS = $(BUILD)/flags
@@ -146,7 +147,19 @@ $(BUILD)/server/%.o: server/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Iserver $(PACKAGE_CFLAGS) -c $< -o $@
 
-$(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql)
+$(BUILD)/server/embed.o: schema/experiment.schema.json schema/openapi.json $(wildcard schema/sql/*.sql) \
+                         $(BUILD)/examples.json
+$(BUILD)/server/embed.o: override CFLAGS += -Wa,-I$(BUILD)
+
+# What GET /v1/examples answers: the examples as they are, with their names, by their files' names.
+EXAMPLES = $(sort $(wildcard schema/examples/*.json))
+$(BUILD)/examples.json: $(EXAMPLES) $(FLAGS)
+	$(call say,JSON,$@)
+	$(Q)comma='{"examples":['; for file in $(EXAMPLES); do \
+		name=$$(sed -n '1,2s/^  "name": \(".*"\),$$/\1/p' $$file) && \
+		printf '%s{"file":"%s","name":%s,"definition":' "$$comma" "$${file##*/}" "$$name" && \
+		cat $$file && printf '}' && comma=,; done >$@.new
+	$(Q)echo ']}' >>$@.new && mv $@.new $@
 
 $(BUILD)/web/list: FORCE # so that a file that is gone goes from the program too
 	@mkdir -p $(@D)

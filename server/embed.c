@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The files of schema/ that the program carries, as NUL-terminated texts. The Makefile knows that
  * this object depends on them; paths are relative to the repository's root, where the compiler
- * runs. */
+ * runs, and to the build folder, where the Makefile puts the examples together. */
 #include "embed.h"
 
 #define EMBED(symbol, path)                                                                        \
@@ -15,6 +15,7 @@
 
 EMBED(embed_experiment_schema, "schema/experiment.schema.json");
 EMBED(embed_openapi, "schema/openapi.json");
+EMBED(embed_examples, "examples.json");
 EMBED(embed_sql_0001, "schema/sql/0001_initial.sql");
 EMBED(embed_sql_0002, "schema/sql/0002_kernels.sql");
 EMBED(embed_sql_0003, "schema/sql/0003_timeline.sql");

@@ -5,6 +5,7 @@
 
 extern const char embed_experiment_schema[]; // schema/experiment.schema.json
 extern const char embed_openapi[];           // schema/openapi.json
+extern const char embed_examples[];          // schema/examples/*.json, the answer of /v1/examples
 extern const char embed_sql_0001[];          // schema/sql/0001_initial.sql
 extern const char embed_sql_0002[];          // schema/sql/0002_kernels.sql
 extern const char embed_sql_0003[];          // schema/sql/0003_timeline.sql

@@ -62,6 +62,16 @@ void api_schema(void *context, const struct http_request *request, struct http_r
                       strlen(embed_experiment_schema));
 }
 
+void api_examples(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
+        unchanged(request, reply, embed_examples))
+        return;
+    http_reply_static(reply, 200, "application/json; charset=utf-8", embed_examples,
+                      strlen(embed_examples));
+}
+
 void api_openapi(void *context, const struct http_request *request, struct http_reply *reply)
 {
     (void)context;

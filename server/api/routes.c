@@ -55,6 +55,7 @@ const struct http_route api_routes[] = {
     {ROLE_ADMIN, "POST", "/v1/tokens", api_create_token, true, JSON_BODY},
     {ROLE_ADMIN, "DELETE", "/v1/tokens/{id}", api_revoke_token, true, NULL},
     {ROLE_ADMIN, "GET", "/v1/audit", api_audit, true, NULL},
+    {ROLE_VIEWER, "GET", "/v1/examples", api_examples, false, NULL},
     {ROLE_PUBLIC, "GET", "/openapi.json", api_openapi, false, NULL},
     {ROLE_PUBLIC, "GET", "/healthz", api_health, false, NULL},
     {ROLE_PUBLIC, "GET", "/readyz", api_ready, false, NULL},

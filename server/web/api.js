@@ -30,6 +30,7 @@ export function setToken(value, keep) {
 }
 
 export const hasToken = () => token !== null;
+export const bearer = () => (token ? { Authorization: `Bearer ${token}` } : {}); // for what fetch cannot do
 
 function askForToken(refused) {
     signedIn ??= new Promise((resolve) => {
@@ -183,7 +184,7 @@ export const connection = { state: "" };
 function connected(state) {
     if (connection.state === state) return;
     connection.state = state;
-    m.redraw();
+    queueMicrotask(m.redraw); // not at once: pages stop to listen while they are taken away, in the midst of a drawing
 }
 
 /*

@@ -51,7 +51,7 @@ function header() {
         m("a.skip", { href: "#main", onclick: (event) => { event.preventDefault(); document.getElementById("main")?.focus(); } }, "Skip to content"),
         link("/experiments", { class: "brand" }, m("img", { src: "/assets/icon.svg", alt: "", width: 20, height: 20 }), "Tetrad"),
         m("nav", { "aria-label": "Main" }, NAV.map(([to, text]) =>
-            link(to, { class: here.startsWith(to) ? "here" : "", "aria-current": here.startsWith(to) ? "page" : undefined }, text))),
+            link(to, { class: here.startsWith(to) ? "here" : "", "aria-current": here.startsWith(to) ? "page" : false }, text))),
         m("span.tools", markOfConnection(),
             link("/new", { class: "button primary" }, "New"),
             m("button.quiet", { type: "button", onclick: () => tetradLook.turn(), title: "Dark or light (t)" }, tetradLook.dark() ? "☀" : "☾",
@@ -71,7 +71,7 @@ function signIn() {
         },
             m("p", login.ask?.refused ? "The server refuses this token: it is wrong, has expired or was revoked."
                                       : "This server wants to know who you are. An administrator gives out tokens (tetrad token create)."),
-            m("label", "Token", m("input", { type: "password", autocomplete: "off", autofocus: true, spellcheck: false, "aria-invalid": login.ask?.refused ? "true" : undefined,
+            m("label", "Token", m("input", { type: "password", autocomplete: "off", autofocus: true, spellcheck: false, "aria-invalid": login.ask?.refused ? "true" : false,
                 oninput: (event) => { value = event.target.value; } })),
             m("label.check", m("input", { type: "checkbox", onchange: (event) => { keep = event.target.checked; } }), "Remember it in this browser"),
             m("footer", m("button.primary", { type: "submit" }, "Sign in")))),

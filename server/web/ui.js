@@ -42,7 +42,7 @@ const MARKS = { diverged: "↯", queued: "○", running: "▶", paused: "Ⅱ", s
 
 /* A state: a sign, a colour and a word, so that nobody needs the colour. */
 export const State = {
-    view: ({ attrs: { state, reason } }) => m("span.state", { class: `is-${state}`, title: reason ?? undefined },
+    view: ({ attrs: { state, reason } }) => m("span.state", { class: `is-${state}`, title: reason ?? "" },
         m("span", { "aria-hidden": "true" }, MARKS[state] ?? "•"), " ", state),
 };
 
@@ -70,7 +70,7 @@ export function Action() {
     };
     return {
         view: ({ attrs: { act, disabled, title, class: style, key }, children }) => m("button", {
-            type: "button", title, class: style, disabled: disabled || busy, "aria-busy": busy ? "true" : undefined,
+            type: "button", title, class: style, disabled: disabled || busy, "aria-busy": busy ? "true" : false,
             onclick: () => run(act),
         }, children),
     };
