@@ -157,7 +157,10 @@ $(BUILD)/examples.json: $(EXAMPLES) $(FLAGS)
 		cat $$file && printf '}' && comma=,; done >$@.new
 	$(Q)echo ']}' >>$@.new && mv $@.new $@
 
-$(BUILD)/web/assets.c: $(WEB_FILES) deploy/web-assets Makefile
+$(BUILD)/web/list: FORCE # so that a file that is gone goes from the program too
+	@mkdir -p $(@D)
+	@echo '$(WEB)' | cmp -s - $@ || echo '$(WEB)' > $@
+$(BUILD)/web/assets.c: $(BUILD)/web/list $(WEB_FILES) deploy/web-assets
 	$(call say,WEB,$@)
 	$(Q)deploy/web-assets $@ $(WEB)
 $(BUILD)/web/assets.o: $(BUILD)/web/assets.c server/web.h $(FLAGS)

@@ -38,8 +38,9 @@ http_handler_fn api_metrics;                                                    
 http_handler_fn api_weights, api_weights_npy, api_weights_npz;                      // weights.c
 http_handler_fn api_protocol;                                                       // protocol.c
 http_handler_fn api_datasets, api_dataset;                                          // datasets.c
-http_handler_fn api_rules, api_series, api_schema, api_examples, api_openapi, api_health, api_ready,
+http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index;                                            // about.c
+http_handler_fn api_examples;                             // about.c
 http_handler_fn api_dashboard, api_asset, api_asset_page; // web.c
 
 /* ---- shared by the handlers ---- */

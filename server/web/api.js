@@ -113,7 +113,7 @@ export function query(values) {
         for (const one of Array.isArray(value) ? value : [value])
             if (one !== undefined && one !== null && one !== "") parts.append(key, one);
     }
-    const text = parts.toString();
+    const text = parts.toString().replace(/\+/g, "%20"); // as the page's own address needs it, too
     return text ? `?${text}` : "";
 }
 

@@ -18,7 +18,7 @@ export function number(value, digits = 4) {
 /* A number at an axis: without zeros at its end. */
 export const tick = (value) => {
     const text = String(Number(value.toPrecision(6)));
-    return (Math.abs(value) >= 1e5 || text.length > 7 ? value.toExponential(value === 0 ? 0 : 1).replace(".0e", "e").replace("e+", "e") : text).replace(/-/g, "−");
+    return (Math.abs(value) >= 1e6 || text.length > 7 ? value.toExponential(value === 0 ? 0 : 1).replace(".0e", "e").replace("e+", "e") : text).replace(/-/g, "−");
 };
 
 export const count = (value) => isNumber(value) ? value.toLocaleString("en-GB") : NONE;

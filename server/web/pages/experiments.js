@@ -17,8 +17,9 @@ function countsText(counts) {
 }
 
 export default function Experiments() {
-    let list = null, next = null, error = null, stop = null, timer = null, typed = null;
+    let list = null, next = null, error = null, stop = null, timer = null, typed = null, shownFor = null;
     const chosen = new Set(), running = new Map(), begun = new Map(); // running: run -> progress; begun: experiment -> {at, part}
+    const drafts = {}; // of the filter: typed, and not yet in the address
 
     const filter = () => {
         const { state, owner, tag, q } = m.route.param();
@@ -26,8 +27,10 @@ export default function Experiments() {
     };
 
     async function load() {
+        const asked = shownFor = JSON.stringify(filter());
         try {
             const page = await api.get(`/v1/experiments${query({ ...filter(), limit: Math.min(MOST, Math.max(PAGE, list?.length ?? 0)) })}`);
+            if (asked !== shownFor) return; // another filter by now
             const older = list !== null && page.next !== null && list.length > page.experiments.length ? list.slice(page.experiments.length) : [];
             list = [...page.experiments, ...older];
             if (older.length === 0) next = page.next;
@@ -45,10 +48,17 @@ export default function Experiments() {
 
     const soon = () => { timer ??= setTimeout(() => { timer = null; load(); }, RELOAD_MS); };
 
-    function set(key, value) {
-        const values = { ...filter(), [key]: value || undefined };
-        m.route.set(`/experiments${query(values)}`, null, { replace: true });
+    function set(changes) {
+        const values = { ...filter(), ...changes };
+        m.route.set(`/experiments${query(values)}`, null, { replace: true }); // read by onupdate
+    }
+
+    /* The address may have got another filter, by the form above or by a link. */
+    function follow() {
+        if (shownFor === null || shownFor === JSON.stringify(filter())) return;
+        for (const [key, value] of Object.entries(filter())) if (drafts[key] === (value ?? "")) delete drafts[key];
         list = null;
+        next = null;
         chosen.clear();
         load();
     }
@@ -74,15 +84,15 @@ export default function Experiments() {
     function filters() {
         const f = filter();
         const field = (key, label, attrs) => m("label", label, m("input", {
-            type: "search", value: f[key] ?? "", ...attrs,
-            oninput: (event) => { clearTimeout(typed); const value = event.target.value; typed = setTimeout(() => set(key, value), 300); },
+            type: "search", value: drafts[key] ?? f[key] ?? "", ...attrs,
+            oninput: (event) => { drafts[key] = event.target.value; clearTimeout(typed); typed = setTimeout(() => set(drafts), 300); },
         }));
         return m("form.filter", { role: "search", onsubmit: (event) => event.preventDefault() },
             field("q", "Text", { "data-filter": "", placeholder: "name" }),
-            m("label", "State", m("select", { onchange: (event) => set("state", event.target.value) },
+            m("label", "State", m("select", { onchange: (event) => set({ state: event.target.value }) },
                 m("option", { value: "" }, "any"), STATES.map((state) => m("option", { value: state, selected: f.state === state }, state)))),
             field("owner", "Owner"), field("tag", "Tag"),
-            Object.values(f).some(Boolean) && m("button", { type: "button", onclick: () => { m.route.set("/experiments", null, { replace: true }); list = null; load(); } }, "Show all"));
+            Object.values(f).some(Boolean) && m("button", { type: "button", onclick: () => { Object.keys(drafts).forEach((key) => delete drafts[key]); m.route.set("/experiments", null, { replace: true }); } }, "Show all"));
     }
 
     function selection() {
@@ -105,7 +115,7 @@ export default function Experiments() {
             m("td", m("input", { type: "checkbox", checked: chosen.has(e.id), onchange: toggle, "aria-label": `Select experiment ${e.id}` })),
             m("td.n.soft.wide-only", e.id),
             m("td.name", link(`/experiments/${e.id}`, { "data-row": "" }, e.name || `experiment ${e.id}`), " ",
-                e.tags.map((tag) => m("button.tag", { type: "button", title: `Only with the tag ${tag}`, onclick: () => set("tag", tag) }, tag))),
+                e.tags.map((tag) => m("button.tag", { type: "button", title: `Only with the tag ${tag}`, onclick: () => set({ tag }) }, tag))),
             m("td", m(State, { state: e.state })),
             m("td.bar", m(Progress, { value: part(e), max: 1, state: e.state, label: `${e.name}: progress` })),
             m("td.n", { title: countsText(e.counts) }, `${format.count(over(e.counts))}/${format.count(all)}`,
@@ -133,6 +143,7 @@ export default function Experiments() {
                 changed: soon, again: load,
             });
         },
+        onupdate: follow,
         onremove() { stop(); clearTimeout(timer); clearTimeout(typed); },
         view: () => m("div",
             m("div.page-head", m("h1", "Experiments"), list && m("span.soft", `${list.length}${next !== null ? " newest" : ""}`)),
