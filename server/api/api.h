@@ -68,8 +68,9 @@ http_handler_fn api_weights_png, api_samples_png;               // pictures.c
 http_handler_fn api_rerun;                                      // rerun.c
 http_handler_fn api_predict;                                    // predict.c
 http_handler_fn api_import;                                     // import.c
-http_handler_fn api_rules, api_series, api_schema, api_examples, api_openapi, api_health, api_ready,
+http_handler_fn api_rules, api_series, api_schema, api_openapi, api_health, api_ready,
     api_index;                                            // about.c
+http_handler_fn api_examples;                             // about.c
 http_handler_fn api_dashboard, api_asset, api_asset_page; // web.c
 
 /* ---- shared by the handlers ---- */

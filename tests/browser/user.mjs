@@ -178,9 +178,10 @@ await step("sal_is_compared_with_bp", async () => {
     await page.getByRole("button", { name: "Compare all" }).click();
     await page.getByRole("link", { name: /^Compare 4/ }).click();
     await page.waitForURL(/#!\/compare/);
-    await page.locator("figure.chart canvas").first().waitFor();
-    const said = await page.locator("main").innerText();
-    assert.ok(/\bsal\b/.test(said) && /\bbp\b/.test(said), said);
+    await page.getByRole("heading", { level: 1, name: "Compare" }).waitFor();
+    const chart = page.locator("figure.chart", { has: page.locator("canvas") }).first();
+    for (const rule of [/\bsal\b/, /\bbp\b/]) await chart.locator(".legend button", { hasText: rule }).first().waitFor();
+    await page.getByRole("row", { name: /^rule\.name.*\bbp\b.*\bsal\b/ }).waitFor();
 });
 
 await step("a_second_experiment_is_cancelled", async () => {
