@@ -51,8 +51,8 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
 
 SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c \
           server/protocol.c server/rules.c server/run.c server/serve.c server/session.c server/statistics.c \
-          server/submit.c server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
-          $(sort $(wildcard server/api/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
+          server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
+          $(sort $(wildcard server/api/*.c server/client/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
 
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))

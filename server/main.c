@@ -7,11 +7,11 @@
 #include <tetrad/trainer.h>
 
 #include "audit.h"
+#include "client/client.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
 #include "serve.h"
-#include "submit.h"
 
 static const struct {
     const char *name, *usage, *help;

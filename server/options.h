@@ -20,17 +20,36 @@ enum command {
     COMMAND_RUN = 1 << 1,
     COMMAND_SUBMIT = 1 << 2,
     COMMAND_RULES = 1 << 3,
-    COMMAND_AUDIT = 1 << 4
+    COMMAND_AUDIT = 1 << 4,
+    COMMAND_WATCH = 1 << 7,
+    COMMAND_LIST = 1 << 8,
+    COMMAND_SHOW = 1 << 9,
+    COMMAND_ACT = 1 << 10, // cancel, pause, resume, priority
+    COMMAND_DELETE = 1 << 11,
+    COMMAND_FORK = 1 << 12,
+    COMMAND_RERUN = 1 << 13,
+    COMMAND_QUEUE = 1 << 14,
+    COMMAND_EXPORT = 1 << 15,
+    COMMAND_IMPORT = 1 << 16,
+    COMMAND_SUMMARY = 1 << 17,
+    COMMAND_COMPLETION = 1 << 18
 };
 
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT,           // talk to a server
-    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN // read datasets
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN, // read datasets
+    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_WATCH | COMMAND_LIST | COMMAND_SHOW | COMMAND_ACT |
+                      COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN | COMMAND_QUEUE |
+                      COMMAND_EXPORT | COMMAND_IMPORT | COMMAND_SUMMARY, // talk to a server
+    COMMANDS_HERE = COMMAND_RUN | COMMAND_RULES | COMMAND_AUDIT | COMMAND_COMPLETION,
+    COMMANDS_WATCH = COMMAND_SUBMIT | COMMAND_FORK | COMMAND_RERUN,
+    COMMANDS_LIMIT = COMMAND_LIST | COMMAND_QUEUE,
+    COMMANDS_NEW = COMMAND_SUBMIT | COMMAND_FORK // make an experiment of a text of the caller's
 };
 
-/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help) */
+/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help)
+ * environment NULL: only the command line may say it. */
 #define OPTIONS(X)                                                                                 \
     X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
@@ -44,14 +63,40 @@ enum {
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
       "memory of all runs, such as 8G (default: half of the machine's)")                           \
-    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN, "FILE.npz", NULL,                                     \
-      "write the final weights (several runs: FILE-1.npz, FILE-2.npz, ...)")                       \
+    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
+      "run: FILE.npz of the final weights (several: FILE-1.npz, ...); export: the new folder")     \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
       "write every record: run,step,series,value")                                                 \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
-    X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT, NULL, NULL,                                  \
-      "show progress until the end, then the results")
+    X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
+      "who you are; other users of this machine see a command line: prefer the next")              \
+    X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
+      "file whose only line is the token")                                                         \
+    X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
+      "certificates (PEM) to trust for https, instead of the system's")                            \
+    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT, NULL, NULL,                                    \
+      "print JSON: a document, or where it watches a line for each change")                        \
+    X(WATCH, "watch", "TETRAD_WATCH", COMMANDS_WATCH, NULL, NULL,                                  \
+      "show progress until the end, then the results")                                             \
+    X(DRY_RUN, "dry-run", NULL, COMMAND_SUBMIT, NULL, NULL,                                        \
+      "check the definition, count its runs, store nothing")                                       \
+    X(KEY, "idempotency-key", NULL, COMMANDS_NEW, "KEY", NULL,                                     \
+      "a second submission with this key gives the first's experiment")                            \
+    X(STATE, "state", NULL, COMMAND_LIST, "STATE", NULL,                                           \
+      "only queued, running, paused, succeeded, diverged, failed or cancelled")                    \
+    X(OWNER, "owner", NULL, COMMAND_LIST, "USER", NULL, "only this user's")                        \
+    X(TAG, "tag", NULL, COMMAND_LIST, "TAG", NULL, "only with this tag")                           \
+    X(Q, "q", NULL, COMMAND_LIST, "TEXT", NULL, "only where the name holds this")                  \
+    X(LIMIT, "limit", "TETRAD_LIMIT", COMMANDS_LIMIT, "N", "20", "at most so many lines")          \
+    X(STEP, "step", NULL, COMMAND_FORK, "N", NULL, "the checkpoint to begin at; show has them")    \
+    X(CHANGES, "changes", NULL, COMMAND_FORK, "FILE|JSON", NULL,                                   \
+      "what to change, such as '{\"optimizer.lr\": 0.01}'; a file's name, - or the JSON itself")   \
+    X(YES, "yes", NULL, COMMAND_DELETE, NULL, NULL, "do not ask")                                  \
+    X(METRIC, "metric", NULL, COMMAND_SUMMARY, "SERIES", NULL,                                     \
+      "what to compare (the server's default: test/accuracy)")                                     \
+    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "JSON", NULL,                                   \
+      "the point to compare with, such as '{\"rule.name\": \"bp\"}'")
 
 enum option {
 #define X(name, flag, environment, commands, value, fallback, help) OPTION_##name,
@@ -82,12 +127,22 @@ struct options {
     enum command command;
     char *value[OPTIONS_COUNT];   // owned; NULL: not given and no default; a switch that is on: "1"
     bool fallback[OPTIONS_COUNT]; // the value is the default: nobody asked for it
+    bool flag[OPTIONS_COUNT];     // the value is the command line's
     const char *argument[OPTIONS_ARGUMENTS]; // besides flags, in their order; NULL: no more
     size_t n_arguments;
     bool help;
 };
 
-/* options_read: argv without the program's and the command's name; at most max_arguments besides flags. Errors: TET_BAD_REQUEST with one
+/* The table of options, for help, the man page and completions. */
+struct option_spec {
+    const char *flag, *environment;
+    int commands;
+    const char *value, *fallback, *help;
+};
+extern const struct option_spec option_specs[OPTIONS_COUNT];
+
+/* options_read: argv without the program's and the command's name; at most max_arguments besides
+ * flags. After "--" nothing is a flag; a negative number never is. Errors: TET_BAD_REQUEST with one
  * sentence. The caller frees with options_free in either case. */
 TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command,
                                          size_t max_arguments, int argc, char **argv,
