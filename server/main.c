@@ -23,21 +23,58 @@ static const struct {
      serve_command},
     {"run", "tetrad run FILE.json [options]", "run an experiment here, without a server",
      COMMAND_RUN, 1, run_command},
-    {"submit", "tetrad submit FILE.json [options]", "send an experiment to a server",
-     COMMAND_SUBMIT, 1, submit_command},
     {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
      COMMAND_RULES, 1, rules_command},
     {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
      COMMAND_AUDIT, 1, audit_command},
+    {"submit", "tetrad submit FILE.json|- [options]", "send an experiment to a server",
+     COMMAND_SUBMIT, 1, submit_command},
+    {"watch", "tetrad watch ID [options]", "show progress until the end, then the results",
+     COMMAND_WATCH, 1, watch_command},
+    {"list", "tetrad list [options]", "list experiments, newest first",
+     COMMAND_LIST, 0, list_command},
+    {"show", "tetrad show ID [options]", "show an experiment with its runs, or a run",
+     COMMAND_SHOW, 1, show_command},
+    {"summary", "tetrad summary ID [options]", "compare the points of an experiment over seeds",
+     COMMAND_SUMMARY, 1, summary_command},
+    {"queue", "tetrad queue [options]", "show what runs and what waits",
+     COMMAND_QUEUE, 0, queue_command},
+    {"cancel", "tetrad cancel ID... [options]", "end runs that have not ended",
+     COMMAND_ACT, OPTIONS_ARGUMENTS, cancel_command},
+    {"pause", "tetrad pause ID... [options]", "take runs off the workers; they keep their checkpoint",
+     COMMAND_ACT, OPTIONS_ARGUMENTS, pause_command},
+    {"resume", "tetrad resume ID... [options]", "let paused runs go on",
+     COMMAND_ACT, OPTIONS_ARGUMENTS, resume_command},
+    {"priority", "tetrad priority ID... N [options]", "order your own work: -100 to 100, more is sooner",
+     COMMAND_ACT, OPTIONS_ARGUMENTS, priority_command},
+    {"delete", "tetrad delete ID... [options]", "delete experiments that have ended",
+     COMMAND_DELETE, OPTIONS_ARGUMENTS, delete_command},
+    {"fork", "tetrad fork RUN [options]", "begin a new run at a checkpoint of another",
+     COMMAND_FORK, 1, fork_command},
+    {"rerun", "tetrad rerun RUN [options]", "train a run again, and compare the digests",
+     COMMAND_RERUN, 1, rerun_command},
 };
+
+static const char *const groups[] = {"The server:", "Here, without a server:",
+                                     "With a server (--server, TETRAD_SERVER):"};
+
+static size_t group_of(enum command command)
+{
+    return (command & COMMANDS_CLIENT) ? 2 : (command & COMMANDS_HERE) ? 1 : 0;
+}
 
 static void print_help(FILE *out)
 {
     fprintf(out, "tetrad %s: learning circuits, trained to the bit\n\n", TETRAD_VERSION);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf(out, "  %-36s %s\n", commands[i].usage, commands[i].help);
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        fprintf(out, "%s\n", groups[g]);
+        for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+            if (group_of(commands[i].command) == g)
+                fprintf(out, "  %-36s %s\n", commands[i].usage, commands[i].help);
+    }
     fprintf(out,
-            "  %-36s version and kernels\n\n`tetrad COMMAND --help` lists a command's options.\n",
+            "\n  %-36s version and kernels\n\n`tetrad help COMMAND` lists a command's options.\n"
+            "An experiment is a number, 3; a run is r7.\n",
             "tetrad version");
 }
 
@@ -75,6 +112,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
         strcmp(argv[1], "-h") == 0) {
+        for (size_t i = 0; argc > 2 && i < sizeof commands / sizeof *commands; i++)
+            if (strcmp(argv[2], commands[i].name) == 0)
+                return run_one(i, 1, (char *[]){(char[]){"--help"}, NULL});
         print_help(stdout);
         return STATUS_OK;
     }
