@@ -53,6 +53,10 @@ static const struct {
      COMMAND_FORK, 1, fork_command},
     {"rerun", "tetrad rerun RUN [options]", "train a run again, and compare the digests",
      COMMAND_RERUN, 1, rerun_command},
+    {"export", "tetrad export ID --out DIR [options]", "write an experiment as files",
+     COMMAND_EXPORT, 1, export_command},
+    {"import", "tetrad import DIR|FILE.zip [options]", "send what export wrote to a server",
+     COMMAND_IMPORT, 1, import_command},
 };
 
 static const char *const groups[] = {"The server:", "Here, without a server:",
