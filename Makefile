@@ -49,7 +49,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
         core/telemetry/traces.c
 
-SERVER := server/audit.c server/embed.c server/file.c server/json.c server/machine.c server/options.c server/pool.c \
+SERVER := server/audit.c server/embed.c server/file.c server/help.c server/json.c server/machine.c server/options.c server/pool.c \
           server/protocol.c server/rules.c server/run.c server/serve.c server/session.c server/statistics.c \
           server/summary.c server/table.c server/terminal.c server/text.c server/weights.c \
           $(sort $(wildcard server/api/*.c server/client/*.c server/data/*.c server/definition/*.c server/http/*.c server/store/*.c))
@@ -191,6 +191,8 @@ science science-quick: all
 
 # ---- using -------------------------------------------------------------------------------------
 
+COMPLETIONS := bash-completion/completions/tetrad zsh/site-functions/_tetrad fish/vendor_completions.d/tetrad.fish
+
 install: $(PROGRAM) $(LIBRARY)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/tetrad/examples
@@ -200,10 +202,16 @@ install: $(PROGRAM) $(LIBRARY)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' deploy/tetrad.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
 	install -m 644 schema/examples/*.json tests/unit/library/train_strokes.c $(DESTDIR)$(PREFIX)/share/tetrad/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
+	$(PROGRAM) completion man >$(DESTDIR)$(PREFIX)/share/man/man1/tetrad.1
+	$(PROGRAM) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tetrad
+	$(PROGRAM) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tetrad
+	$(PROGRAM) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tetrad.fish
 	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad $(DESTDIR)$(PREFIX)/lib/libtetrad.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/tetrad.1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -rf $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/share/tetrad
 
 demo: all

@@ -8,10 +8,13 @@
 
 #include "audit.h"
 #include "client/client.h"
+#include "help.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
 #include "serve.h"
+
+static int completion_command(const struct options *options);
 
 static const struct {
     const char *name, *usage, *help;
@@ -57,6 +60,8 @@ static const struct {
      COMMAND_EXPORT, 1, export_command},
     {"import", "tetrad import DIR|FILE.zip [options]", "send what export wrote to a server",
      COMMAND_IMPORT, 1, import_command},
+    {"completion", "tetrad completion bash|zsh|fish|man", "print a shell's completion, or the manual",
+     COMMAND_COMPLETION, 1, completion_command},
 };
 
 static const char *const groups[] = {"The server:", "Here, without a server:",
@@ -80,6 +85,19 @@ static void print_help(FILE *out)
             "\n  %-36s version and kernels\n\n`tetrad help COMMAND` lists a command's options.\n"
             "An experiment is a number, 3; a run is r7.\n",
             "tetrad version");
+}
+
+static int completion_command(const struct options *options)
+{
+    enum { N = sizeof commands / sizeof *commands };
+    struct help_command all[N];
+    for (size_t i = 0; i < N; i++)
+        all[i] = (struct help_command){commands[i].name, commands[i].usage, commands[i].help,
+                                       commands[i].command};
+    if (options->argument[0] != NULL && help_print(options->argument[0], all, N))
+        return STATUS_OK;
+    fprintf(stderr, "tetrad: completion: allowed bash, zsh, fish or man\n");
+    return STATUS_USAGE;
 }
 
 static int run_one(size_t i, int argc, char **argv)
