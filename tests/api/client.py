@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real daemon and the client's commands, for the tests in Python."""
-import os, re, shutil, subprocess, tempfile
+import http.server, os, re, shutil, subprocess, tempfile, threading
 
 import tap
 
@@ -36,3 +36,36 @@ def tetrad(*arguments, home, status=0, **more):
                           env=environment(home, **more))
     assert done.returncode == status, (arguments, done)
     return done
+
+
+class Fake(http.server.BaseHTTPRequestHandler):
+    """Answers by path; keeps what it was sent."""
+    protocol_version = "HTTP/1.0"
+    replies, seen = {}, []
+
+    def do_GET(self):
+        size = int(self.headers.get("Content-Length") or 0)
+        type(self).seen.append((self.command, self.path, dict(self.headers), self.rfile.read(size)))
+        reply = type(self).replies.get(self.path.split("?")[0], (404, {}, b'{"error":{"message":"nothing"}}'))
+        status, headers, body = reply(self) if callable(reply) else reply
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except BrokenPipeError:
+            pass  # the client has had enough
+
+    do_POST = do_DELETE = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def fake(replies):
+    """A server on a free port: replies by path, (status, headers, body) or a function of the handler. Its URL; what it got."""
+    handler = type("Handler", (Fake,), {"replies": replies, "seen": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}", handler.seen

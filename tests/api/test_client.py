@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The command line client against a real daemon, and against servers that mean harm."""
-import http.server, json, os, pty, signal, subprocess, sys, tempfile, threading, time
+import json, os, pty, subprocess, sys, tempfile, time
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(os.path.abspath(__file__))]
 import tap
-from client import Server, environment, tetrad
+from client import Server, environment, fake, tetrad
 
 DEFINITION = {"name": "a\x1b[31mred\u009b", "tags": ["t"], "dataset": {"name": "strokes", "train": 200, "test": 50},
               "network": {"layers": [{"units": 8}]}, "rule": {"name": "sal"}, "training": {"epochs": 2, "batch": 20},
@@ -68,38 +68,6 @@ def test_export():
         assert "not empty" in tetrad("export", "1", "--out", out, "--server", s.url, home=s.folder, status=9).stderr
         tetrad("export", "9", "--out", s.path("o2"), "--server", s.url, home=s.folder, status=7)
         assert not os.path.exists(s.path("o2")) and not os.path.exists(s.path("o2.part"))
-
-
-class Fake(http.server.BaseHTTPRequestHandler):
-    """Answers by path; keeps what it was sent."""
-    protocol_version = "HTTP/1.0"
-    replies, seen = {}, []
-
-    def do_GET(self):
-        size = int(self.headers.get("Content-Length") or 0)
-        type(self).seen.append((self.command, self.path, dict(self.headers), self.rfile.read(size)))
-        reply = type(self).replies.get(self.path.split("?")[0], (404, {}, b'{"error":{"message":"nothing"}}'))
-        status, headers, body = reply(self) if callable(reply) else reply
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        try:
-            self.end_headers()
-            self.wfile.write(body)
-        except BrokenPipeError:
-            pass  # the client has had enough
-
-    do_POST = do_DELETE = do_GET
-
-    def log_message(self, *_):
-        pass
-
-
-def fake(replies):
-    handler = type("Handler", (Fake,), {"replies": replies, "seen": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}", handler.seen
 
 
 def test_token():
