@@ -63,10 +63,11 @@ static void man(const struct help_command *commands, size_t n)
         "address in use", "the server cannot be reached, or refused",
         "a run diverged", "reading or writing failed",
         "out of memory"};
-    printf(".TH TETRAD 1 \"\" \"tetrad %s\"\n.SH NAME\ntetrad \\- learning circuits, trained to the "
-           "bit\n.SH SYNOPSIS\n.B tetrad\n.I command\n[arguments] [options]\n.SH COMMANDS\n"
-           "An experiment is a number, 3; a run is r7.\n",
-           TETRAD_VERSION);
+    printf(
+        ".TH TETRAD 1 \"\" \"tetrad %s\"\n.SH NAME\ntetrad \\- learning circuits, trained to the "
+        "bit\n.SH SYNOPSIS\n.B tetrad\n.I command\n[arguments] [options]\n.SH COMMANDS\n"
+        "An experiment is a number, 3; a run is r7.\n",
+        TETRAD_VERSION);
     for (size_t i = 0; i < n; i++) {
         printf(".TP\n\\fB");
         roff(commands[i].usage);
@@ -101,7 +102,8 @@ static void bash(const struct help_command *commands, size_t n)
                 printf(" --%s", option_specs[o].flag);
         puts("\" ;;");
     }
-    puts("    esac\n    case $word in\n    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ;;\n"
+    puts("    esac\n    case $word in\n    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) "
+         ";;\n"
          "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}\n"
          "complete -o filenames -F _tetrad tetrad");
 }

@@ -53,9 +53,9 @@ static int act(struct client *c, const char *method, const char *action, const c
         const bool good = err == TET_OK && client_good(c, reply, &status);
         c->json = json;
         if (json && err == TET_OK) {
-            json_array_append_new(results, json_pack("{s:s, s:I, s:O}", "id",
-                                                     client_id_text(id, text), "status",
-                                                     (json_int_t)c->status, "reply", reply));
+            json_array_append_new(results,
+                                  json_pack("{s:s, s:I, s:O}", "id", client_id_text(id, text),
+                                            "status", (json_int_t)c->status, "reply", reply));
         } else if (good) {
             printf("%s %s %s:", *action != '\0' ? action : "delete", client_kind(id),
                    client_id_text(id, text));
@@ -78,7 +78,8 @@ static int simple(const struct options *options, const char *action)
     struct client c;
     int status = STATUS_FAILED;
     if (client_open(&c, options) == TET_OK)
-        status = act(&c, "POST", action, NULL, options->n_arguments, CLIENT_EXPERIMENT + CLIENT_RUN);
+        status =
+            act(&c, "POST", action, NULL, options->n_arguments, CLIENT_EXPERIMENT + CLIENT_RUN);
     return client_close(&c, status);
 }
 

@@ -17,7 +17,8 @@
 
 enum { PATH = 4096 };
 
-struct export {
+struct export
+{
     struct client *client;
     char part[PATH]; // the folder while it is made
     json_int_t id;
@@ -61,9 +62,9 @@ static enum tet_err write_text(struct export *e, const char *name, const char *t
 static enum tet_err write_json(struct export *e, const char *name, const json_t *value)
 {
     char *text = json_text(value);
-    const enum tet_err err = text != NULL ? write_text(e, name, text)
-                                          : tet_error_set(&e->client->error, TET_NO_MEMORY,
-                                                          "out of memory");
+    const enum tet_err err = text != NULL
+                                 ? write_text(e, name, text)
+                                 : tet_error_set(&e->client->error, TET_NO_MEMORY, "out of memory");
     free(text);
     return err;
 }
@@ -153,8 +154,8 @@ static enum tet_err write_metrics(struct export *e, json_int_t run, const char *
                                 (long long)run);
         if (err == TET_OK)
             err = write_page(e, file, run, json_object_get(reply, "series"));
-        more = json_is_true(json_object_get(reply, "more")) &&
-               client_integer(reply, "next") > after;
+        more =
+            json_is_true(json_object_get(reply, "more")) && client_integer(reply, "next") > after;
         after = client_integer(reply, "next");
         json_decref(reply);
     }

@@ -39,10 +39,9 @@ static enum tet_err add_runs(struct client *c, zip_t *zip, const char *folder)
     snprintf(path, sizeof path, "%.4000s/runs", folder);
     DIR *runs = opendir(path);
     const struct dirent *entry;
-    enum tet_err err =
-        runs != NULL ? TET_OK
-                     : tet_error_set(&c->error, TET_IO, "%s: %s; is it an export?", path,
-                                     strerror(errno));
+    enum tet_err err = runs != NULL ? TET_OK
+                                    : tet_error_set(&c->error, TET_IO, "%s: %s; is it an export?",
+                                                    path, strerror(errno));
     while (err == TET_OK && (entry = readdir(runs)) != NULL) {
         char name[NAME];
         const size_t n = strspn(entry->d_name, "0123456789");
@@ -140,7 +139,8 @@ int import_command(const struct options *options)
     const char *path = options->argument[0];
     enum tet_err err = client_open(&c, options);
     if (err == TET_OK && path == NULL)
-        err = tet_error_set(&c.error, TET_BAD_REQUEST, "import needs what export wrote: DIR|FILE.zip");
+        err = tet_error_set(&c.error, TET_BAD_REQUEST,
+                            "import needs what export wrote: DIR|FILE.zip");
     if (err == TET_OK && stat(path, &st) != 0)
         err = tet_error_set(&c.error, TET_IO, "%s: %s", path, strerror(errno));
     if (err == TET_OK && S_ISDIR(st.st_mode))

@@ -176,8 +176,7 @@ static void print_queue(const json_t *reply)
         printf("  %7lld  r%-6lld experiment %-6lld %-12.12s priority %lld, starts %.19s\n",
                (long long)client_integer(row, "position"), (long long)client_integer(row, "run"),
                (long long)client_integer(row, "experiment"), client_text(row, "owner"),
-               (long long)client_integer(row, "priority"),
-               client_text(row, "estimated_start_at"));
+               (long long)client_integer(row, "priority"), client_text(row, "estimated_start_at"));
     }
 }
 

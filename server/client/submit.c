@@ -161,8 +161,10 @@ static int say_agreement(struct client *c, json_int_t run)
             printf("the runs differ, first at step %lld in %s\n",
                    (long long)json_integer_value(step),
                    client_text(rerun, "first_differing_series"));
-        else
+        else if (json_is_false(json_object_get(rerun, "agrees")))
             printf("the digests do not agree\n");
+        else
+            printf("there is nothing to compare with: one of the two has no digest\n");
     }
     json_decref(reply);
     return status;
