@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The command line client against a real daemon, and against servers that mean harm."""
-import json, os, pty, subprocess, sys, tempfile, time
+import json, os, pty, ssl, subprocess, sys, tempfile, time
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(os.path.abspath(__file__))]
 import tap
@@ -84,6 +84,28 @@ def test_token():
     tetrad("queue", "--server", url, "--token", "a\r\nX: y", home=HOME, status=2)
     tetrad("queue", "--server", url, "--token", "a", "--token-file", token, home=HOME, status=2)
     server.shutdown(), other.shutdown()
+
+
+def test_https():
+    """A certificate that nobody has vouched for is refused, before a token is sent."""
+    cert, key = os.path.join(HOME, "cert.pem"), os.path.join(HOME, "key.pem")
+    try:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True,
+                       capture_output=True)
+    except FileNotFoundError:
+        raise tap.Skip("no openssl")
+    server, url, seen = fake({"/v1/queue": (200, {}, b'{"length":0,"workers":1}')})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = url.replace("http:", "https:")
+    assert "certificate" in tetrad("queue", "--server", url, "--token", "x", home=HOME, status=7).stderr
+    assert seen == []
+    assert "0 queued" in tetrad("queue", "--server", url, "--ca", cert, home=HOME).stdout
+    named = url.replace("127.0.0.1", "localhost")  # not a name of the certificate's
+    tetrad("queue", "--server", named, "--ca", cert, home=HOME, status=7)
+    server.shutdown()
 
 
 def test_hostile_replies():
