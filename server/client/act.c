@@ -22,55 +22,60 @@ static void print_counts(const json_t *reply)
     }
 }
 
-/* One request for each identity; goes on after one that was refused. The status is the last
- * refusal's. With --json: {"results": [{"id", "status", "reply"}]}. */
-static int act(struct client *c, const char *method, const char *action, const char *body, size_t n,
+struct action {
+    const char *method, *name, *body; // name "": the thing itself
+    json_t *results;
+    int status; // the last refusal's
+};
+
+/* One request; what came of it is printed, or kept for --json. */
+static enum tet_err act_on(struct client *c, struct action *a, struct client_id id)
+{
+    char path[96], text[32];
+    json_t *reply = NULL;
+    const bool json = c->json;
+    const struct client_request request = {.method = a->method,
+                                           .path = path,
+                                           .body = a->body,
+                                           .size = a->body != NULL ? strlen(a->body) : 0};
+    snprintf(path, sizeof path, "/v1/%ss/%lld%s%s", client_kind(id), (long long)id.number,
+             *a->name != '\0' ? "/" : "", a->name);
+    client_id_text(id, text);
+    const enum tet_err err = client_ask(c, &request, &reply);
+    c->json = false; // one document, at the end
+    const bool good = err == TET_OK && client_good(c, reply, &a->status);
+    c->json = json;
+    if (json && err == TET_OK) {
+        json_array_append_new(a->results, json_pack("{s:s, s:I, s:O}", "id", text, "status",
+                                                    (json_int_t)c->status, "reply", reply));
+    } else if (good) {
+        printf("%s %s %s:", *a->name != '\0' ? a->name : "delete", client_kind(id), text);
+        print_counts(reply);
+        putchar('\n');
+    }
+    json_decref(reply);
+    return err;
+}
+
+/* The first n arguments; goes on after one that was refused. With --json:
+ * {"results": [{"id", "status", "reply"}]}. */
+static int act(struct client *c, const char *method, const char *name, const char *body, size_t n,
                int allowed)
 {
-    int status = STATUS_OK;
-    struct client_id id;
-    json_t *results = json_array();
-    enum tet_err err = TET_OK;
-    if (n == 0)
-        err = client_id(c, NULL, allowed, &id);
+    struct client_id ids[OPTIONS_ARGUMENTS];
+    struct action a = {.method = method, .name = name, .body = body, .results = json_array()};
+    enum tet_err err = n == 0 ? client_id(c, NULL, allowed, &ids[0]) : TET_OK;
     for (size_t i = 0; i < n && err == TET_OK; i++)
-        err = client_id(c, c->options->argument[i], allowed, &id); // before anything is done
-    for (size_t i = 0; i < n && err == TET_OK; i++) {
-        char path[96], text[32];
-        json_t *reply = NULL;
-        if (client_id(c, c->options->argument[i], allowed, &id) != TET_OK)
-            break;
-        snprintf(path, sizeof path, "/v1/%ss/%lld%s%s", client_kind(id), (long long)id.number,
-                 *action != '\0' ? "/" : "", action);
-        err = client_ask(c,
-                         &(struct client_request){.method = method,
-                                                  .path = path,
-                                                  .body = body,
-                                                  .size = body != NULL ? strlen(body) : 0},
-                         &reply);
-        const bool json = c->json;
-        c->json = false; // one document, at the end
-        const bool good = err == TET_OK && client_good(c, reply, &status);
-        c->json = json;
-        if (json && err == TET_OK) {
-            json_array_append_new(results,
-                                  json_pack("{s:s, s:I, s:O}", "id", client_id_text(id, text),
-                                            "status", (json_int_t)c->status, "reply", reply));
-        } else if (good) {
-            printf("%s %s %s:", *action != '\0' ? action : "delete", client_kind(id),
-                   client_id_text(id, text));
-            print_counts(reply);
-            putchar('\n');
-        }
-        json_decref(reply);
-    }
+        err = client_id(c, c->options->argument[i], allowed, &ids[i]); // before anything is done
+    for (size_t i = 0; i < n && err == TET_OK; i++)
+        err = act_on(c, &a, ids[i]);
     if (c->json && err == TET_OK) {
-        json_t *all = json_pack("{s:O}", "results", results);
+        json_t *all = json_pack("{s:O}", "results", a.results);
         client_print(all);
         json_decref(all);
     }
-    json_decref(results);
-    return status;
+    json_decref(a.results);
+    return a.status;
 }
 
 static int simple(const struct options *options, const char *action)

@@ -296,6 +296,19 @@ static void remove_part(const struct export *e, const json_t *runs)
     remove(e->part);
 }
 
+static void undo(const struct export *e)
+{
+    char path[PATH], *text = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%.4000s/experiment.json", e->part);
+    json_t *experiment = file_read(path, (size_t)256 << 20, &text, &size, NULL) == TET_OK
+                             ? json_loadb(text, size, 0, NULL)
+                             : NULL;
+    remove_part(e, json_object_get(experiment, "runs"));
+    json_decref(experiment);
+    free(text);
+}
+
 int export_command(const struct options *options)
 {
     struct client c;
@@ -320,17 +333,8 @@ int export_command(const struct options *options)
     else if (err == TET_OK)
         printf("experiment %lld is in %s; its README.md says how to reproduce it\n",
                (long long)e.id, out);
-    if (err != TET_OK && e.part[0] != '\0') {
-        char path[PATH], *text = NULL;
-        size_t size = 0;
-        snprintf(path, sizeof path, "%.4000s/experiment.json", e.part);
-        json_t *experiment = file_read(path, (size_t)256 << 20, &text, &size, NULL) == TET_OK
-                                 ? json_loadb(text, size, 0, NULL)
-                                 : NULL;
-        remove_part(&e, json_object_get(experiment, "runs"));
-        json_decref(experiment);
-        free(text);
-    }
+    if (err != TET_OK && e.part[0] != '\0')
+        undo(&e);
     text_free(&e.readme);
     return client_close(&c, err == TET_OK ? STATUS_OK : STATUS_FAILED);
 }
