@@ -50,7 +50,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/traces.c
 
 SERVER := server/admission.c server/audit.c server/backup.c server/dataset.c server/embed.c server/fetch.c server/file.c \
-          server/import.c server/import_rows.c server/import_weights.c server/json.c server/log.c server/machine.c \
+          server/help.c server/import.c server/import_rows.c server/import_weights.c server/json.c server/log.c server/machine.c \
           server/matrix.c server/meters.c server/options.c server/picture.c server/pool.c server/protocol.c \
           server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/summary.c \
           server/table.c server/terminal.c server/text.c server/token.c server/watch.c server/weights.c \
@@ -234,6 +234,8 @@ science science-quick: all
 
 # ---- using -------------------------------------------------------------------------------------
 
+COMPLETIONS := bash-completion/completions/tetrad zsh/site-functions/_tetrad fish/vendor_completions.d/tetrad.fish
+
 install: $(PROGRAM) $(LIBRARY)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/tetrad/examples
@@ -243,10 +245,16 @@ install: $(PROGRAM) $(LIBRARY)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' deploy/tetrad.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
 	install -m 644 schema/examples/*.json tests/unit/library/train_strokes.c $(DESTDIR)$(PREFIX)/share/tetrad/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
+	$(PROGRAM) completion man >$(DESTDIR)$(PREFIX)/share/man/man1/tetrad.1
+	$(PROGRAM) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tetrad
+	$(PROGRAM) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tetrad
+	$(PROGRAM) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tetrad.fish
 	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad $(DESTDIR)$(PREFIX)/lib/libtetrad.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/tetrad.1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -rf $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/share/tetrad
 
 demo: all

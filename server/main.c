@@ -8,77 +8,109 @@
 
 #include "audit.h"
 #include "backup.h"
-#include "client/commands.h"
+#include "client/client.h"
 #include "dataset.h"
+#include "help.h"
 #include "options.h"
 #include "rules.h"
 #include "run.h"
 #include "serve.h"
 #include "token.h"
 
+static int completion_command(const struct options *options);
+
 static const struct {
-    const char *name, *arguments, *help;
+    const char *name, *usage, *help;
     enum command command;
     size_t max_arguments; // besides flags
     int (*run)(const struct options *options);
-    const char *group; // that begins here, NULL: goes on
 } commands[] = {
-    {"serve", "", "serve experiments over HTTP", COMMAND_SERVE, 0, serve_command, "a server"},
-    {"backup", "FILE", "copy the database, also while a server uses it", COMMAND_BACKUP, 1,
-     backup_command, NULL},
-    {"restore", "FILE", "put a backup in the database's place", COMMAND_RESTORE, 1, restore_command,
-     NULL},
-    {"token", "create|list|revoke", "make, list and revoke access tokens", COMMAND_TOKEN, 2,
-     token_command, NULL},
-    {"run", "FILE.json", "run an experiment, without a server", COMMAND_RUN, 1, run_command,
-     "here"},
-    {"rules", "[NAME]", "list the learning rules, or a rule's parameters", COMMAND_RULES, 1,
-     rules_command, NULL},
-    {"audit", "[RULE]", "show what a rule's updates read, and whether that is local", COMMAND_AUDIT,
-     1, audit_command, NULL},
-    {"dataset", "fetch|list|upload|delete", "get datasets here or onto a server", COMMAND_DATASET,
-     OPTIONS_ARGUMENTS, dataset_command, NULL},
-    {"submit", "FILE.json", "send an experiment to a server", COMMAND_SUBMIT, 1, submit_command,
-     "a server's experiments (3) and runs (r7)"},
-    {"watch", "ID", "show progress until the end, then the results", COMMAND_WATCH, 1,
-     watch_command, NULL},
-    {"list", "", "list experiments, newest first", COMMAND_LIST, 0, list_command, NULL},
-    {"show", "ID", "show an experiment or a run", COMMAND_SHOW, 1, show_command, NULL},
-    {"summary", "ID", "compare the points of a sweep over seeds", COMMAND_SUMMARY, 1,
-     summary_command, NULL},
-    {"queue", "", "show who runs what, and what comes next", COMMAND_QUEUE, 0, queue_command, NULL},
-    {"cancel", "ID...", "stop for good", COMMAND_CANCEL, OPTIONS_ARGUMENTS, cancel_command, NULL},
-    {"pause", "ID...", "stop for now, with a checkpoint", COMMAND_PAUSE, OPTIONS_ARGUMENTS,
-     pause_command, NULL},
-    {"resume", "ID...", "go on where it was paused", COMMAND_RESUME, OPTIONS_ARGUMENTS,
-     resume_command, NULL},
-    {"priority", "ID... N", "let it go before (N > 0) or after others of its owner",
-     COMMAND_PRIORITY, OPTIONS_ARGUMENTS, priority_command, NULL},
-    {"delete", "ID...", "remove experiments and all their data", COMMAND_DELETE, OPTIONS_ARGUMENTS,
-     delete_command, NULL},
-    {"fork", "RUN", "begin a new run at a checkpoint, with changes", COMMAND_FORK, 1, fork_command,
-     NULL},
-    {"rerun", "RUN", "run it again, and compare the digests", COMMAND_RERUN, 1, rerun_command,
-     NULL},
-    {"export", "ID", "write an experiment into a folder, with how to reproduce it", COMMAND_EXPORT,
-     1, export_command, NULL},
-    {"import", "DIR", "put an exported experiment into a server", COMMAND_IMPORT, 1, import_command,
-     NULL},
+    {"serve", "tetrad serve [options]", "serve experiments over HTTP", COMMAND_SERVE, 0,
+     serve_command},
+    {"token", "tetrad token create|list|revoke [ID]", "make, list and revoke access tokens",
+     COMMAND_TOKEN, 2, token_command},
+    {"backup", "tetrad backup FILE [options]", "copy the database, also while a server uses it",
+     COMMAND_BACKUP, 1, backup_command},
+    {"restore", "tetrad restore FILE [options]", "put a backup in the database's place",
+     COMMAND_RESTORE, 1, restore_command},
+    {"run", "tetrad run FILE.json [options]", "run an experiment here, without a server",
+     COMMAND_RUN, 1, run_command},
+    {"rules", "tetrad rules [NAME]", "list the learning rules, or a rule's parameters",
+     COMMAND_RULES, 1, rules_command},
+    {"audit", "tetrad audit [RULE]", "show what a rule's updates read, and whether that is local",
+     COMMAND_AUDIT, 1, audit_command},
+    {"dataset", "tetrad dataset fetch|list|upload|delete", "get datasets here, or onto a server",
+     COMMAND_DATASET, OPTIONS_ARGUMENTS, dataset_command},
+    {"submit", "tetrad submit FILE.json|- [options]", "send an experiment to a server",
+     COMMAND_SUBMIT, 1, submit_command},
+    {"watch", "tetrad watch ID [options]", "show progress until the end, then the results",
+     COMMAND_WATCH, 1, watch_command},
+    {"list", "tetrad list [options]", "list experiments, newest first", COMMAND_LIST, 0,
+     list_command},
+    {"show", "tetrad show ID [options]", "show an experiment with its runs, or a run", COMMAND_SHOW,
+     1, show_command},
+    {"summary", "tetrad summary ID [options]", "compare the points of an experiment over seeds",
+     COMMAND_SUMMARY, 1, summary_command},
+    {"queue", "tetrad queue [options]", "show what runs and what waits", COMMAND_QUEUE, 0,
+     queue_command},
+    {"cancel", "tetrad cancel ID... [options]", "end runs that have not ended", COMMAND_ACT,
+     OPTIONS_ARGUMENTS, cancel_command},
+    {"pause", "tetrad pause ID... [options]",
+     "take runs off the workers; they keep their checkpoint", COMMAND_ACT, OPTIONS_ARGUMENTS,
+     pause_command},
+    {"resume", "tetrad resume ID... [options]", "let paused runs go on", COMMAND_ACT,
+     OPTIONS_ARGUMENTS, resume_command},
+    {"priority", "tetrad priority ID... N [options]",
+     "order your own work: -100 to 100, more is sooner", COMMAND_ACT, OPTIONS_ARGUMENTS,
+     priority_command},
+    {"delete", "tetrad delete ID... [options]", "delete experiments that have ended",
+     COMMAND_DELETE, OPTIONS_ARGUMENTS, delete_command},
+    {"fork", "tetrad fork RUN [options]", "begin a new run at a checkpoint of another",
+     COMMAND_FORK, 1, fork_command},
+    {"rerun", "tetrad rerun RUN [options]", "train a run again, and compare the digests",
+     COMMAND_RERUN, 1, rerun_command},
+    {"export", "tetrad export ID --out DIR [options]", "write an experiment as files",
+     COMMAND_EXPORT, 1, export_command},
+    {"import", "tetrad import DIR|FILE.zip [options]", "send what export wrote to a server",
+     COMMAND_IMPORT, 1, import_command},
+    {"completion", "tetrad completion bash|zsh|fish|man",
+     "print a shell's completion, or the manual", COMMAND_COMPLETION, 1, completion_command},
 };
+
+static const char *const groups[] = {
+    "The server:", "Here, without a server:", "With a server (--server, TETRAD_SERVER):"};
+
+static size_t group_of(enum command command)
+{
+    return (command & COMMANDS_CLIENT) ? 2 : (command & COMMANDS_HERE) ? 1 : 0;
+}
 
 static void print_help(FILE *out)
 {
     fprintf(out, "tetrad %s: learning circuits, trained to the bit\n\n", TETRAD_VERSION);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        char usage[40];
-        if (commands[i].group != NULL)
-            fprintf(out, "%s%s\n", i > 0 ? "\n" : "", commands[i].group);
-        snprintf(usage, sizeof usage, "tetrad %s %s", commands[i].name, commands[i].arguments);
-        fprintf(out, "  %-26s %s\n", usage, commands[i].help);
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        fprintf(out, "%s\n", groups[g]);
+        for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+            if (group_of(commands[i].command) == g)
+                fprintf(out, "  %-36s %s\n", commands[i].usage, commands[i].help);
     }
     fprintf(out,
-            "\n`tetrad COMMAND --help` lists a command's options, `tetrad version` says which this "
-            "is.\n");
+            "\n  %-36s version and kernels\n\n`tetrad help COMMAND` lists a command's options.\n"
+            "An experiment is a number, 3; a run is r7.\n",
+            "tetrad version");
+}
+
+static int completion_command(const struct options *options)
+{
+    enum { N = sizeof commands / sizeof *commands };
+    struct help_command all[N];
+    for (size_t i = 0; i < N; i++)
+        all[i] = (struct help_command){commands[i].name, commands[i].usage, commands[i].help,
+                                       commands[i].command};
+    if (options->argument[0] != NULL && help_print(options->argument[0], all, N))
+        return STATUS_OK;
+    fprintf(stderr, "tetrad: completion: allowed bash, zsh, fish or man\n");
+    return STATUS_USAGE;
 }
 
 static int run_one(size_t i, int argc, char **argv)
@@ -92,8 +124,7 @@ static int run_one(size_t i, int argc, char **argv)
         fprintf(stderr, "tetrad: %s\n", error.message);
         status = status_of(err);
     } else if (options.help) {
-        printf("tetrad %s%s%s [options]\n%s\n\n", commands[i].name,
-               *commands[i].arguments != '\0' ? " " : "", commands[i].arguments, commands[i].help);
+        printf("%s\n%s\n\n", commands[i].usage, commands[i].help);
         options_help(commands[i].command);
         printf("\nA value comes from the flag, else the environment [in brackets], else the "
                "configuration file, else the default.\n");
@@ -114,12 +145,11 @@ int main(int argc, char **argv)
         print_help(stderr);
         return STATUS_USAGE;
     }
-    if (strcmp(argv[1], "help") == 0 && argc > 2)
-        for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-            if (strcmp(argv[2], commands[i].name) == 0)
-                return run_one(i, 1, (char *[]){"--help"});
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
         strcmp(argv[1], "-h") == 0) {
+        for (size_t i = 0; argc > 2 && i < sizeof commands / sizeof *commands; i++)
+            if (strcmp(argv[2], commands[i].name) == 0)
+                return run_one(i, 1, (char *[]){(char[]){"--help"}, NULL});
         print_help(stdout);
         return STATUS_OK;
     }

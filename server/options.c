@@ -10,11 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-static const struct spec {
-    const char *flag, *environment;
-    int commands;
-    const char *value, *fallback, *help;
-} specs[OPTIONS_COUNT] = {
+const struct option_spec option_specs[OPTIONS_COUNT] = {
 #define X(name, flag, environment, commands, value, fallback, help)                                \
     {flag, environment, commands, value, fallback, help},
     OPTIONS(X)
@@ -32,48 +28,60 @@ static enum tet_err keep(struct options *o, enum option option, const char *valu
 static int find(const char *name, size_t n)
 {
     for (int i = 0; i < OPTIONS_COUNT; i++)
-        if (strlen(specs[i].flag) == n && strncmp(specs[i].flag, name, n) == 0)
+        if (strlen(option_specs[i].flag) == n && strncmp(option_specs[i].flag, name, n) == 0)
             return i;
     return -1;
+}
+
+static enum tet_err take_argument(struct options *o, size_t max_arguments, const char *arg,
+                                  struct tet_error *error)
+{
+    if (o->n_arguments == max_arguments)
+        return tet_error_set(error, TET_BAD_REQUEST, "one argument too many: %s", arg);
+    o->argument[o->n_arguments++] = arg;
+    return TET_OK;
+}
+
+/* The flag at argv[*i], and its value where that is the next. */
+static enum tet_err read_flag(struct options *o, int argc, char **argv, int *i,
+                              struct tet_error *error)
+{
+    const char *arg = argv[*i], *equals = strchr(arg, '=');
+    const int option = strncmp(arg, "--", 2) != 0 ? -1
+                       : equals != NULL           ? find(arg + 2, (size_t)(equals - arg - 2))
+                                                  : find(arg + 2, strlen(arg + 2));
+    if (option < 0 || !(option_specs[option].commands & (int)o->command))
+        return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them", arg);
+    const struct option_spec *spec = &option_specs[option];
+    const char *value = equals != NULL ? equals + 1 : NULL;
+    if (spec->value == NULL && value != NULL)
+        return tet_error_set(error, TET_BAD_REQUEST, "option --%s takes no value", spec->flag);
+    if (spec->value == NULL)
+        value = "1";
+    else if (value == NULL && *i + 1 < argc)
+        value = argv[++*i];
+    if (value == NULL || *value == '\0')
+        return tet_error_set(error, TET_BAD_REQUEST, "option --%s needs a value: %s", spec->flag,
+                             spec->value);
+    o->flag[option] = true;
+    return keep(o, (enum option)option, value, error);
 }
 
 static enum tet_err read_flags(struct options *o, size_t max_arguments, int argc, char **argv,
                                struct tet_error *error)
 {
     enum tet_err err = TET_OK;
-    bool only = false; // arguments, since a --
+    bool flags = true;
     for (int i = 0; i < argc && err == TET_OK; i++) {
         const char *arg = argv[i];
-        if (!only && (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0)) {
+        if (flags && strcmp(arg, "--") == 0) {
+            flags = false;
+        } else if (!flags || arg[0] != '-' || arg[1] == '\0' || isdigit((unsigned char)arg[1])) {
+            err = take_argument(o, max_arguments, arg, error);
+        } else if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
             o->help = true;
-        } else if (strcmp(arg, "--") == 0 && !only) {
-            only = true;
-        } else if (strncmp(arg, "--", 2) == 0 && !only) {
-            const char *equals = strchr(arg, '=');
-            const int option =
-                find(arg + 2, equals != NULL ? (size_t)(equals - arg - 2) : strlen(arg + 2));
-            if (option < 0 || !(specs[option].commands & (int)o->command))
-                return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
-                                     arg);
-            const char *value = equals != NULL ? equals + 1 : NULL;
-            if (specs[option].value == NULL && value != NULL)
-                return tet_error_set(error, TET_BAD_REQUEST, "option --%s takes no value",
-                                     specs[option].flag);
-            if (specs[option].value == NULL)
-                value = "1";
-            else if (value == NULL && i + 1 < argc)
-                value = argv[++i];
-            if (value == NULL || *value == '\0')
-                return tet_error_set(error, TET_BAD_REQUEST, "option --%s needs a value: %s",
-                                     specs[option].flag, specs[option].value);
-            err = keep(o, (enum option)option, value, error);
-        } else if (arg[0] == '-' && arg[1] != '\0' && !isdigit((unsigned char)arg[1]) && !only) {
-            return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them",
-                                 arg);
-        } else if (o->n_arguments == max_arguments) {
-            return tet_error_set(error, TET_BAD_REQUEST, "one argument too many: %s", arg);
         } else {
-            o->argument[o->n_arguments++] = arg;
+            err = read_flag(o, argc, argv, &i, error);
         }
     }
     return err;
@@ -102,7 +110,7 @@ static enum tet_err read_line(struct options *o, const char *path, int number, c
     *equals = '\0';
     name = trim(name);
     const int option = find(name, strlen(name));
-    if (option < 0 || option == OPTION_CONFIG)
+    if (option < 0 || option == OPTION_CONFIG || option_specs[option].environment == NULL)
         return tet_error_set(error, TET_BAD_REQUEST, "%s:%d: there is no option \"%s\"", path,
                              number, name);
     if (o->value[option] != NULL)
@@ -157,12 +165,13 @@ static int truth(const char *text)
 static enum tet_err check_switches(const struct options *o, struct tet_error *error)
 {
     for (int i = 0; i < OPTIONS_COUNT; i++)
-        if (specs[i].value == NULL && o->value[i] != NULL && truth(o->value[i]) < 0)
+        if (option_specs[i].value == NULL && o->value[i] != NULL && truth(o->value[i]) < 0)
             return tet_error_set(
                 error, TET_BAD_REQUEST,
-                "%s%s%s: found \"%.40s\", allowed 1 or 0, true or false, yes or no", specs[i].flag,
-                specs[i].environment != NULL ? ", " : "",
-                specs[i].environment != NULL ? specs[i].environment : "", o->value[i]);
+                "%s%s%s: found \"%.40s\", allowed 1 or 0, true or false, yes or no",
+                option_specs[i].flag, option_specs[i].environment != NULL ? ", " : "",
+                option_specs[i].environment != NULL ? option_specs[i].environment : "",
+                o->value[i]);
     return TET_OK;
 }
 
@@ -177,7 +186,8 @@ enum tet_err options_read(struct options *o, enum command command, size_t max_ar
     *o = (struct options){.command = command};
     enum tet_err err = read_flags(o, max_arguments, argc, argv, error);
     for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++) {
-        const char *name = specs[i].environment, *value = name != NULL ? getenv(name) : NULL;
+        const char *name = option_specs[i].environment;
+        const char *value = name != NULL ? getenv(name) : NULL;
         if (o->value[i] == NULL && value != NULL && *value != '\0')
             err = keep(o, (enum option)i, value, error);
     }
@@ -186,8 +196,8 @@ enum tet_err options_read(struct options *o, enum command command, size_t max_ar
     if (err == TET_OK)
         err = check_switches(o, error);
     for (int i = 0; i < OPTIONS_COUNT && err == TET_OK; i++)
-        if (o->value[i] == NULL && specs[i].fallback != NULL) {
-            err = keep(o, (enum option)i, specs[i].fallback, error);
+        if (o->value[i] == NULL && option_specs[i].fallback != NULL) {
+            err = keep(o, (enum option)i, option_specs[i].fallback, error);
             o->fallback[i] = true;
         }
     return err;
@@ -214,7 +224,7 @@ enum tet_err options_count(const struct options *o, enum option option, uint64_t
     if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || v < low || v > high)
         return tet_error_set(
             error, TET_BAD_REQUEST, "--%s: found \"%s\", allowed a whole number from %llu to %llu",
-            specs[option].flag, text, (unsigned long long)low, (unsigned long long)high);
+            option_specs[option].flag, text, (unsigned long long)low, (unsigned long long)high);
     *value = v;
     return TET_OK;
 }
@@ -237,7 +247,7 @@ enum tet_err options_size(const struct options *o, enum option option, uint64_t 
         (*end != '\0' && (suffix == NULL || end[1] != '\0')) || v > UINT64_MAX >> (shift + 1))
         return tet_error_set(error, TET_BAD_REQUEST,
                              "--%s: found \"%s\", allowed bytes with K, M, G or T, such as 8G",
-                             specs[option].flag, text);
+                             option_specs[option].flag, text);
     *bytes = (uint64_t)v << shift;
     return TET_OK;
 }
@@ -253,12 +263,12 @@ enum tet_err options_data(const struct options *o, const char **folder, struct t
 void options_help(enum command command)
 {
     for (int i = 0; i < OPTIONS_COUNT; i++) {
-        const struct spec *s = &specs[i];
+        const struct option_spec *s = &option_specs[i];
         if (!(s->commands & (int)command))
             continue;
         char flag[48];
         snprintf(flag, sizeof flag, "--%s %s", s->flag, s->value != NULL ? s->value : "");
-        printf("  %-20s %s", flag, s->help);
+        printf("  %-22s %s", flag, s->help);
         if (s->fallback != NULL)
             printf(" (default: %s)", s->fallback);
         if (s->environment != NULL)

@@ -26,35 +26,37 @@ enum command {
     COMMAND_WATCH = 1 << 7,
     COMMAND_LIST = 1 << 8,
     COMMAND_SHOW = 1 << 9,
-    COMMAND_CANCEL = 1 << 10,
-    COMMAND_PAUSE = 1 << 11,
-    COMMAND_RESUME = 1 << 12,
-    COMMAND_PRIORITY = 1 << 13,
-    COMMAND_DELETE = 1 << 14,
-    COMMAND_FORK = 1 << 15,
-    COMMAND_RERUN = 1 << 16,
-    COMMAND_QUEUE = 1 << 17,
-    COMMAND_EXPORT = 1 << 18,
-    COMMAND_IMPORT = 1 << 19,
+    COMMAND_ACT = 1 << 10, // cancel, pause, resume, priority
+    COMMAND_DELETE = 1 << 11,
+    COMMAND_FORK = 1 << 12,
+    COMMAND_RERUN = 1 << 13,
+    COMMAND_QUEUE = 1 << 14,
+    COMMAND_EXPORT = 1 << 15,
+    COMMAND_IMPORT = 1 << 16,
+    COMMAND_SUMMARY = 1 << 17,
+    COMMAND_COMPLETION = 1 << 18,
     COMMAND_BACKUP = 1 << 20,
-    COMMAND_RESTORE = 1 << 21,
-    COMMAND_SUMMARY = 1 << 22
+    COMMAND_RESTORE = 1 << 21
 };
 
 /* Sets of commands, for the table of options. */
 enum {
     COMMANDS_ALL = (1 << 30) - 1,
-    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET | COMMAND_WATCH | COMMAND_LIST |
-                      COMMAND_SHOW | COMMAND_CANCEL | COMMAND_PAUSE | COMMAND_RESUME |
-                      COMMAND_PRIORITY | COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN |
-                      COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT |
-                      COMMAND_SUMMARY, // talk to a server
+    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN, // read datasets
     COMMANDS_DB =
         COMMAND_SERVE | COMMAND_TOKEN | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
-    COMMANDS_DATA = COMMAND_SERVE | COMMAND_RUN                           // read datasets
+    COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET | COMMAND_WATCH | COMMAND_LIST |
+                      COMMAND_SHOW | COMMAND_ACT | COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN |
+                      COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT |
+                      COMMAND_SUMMARY, // talk to a server
+    COMMANDS_HERE = COMMAND_RUN | COMMAND_RULES | COMMAND_AUDIT | COMMAND_COMPLETION,
+    COMMANDS_WATCH = COMMAND_SUBMIT | COMMAND_FORK | COMMAND_RERUN,
+    COMMANDS_LIMIT = COMMAND_LIST | COMMAND_QUEUE,
+    COMMANDS_NEW = COMMAND_SUBMIT | COMMAND_FORK // make an experiment of a text of the caller's
 };
 
-/* X(NAME, flag, environment (NULL: none), commands, what the value is (NULL: a switch), default, help) */
+/* X(NAME, flag, environment, commands, what the value is (NULL: a switch), default, help)
+ * environment NULL: only the command line may say it. */
 #define OPTIONS(X)                                                                                 \
     X(CONFIG, "config", "TETRAD_CONFIG", COMMANDS_ALL, "FILE", NULL,                               \
       "configuration file, lines of `name = value`")                                               \
@@ -98,15 +100,42 @@ enum {
       "log on standard error: text or json")                                                       \
     X(LOG_LEVEL, "log-level", "TETRAD_LOG_LEVEL", COMMAND_SERVE, "LEVEL", "warning",               \
       "least that is logged: debug, info (requests and runs), warning or error")                   \
-    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
-      "run: write the final weights to FILE.npz (several runs: FILE-1.npz, ...); export: the "     \
-      "folder")                                                                                    \
-    X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
-      "write every record: run,step,series,value")                                                 \
     X(BACKUPS, "backups", "TETRAD_BACKUPS", COMMAND_SERVE, "DIR", NULL,                            \
       "folder for backups asked for over HTTP (default: FILE.backups)")                            \
+    X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
+      "run: FILE.npz of the final weights (several: FILE-1.npz, ...); export: the new folder")     \
+    X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \
+      "write every record: run,step,series,value")                                                 \
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
+    X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
+      "who you are; other users of this machine see a command line: prefer the next")              \
+    X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
+      "file whose only line is the token")                                                         \
+    X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
+      "certificates (PEM) to trust for https, instead of the system's")                            \
+    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT | COMMAND_TOKEN, NULL, NULL,                    \
+      "print JSON: a document, or where it watches a line for each change")                        \
+    X(WATCH, "watch", "TETRAD_WATCH", COMMANDS_WATCH, NULL, NULL,                                  \
+      "show progress until the end, then the results")                                             \
+    X(DRY_RUN, "dry-run", NULL, COMMAND_SUBMIT, NULL, NULL,                                        \
+      "check the definition, count its runs, store nothing")                                       \
+    X(KEY, "idempotency-key", NULL, COMMANDS_NEW, "KEY", NULL,                                     \
+      "a second submission with this key gives the first's experiment")                            \
+    X(STATE, "state", NULL, COMMAND_LIST, "STATE", NULL,                                           \
+      "only queued, running, paused, succeeded, diverged, failed or cancelled")                    \
+    X(OWNER, "owner", NULL, COMMAND_LIST, "USER", NULL, "only this user's")                        \
+    X(TAG, "tag", NULL, COMMAND_LIST, "TAG", NULL, "only with this tag")                           \
+    X(Q, "q", NULL, COMMAND_LIST, "TEXT", NULL, "only where the name holds this")                  \
+    X(LIMIT, "limit", "TETRAD_LIMIT", COMMANDS_LIMIT, "N", "20", "at most so many lines")          \
+    X(STEP, "step", NULL, COMMAND_FORK, "N", NULL, "the checkpoint to begin at; show has them")    \
+    X(CHANGES, "changes", NULL, COMMAND_FORK, "FILE|JSON", NULL,                                   \
+      "what to change, such as '{\"optimizer.lr\": 0.01}'; a file's name, - or the JSON itself")   \
+    X(YES, "yes", NULL, COMMAND_DELETE, NULL, NULL, "do not ask")                                  \
+    X(METRIC, "metric", NULL, COMMAND_SUMMARY, "SERIES", NULL,                                     \
+      "what to compare (the server's default: test/accuracy)")                                     \
+    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "JSON", NULL,                                   \
+      "the point to compare with, such as '{\"rule.name\": \"bp\"}'")                              \
     X(NAME, "name", NULL, COMMAND_DATASET, "NAME", NULL,                                           \
       "what an uploaded dataset is to be called")                                                  \
     X(LABEL, "label", NULL, COMMAND_DATASET, "COLUMN", NULL,                                       \
@@ -117,41 +146,12 @@ enum {
       "fetch from this folder instead of the makers' own servers")                                 \
     X(UNVERIFIED, "unverified", NULL, COMMAND_DATASET, NULL, NULL,                                 \
       "fetch files of another checksum too, if their form is right")                               \
-    X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
-      "who asks; on a command line others may see it: better --token-file")                        \
-    X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
-      "file with the token")                                                                       \
-    X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
-      "certificates to trust for https (default: the system's)")                                   \
-    X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT | COMMAND_TOKEN, NULL, NULL,                    \
-      "print what the server says, as JSON; watching: a line for each event")                      \
     X(USER, "user", NULL, COMMAND_TOKEN, "NAME", NULL, "whose token")                              \
     X(ROLE, "role", NULL, COMMAND_TOKEN, "ROLE", NULL,                                             \
       "viewer: read; member: also submit; admin: everything")                                      \
     X(NOTE, "note", NULL, COMMAND_TOKEN, "TEXT", NULL, "what the token is for")                    \
     X(EXPIRES, "expires", NULL, COMMAND_TOKEN, "DATE", NULL,                                       \
-      "last day (UTC) that the token is good for, such as 2026-12-31")                             \
-    X(WATCH, "watch", "TETRAD_WATCH", COMMAND_SUBMIT | COMMAND_RERUN | COMMAND_FORK, NULL, NULL,   \
-      "show progress until the end, then the results")                                             \
-    X(DRY_RUN, "dry-run", NULL, COMMAND_SUBMIT, NULL, NULL,                                        \
-      "check the definition, count its runs, submit nothing")                                      \
-    X(KEY, "idempotency-key", NULL, COMMAND_SUBMIT, "KEY", NULL,                                   \
-      "sent twice with one key, it is submitted once")                                             \
-    X(STATE, "state", NULL, COMMAND_LIST, "STATE", NULL,                                           \
-      "only queued, running, paused, succeeded, diverged, failed or cancelled ones")               \
-    X(OWNER, "owner", NULL, COMMAND_LIST, "NAME", NULL, "only of this user")                       \
-    X(TAG, "tag", NULL, COMMAND_LIST, "TAG", NULL, "only with this tag")                           \
-    X(QUERY, "q", NULL, COMMAND_LIST, "TEXT", NULL, "only those whose name has the text")          \
-    X(LIMIT, "limit", NULL, COMMAND_LIST | COMMAND_QUEUE, "N", "20",                               \
-      "how many at most, newest first")                                                            \
-    X(STEP, "step", NULL, COMMAND_FORK, "N", NULL,                                                 \
-      "the checkpoint to begin at (default: the newest)")                                          \
-    X(CHANGES, "changes", NULL, COMMAND_FORK, "JSON", NULL,                                        \
-      "what is to differ: {\"optimizer.lr\": 0.01}, or a file of it")                              \
-    X(METRIC, "metric", NULL, COMMAND_SUMMARY, "NAME", NULL,                                       \
-      "series to compare by (default: test/accuracy)")                                             \
-    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "POINT", NULL,                                  \
-      "point to compare with, such as rule.name=bp")
+      "last day (UTC) that the token is good for, such as 2026-12-31")
 
 enum option {
 #define X(name, flag, environment, commands, value, fallback, help) OPTION_##name,
@@ -182,12 +182,22 @@ struct options {
     enum command command;
     char *value[OPTIONS_COUNT];   // owned; NULL: not given and no default; a switch that is on: "1"
     bool fallback[OPTIONS_COUNT]; // the value is the default: nobody asked for it
+    bool flag[OPTIONS_COUNT];     // the value is the command line's
     const char *argument[OPTIONS_ARGUMENTS]; // besides flags, in their order; NULL: no more
     size_t n_arguments;
     bool help;
 };
 
-/* options_read: argv without the program's and the command's name; at most max_arguments besides flags. Errors: TET_BAD_REQUEST with one
+/* The table of options, for help, the man page and completions. */
+struct option_spec {
+    const char *flag, *environment;
+    int commands;
+    const char *value, *fallback, *help;
+};
+extern const struct option_spec option_specs[OPTIONS_COUNT];
+
+/* options_read: argv without the program's and the command's name; at most max_arguments besides
+ * flags. After "--" nothing is a flag; a negative number never is. Errors: TET_BAD_REQUEST with one
  * sentence. The caller frees with options_free in either case. */
 TET_MUST_CHECK enum tet_err options_read(struct options *options, enum command command,
                                          size_t max_arguments, int argc, char **argv,

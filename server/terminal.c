@@ -89,47 +89,6 @@ void terminal_end(struct terminal *t)
     fflush(t->out);
 }
 
-/* Bytes of the UTF-8 character at `text` that may be printed; 0: it must not. */
-static size_t printable(const unsigned char *text)
-{
-    static const struct {
-        unsigned char mask, lead, low, high; // of the second byte
-    } forms[] = {{0xE0, 0xC0, 0x80, 0xBF}, {0xF0, 0xE0, 0x80, 0xBF}, {0xF8, 0xF0, 0x80, 0xBF}};
-    if (text[0] < 0x80)
-        return text[0] >= 0x20 && text[0] != 0x7F;
-    for (size_t i = 0; i < 3; i++) {
-        if ((text[0] & forms[i].mask) != forms[i].lead)
-            continue;
-        for (size_t k = 1; k <= i + 1; k++)
-            if (text[k] < 0x80 || text[k] > 0xBF)
-                return 0;
-        const bool control = text[0] == 0xC2 && text[1] < 0xA0; // C1
-        const bool turns =
-            text[0] == 0xE2 && ((text[1] == 0x80 && text[2] >= 0xAA && text[2] <= 0xAE) ||
-                                (text[1] == 0x81 && text[2] >= 0xA6 && text[2] <= 0xA9));
-        return control || turns ? 0 : i + 2;
-    }
-    return 0;
-}
-
-void terminal_clean(char *out, size_t size, const char *text)
-{
-    const unsigned char *in = (const unsigned char *)text;
-    size_t n = 0;
-    while (*in != '\0') {
-        const size_t length = printable(in);
-        if (n + (length > 0 ? length : 1) >= size)
-            break;
-        if (length == 0)
-            out[n++] = '?';
-        else
-            memcpy(out + n, in, length);
-        n += length;
-        in += length > 0 ? length : 1;
-    }
-    out[n] = '\0';
-}
-
 void faults_print(FILE *out, const json_t *details)
 {
     size_t i;

@@ -35,10 +35,6 @@ void terminal_show(struct terminal *terminal, const struct progress_line *line);
 void terminal_say(struct terminal *terminal, const char *lines);
 void terminal_end(struct terminal *terminal); // leaves the line as it is and goes to the next
 
-/* terminal_clean: a text of somebody else's as it may be printed: what would steer a terminal (control
- * characters, bytes that are no UTF-8) becomes '?'; cut at a whole character where it is too long. */
-void terminal_clean(char *out, size_t size, const char *text);
-
 /* faults_print: the faults of a definition, a line each; details may be NULL. */
 void faults_print(FILE *out, const json_t *details);
 

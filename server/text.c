@@ -93,6 +93,43 @@ void text_token(struct text *text, const char *name)
         text_puts(text, "...");
 }
 
+/* The control at `s`, its bytes in *n; 0 where a terminal may have the character as it is. */
+static unsigned control_at(const unsigned char *s, size_t *n)
+{
+    *n = 1;
+    if (s[0] < 0x20 || s[0] == 0x7F)
+        return s[0];
+    if (s[0] == 0xC2 && s[1] >= 0x80 && s[1] < 0xA0) {
+        *n = 2;
+        return s[1];
+    }
+    if (s[0] != 0xE2 || (s[1] != 0x80 && s[1] != 0x81))
+        return 0;
+    const unsigned code = 0x2000u + (s[1] & 1u) * 0x40u + (s[2] & 0x3Fu);
+    *n = 3;
+    return code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+                   (code >= 0x2066 && code <= 0x2069)
+               ? code
+               : 0;
+}
+
+void text_visible(struct text *text, const char *string)
+{
+    const char *plain = string;
+    size_t n;
+    for (const char *s = string; *s != '\0'; s += n) {
+        const unsigned code = control_at((const unsigned char *)s, &n);
+        if (code == 0) {
+            n = 1;
+            continue;
+        }
+        text_add(text, plain, (size_t)(s - plain));
+        text_printf(text, "\\u%04x", code);
+        plain = s + n;
+    }
+    text_puts(text, plain);
+}
+
 const char *text_get(const struct text *text)
 {
     return text->data == NULL || text->failed ? "" : text->data;

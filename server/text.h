@@ -23,6 +23,11 @@ void text_vprintf(struct text *text, const char *format, va_list args)
 /* text_token: adds "/" and the name as RFC 6901 escapes it; a very long name is cut. */
 void text_token(struct text *text, const char *name);
 
+/* text_visible: adds UTF-8 text that others wrote so that a terminal only shows it: controls (C0, C1,
+ * DEL), line separators and marks that turn the direction of writing become \\u and four hex digits.
+ * In a JSON text that stands for the same characters. */
+void text_visible(struct text *text, const char *string);
+
 const char *text_get(const struct text *text); // "" where empty or failed
 char *text_take(struct text *text); // the caller frees; NULL where failed; text is then empty
 void text_free(struct text *text);
