@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "import.h"
+#include "import/import.h"
 
 #define PACKED_MAX   ((uint64_t)256 << 20) // bytes of an archive
 #define UNPACKED_MAX ((uint64_t)1 << 30)   // and of what is in it

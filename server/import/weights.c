@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "data/npz.h"
-#include "import_private.h"
+#include "import/private.h"
 #include "weights.h"
 
 static uint64_t number_of(const json_t *object, const char *key)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Metrics of an archive: lines of `run,step,series,value`, read without trust. */
-#include "import_rows.h"
+#include "import/rows.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "import.h"
+#include "import/import.h"
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* An archive that is being read, for import.c and import_weights.c. */
+/* An archive that is being read, for import.c and weights.c. */
 #ifndef SERVER_IMPORT_PRIVATE_H
 #define SERVER_IMPORT_PRIVATE_H
 
 #include <zip.h>
 
-#include "import.h"
+#include "import/import.h"
 
 enum { IMPORT_NAME = 80 }; // bytes of a member's name
 

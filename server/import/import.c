@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Archives of experiments: see import.h. */
-#include "import.h"
+#include "import/import.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "definition/definition.h"
-#include "import_private.h"
-#include "import_rows.h"
+#include "import/private.h"
+#include "import/rows.h"
 #include "json.h"
 #include "protocol.h"
 
