@@ -19,7 +19,7 @@
 
 #include "definition/definition.h"
 #include "meters.h"
-#include "protocol.h"
+#include "results/protocol.h"
 #include "session.h"
 #include "store/queue.h"
 

@@ -21,12 +21,12 @@
 #include "definition/definition.h"
 #include "file.h"
 #include "machine.h"
-#include "protocol.h"
+#include "results/protocol.h"
 #include "session.h"
-#include "table.h"
+#include "results/table.h"
 #include "terminal.h"
 #include "text.h"
-#include "weights.h"
+#include "results/weights.h"
 
 /* Everything of one command. */
 struct work {

@@ -12,8 +12,8 @@
 #include "file.h"
 #include "json.h"
 #include "machine.h"
-#include "protocol.h"
-#include "weights.h"
+#include "results/protocol.h"
+#include "results/weights.h"
 
 /* A step's records are handed over together, so that whoever reads "after step s" misses none of
  * them. Most that one step can have: every series that there is, of each layer and each synapse

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "definition/definition.h"
-#include "protocol.h"
+#include "results/protocol.h"
 
 enum { KEY_MAX = 200, PAGE = 50, PAGE_MAX = 500 };
 

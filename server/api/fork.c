@@ -9,7 +9,7 @@
 #include "definition/faults.h"
 #include "definition/fork.h"
 #include "text.h"
-#include "weights.h"
+#include "results/weights.h"
 
 struct request {
     json_t *body;

@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "definition/definition.h"
-#include "matrix.h"
-#include "picture.h"
+#include "results/matrix.h"
+#include "results/picture.h"
 
 enum {
     SCALE_MAX = 16,

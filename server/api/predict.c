@@ -14,7 +14,7 @@
 
 #include "definition/definition.h"
 #include "definition/faults.h"
-#include "weights.h"
+#include "results/weights.h"
 
 enum { PREDICTIONS = 2, EXAMPLES_MAX = 1000 };
 

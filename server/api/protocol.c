@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "protocol.h"
+#include "results/protocol.h"
 
 json_t *api_protocol_json(struct api *api, int64_t run)
 {

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "json.h"
-#include "protocol.h"
+#include "results/protocol.h"
 #include "store/retention.h"
 
 json_t *api_time(int64_t ms)

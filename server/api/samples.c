@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "picture.h"
+#include "results/picture.h"
 
 enum { SAMPLES_MAX = 400, SAMPLES = 64, SCALE_MAX = 8, STROKES_TRAIN = 1000, STROKES_TEST = 200 };
 

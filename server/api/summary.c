@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "json.h"
-#include "summary.h"
+#include "results/summary.h"
 
 /* What is asked for. */
 struct question {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "data/npz.h"
-#include "weights.h"
+#include "results/weights.h"
 
 static bool keep_facts(void *context, const struct store_run *run)
 {

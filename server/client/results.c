@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "client/watch.h"
-#include "protocol.h"
-#include "table.h"
+#include "results/protocol.h"
+#include "results/table.h"
 
 static bool series_of(const char *name, enum tet_series *series, uint32_t *layer)
 {

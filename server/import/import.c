@@ -12,7 +12,7 @@
 #include "import/private.h"
 #include "import/rows.h"
 #include "json.h"
-#include "protocol.h"
+#include "results/protocol.h"
 
 enum { JSON_MAX_BYTES = 64 << 20 };
 

@@ -9,7 +9,7 @@
 
 #include "data/npz.h"
 #include "import/private.h"
-#include "weights.h"
+#include "results/weights.h"
 
 static uint64_t number_of(const json_t *object, const char *key)
 {

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "statistics.h"
+#include "results/statistics.h"
 
 static void near(double found, double expected, double relative)
 {

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "summary.h"
+#include "results/summary.h"
 
 static int64_t runs;
 

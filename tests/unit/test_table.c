@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "table.h"
+#include "results/table.h"
 
 /* One run; accuracy 0: it diverged; below: it succeeded and has none, as a protocol. */
 struct made {

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#include "summary.h"
+#include "results/summary.h"
 
 enum { RUNS = 10000, EPOCHS = 10 };
 

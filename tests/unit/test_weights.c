@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "weights.h"
+#include "results/weights.h"
 
 static char folder[] = "/tmp/test_weights_XXXXXX";
 static char path[64];

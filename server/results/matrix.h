@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Matrices of a checkpoint: arrays, their transposes and products, as doubles. Any thread. */
-#ifndef SERVER_MATRIX_H
-#define SERVER_MATRIX_H
+#ifndef SERVER_RESULTS_MATRIX_H
+#define SERVER_RESULTS_MATRIX_H
 
 #include "store/store.h"
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Summaries of experiments: see summary.h. */
-#include "summary.h"
+#include "results/summary.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
-#include "statistics.h"
+#include "results/statistics.h"
 
 struct sample {
     int64_t seed, run;

@@ -5,8 +5,8 @@
  * A row is {"condition": "both", "synapses": "W1", "n": 12, ...} with the fields of struct
  * tet_protocol_row; a CSV file has the same names as its columns.
  */
-#ifndef SERVER_PROTOCOL_H
-#define SERVER_PROTOCOL_H
+#ifndef SERVER_RESULTS_PROTOCOL_H
+#define SERVER_RESULTS_PROTOCOL_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The result table: see table.h. */
-#include "table.h"
+#include "results/table.h"
 
 #include <math.h>
 #include <sodium.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "json.h"
-#include "statistics.h"
+#include "results/statistics.h"
 #include "text.h"
 
 /* A path without its first name, which says little: "optimizer.groups.W.lr" is shown as "W.lr". */

@@ -3,8 +3,8 @@
  * The result table of `tetrad run` and `tetrad submit --watch`: a line for each point of the sweep,
  * seeds put together.
  */
-#ifndef SERVER_TABLE_H
-#define SERVER_TABLE_H
+#ifndef SERVER_RESULTS_TABLE_H
+#define SERVER_RESULTS_TABLE_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A trainer's arrays outside of it: see weights.h. */
-#include "weights.h"
+#include "results/weights.h"
 
 #include <math.h>
 #include <sodium.h>

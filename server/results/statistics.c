@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Statistics over few values: see statistics.h. */
-#include "statistics.h"
+#include "results/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
  * Only runs that succeeded count, and of those only the ones that have the metric: n is how many
  * these are. What n does not allow is null. One thread per summary.
  */
-#ifndef SERVER_SUMMARY_H
-#define SERVER_SUMMARY_H
+#ifndef SERVER_RESULTS_SUMMARY_H
+#define SERVER_RESULTS_SUMMARY_H
 
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Pictures: see picture.h. */
-#include "picture.h"
+#include "results/picture.h"
 
 #include <math.h>
 #include <png.h>

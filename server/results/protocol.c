@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Tables of protocol runs: see protocol.h. */
-#include "protocol.h"
+#include "results/protocol.h"
 
 #include <sodium.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Pictures: PNG by libpng, and the colours of numbers. Any thread; no state. */
-#ifndef SERVER_PICTURE_H
-#define SERVER_PICTURE_H
+#ifndef SERVER_RESULTS_PICTURE_H
+#define SERVER_RESULTS_PICTURE_H
 
 #include <stddef.h>
 #include <stdint.h>

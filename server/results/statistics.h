@@ -4,8 +4,8 @@
  * differences. What n does not allow is NaN, never a number. Nothing here keeps state: any thread
  * may call it.
  */
-#ifndef SERVER_STATISTICS_H
-#define SERVER_STATISTICS_H
+#ifndef SERVER_RESULTS_STATISTICS_H
+#define SERVER_RESULTS_STATISTICS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A trainer's arrays outside of it: checkpoints, the digest, .npz files. */
-#ifndef SERVER_WEIGHTS_H
-#define SERVER_WEIGHTS_H
+#ifndef SERVER_RESULTS_WEIGHTS_H
+#define SERVER_RESULTS_WEIGHTS_H
 
 #include <tetrad/trainer.h>
 

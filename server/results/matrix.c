@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Matrices of a checkpoint: see matrix.h. */
-#include "matrix.h"
+#include "results/matrix.h"
 
 #include <math.h>
 #include <stdio.h>
