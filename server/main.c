@@ -6,16 +6,16 @@
 
 #include <tetrad/trainer.h>
 
-#include "audit.h"
-#include "backup.h"
+#include "commands/audit.h"
+#include "commands/backup.h"
 #include "client/client.h"
 #include "dataset.h"
-#include "help.h"
+#include "commands/help.h"
 #include "options.h"
-#include "rules.h"
-#include "run.h"
+#include "commands/rules.h"
+#include "commands/run.h"
 #include "serve.h"
-#include "token.h"
+#include "commands/token.h"
 
 static int completion_command(const struct options *options);
 

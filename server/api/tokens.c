@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Tokens: listed, made, revoked, by administrators. */
-#include "token.h"
+#include "commands/token.h"
 
 #include "admission.h"
 #include "api/api.h"

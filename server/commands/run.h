@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad run FILE.json`: an experiment without a server. */
-#ifndef SERVER_RUN_H
-#define SERVER_RUN_H
+#ifndef SERVER_COMMANDS_RUN_H
+#define SERVER_COMMANDS_RUN_H
 
 #include "options.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Backup and restore on the command line: see backup.h. */
-#include "backup.h"
+#include "commands/backup.h"
 
 #include <stdio.h>
 

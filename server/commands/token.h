@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad token create|list|revoke`: on the database file itself, also while a server holds it. */
-#ifndef SERVER_TOKEN_H
-#define SERVER_TOKEN_H
+#ifndef SERVER_COMMANDS_TOKEN_H
+#define SERVER_COMMANDS_TOKEN_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad token`: see token.h. What it does is logged as done by "command line". */
-#include "token.h"
+#include "commands/token.h"
 
 #include <errno.h>
 #include <stdio.h>

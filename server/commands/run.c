@@ -6,7 +6,7 @@
  * Two threads: a session trains; the main thread draws its progress, and turns SIGINT into a
  * request to stop.
  */
-#include "run.h"
+#include "commands/run.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the tables of commands and options say, for a manual and for shells: `tetrad completion
  * man|bash|zsh|fish`. */
-#ifndef SERVER_HELP_H
-#define SERVER_HELP_H
+#ifndef SERVER_COMMANDS_HELP_H
+#define SERVER_COMMANDS_HELP_H
 
 #include <stdbool.h>
 #include <stddef.h>

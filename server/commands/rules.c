@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What GET /v1/rules says, as tables for people: see rules.h. */
-#include "rules.h"
+#include "commands/rules.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The locality audit on the command line: see audit.h. */
-#include "audit.h"
+#include "commands/audit.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The manual and the shells' completions, from the tables: see help.h. */
-#include "help.h"
+#include "commands/help.h"
 
 #include <stdio.h>
 #include <string.h>

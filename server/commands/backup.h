@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad backup FILE` and `tetrad restore FILE`: copies of a database, made while it is in use, and
  * put back. */
-#ifndef SERVER_BACKUP_H
-#define SERVER_BACKUP_H
+#ifndef SERVER_COMMANDS_BACKUP_H
+#define SERVER_COMMANDS_BACKUP_H
 
 #include "options.h"
 

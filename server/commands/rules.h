@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad rules [NAME]`: the learning rules, or one of them with its parameters. */
-#ifndef SERVER_RULES_H
-#define SERVER_RULES_H
+#ifndef SERVER_COMMANDS_RULES_H
+#define SERVER_COMMANDS_RULES_H
 
 #include "options.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `tetrad audit [RULE]`: the locality audit of one learning rule, or of all. */
-#ifndef SERVER_AUDIT_H
-#define SERVER_AUDIT_H
+#ifndef SERVER_COMMANDS_AUDIT_H
+#define SERVER_COMMANDS_AUDIT_H
 
 #include "options.h"
 
