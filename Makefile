@@ -50,11 +50,11 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/traces.c
 
 SERVER := server/admission.c server/dataset.c server/embed.c server/fetch.c server/file.c server/json.c \
-          server/log.c server/machine.c server/meters.c server/options.c server/pool.c server/serve.c \
-          server/session.c server/terminal.c server/text.c server/watch.c \
+          server/machine.c server/options.c server/pool.c server/serve.c server/session.c server/terminal.c \
+          server/text.c \
           $(sort $(wildcard server/api/*.c server/client/*.c server/commands/*.c server/data/*.c \
                             server/definition/*.c server/events/*.c server/http/*.c server/import/*.c \
-                            server/results/*.c server/store/*.c))
+                            server/monitor/*.c server/results/*.c server/store/*.c))
 
 # The dashboard (server/web.h): its own files, and libraries from Debian packages. NAME=PATH, as /assets/NAME.
 packaged = $(or $(firstword $(wildcard $(addprefix /usr/lib/nodejs/,$(1)) $(addprefix /usr/share/nodejs/,$(1)) \

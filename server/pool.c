@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 
 #include "definition/definition.h"
-#include "meters.h"
+#include "monitor/meters.h"
 #include "results/protocol.h"
 #include "session.h"
 #include "store/queue.h"

@@ -16,7 +16,7 @@
 #include <tetrad/trainer.h>
 
 #include "events/events.h"
-#include "meters.h"
+#include "monitor/meters.h"
 #include "store/changes.h"
 
 static void head(FILE *out, const char *name, const char *type, const char *help)

@@ -19,7 +19,7 @@
  */
 #include "store/internal.h"
 
-#include "log.h"
+#include "monitor/log.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "log.h"
+#include "monitor/log.h"
 
 static const char at[] = "2026-01-31T12:00:00.000Z";
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The log: see log.h. */
-#include "log.h"
+#include "monitor/log.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,8 +8,8 @@
  *
  * Threads: any.
  */
-#ifndef SERVER_METERS_H
-#define SERVER_METERS_H
+#ifndef SERVER_MONITOR_METERS_H
+#define SERVER_MONITOR_METERS_H
 
 #include <stdatomic.h>
 #include <stddef.h>

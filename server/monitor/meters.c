@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Meters: see meters.h. */
-#include "meters.h"
+#include "monitor/meters.h"
 
 #include <math.h>
 #include <string.h>

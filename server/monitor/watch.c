@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Counts and logs: see watch.h. */
-#include "watch.h"
+#include "monitor/watch.h"
 
 #include <string.h>
 
 #include "api/api.h"
 #include "events/events.h"
-#include "log.h"
-#include "meters.h"
+#include "monitor/log.h"
+#include "monitor/meters.h"
 
 /* Failures of the server itself are what somebody should look at; health checks are what nobody should have to. */
 static enum log_level level_of(const struct http_seen *seen)

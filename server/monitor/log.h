@@ -10,8 +10,8 @@
  *
  * Threads: log_start before there are others; log_line from any, a line is one write.
  */
-#ifndef SERVER_LOG_H
-#define SERVER_LOG_H
+#ifndef SERVER_MONITOR_LOG_H
+#define SERVER_MONITOR_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>

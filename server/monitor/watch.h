@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Who watches the server: each answered request and each change of a run is counted and logged. */
-#ifndef SERVER_WATCH_H
-#define SERVER_WATCH_H
+#ifndef SERVER_MONITOR_WATCH_H
+#define SERVER_MONITOR_WATCH_H
 
 #include "http/http.h"
 #include "store/changes.h"
