@@ -6,16 +6,16 @@
 
 #include <tetrad/trainer.h>
 
+#include "client/client.h"
 #include "commands/audit.h"
 #include "commands/backup.h"
-#include "client/client.h"
-#include "dataset.h"
 #include "commands/help.h"
-#include "options.h"
 #include "commands/rules.h"
 #include "commands/run.h"
-#include "serve.h"
 #include "commands/token.h"
+#include "dataset.h"
+#include "options.h"
+#include "serve.h"
 
 static int completion_command(const struct options *options);
 

@@ -25,11 +25,11 @@
 #include "data/state.h"
 #include "data/uploaded.h"
 #include "definition/definition.h"
-#include "monitor/log.h"
 #include "machine.h"
+#include "monitor/log.h"
+#include "monitor/watch.h"
 #include "store/datasets.h"
 #include "store/queue.h"
-#include "monitor/watch.h"
 
 enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_STREAMS = 100000, MAX_HEARTBEAT_S = 3600 };
 

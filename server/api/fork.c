@@ -8,8 +8,8 @@
 
 #include "definition/faults.h"
 #include "definition/fork.h"
-#include "text.h"
 #include "results/weights.h"
+#include "text.h"
 
 struct request {
     json_t *body;

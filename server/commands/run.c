@@ -22,11 +22,11 @@
 #include "file.h"
 #include "machine.h"
 #include "results/protocol.h"
-#include "session.h"
 #include "results/table.h"
+#include "results/weights.h"
+#include "session.h"
 #include "terminal.h"
 #include "text.h"
-#include "results/weights.h"
 
 /* Everything of one command. */
 struct work {
