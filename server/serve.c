@@ -20,7 +20,7 @@
 
 #include <tetrad/trainer.h>
 
-#include "admission.h"
+#include "access/admission.h"
 #include "api/api.h"
 #include "data/state.h"
 #include "data/uploaded.h"

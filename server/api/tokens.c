@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Tokens: listed, made, revoked, by administrators. */
-#include "commands/token.h"
+#include "access/token.h"
 
-#include "admission.h"
+#include "access/admission.h"
 #include "api/api.h"
 #include "definition/faults.h"
 #include "store/users.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "admission.h"
+#include "access/admission.h"
 #include "definition/faults.h"
 #include "json.h"
 #include "store/users.h"

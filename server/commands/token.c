@@ -6,59 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "access/token.h"
 #include "json.h"
 #include "store/store.h"
 
-enum { DAY_MS = 24 * 3600 * 1000 };
-
 static const struct identity command_line = {.user = "command line", .role = ROLE_ADMIN};
-
-bool token_time_parse(const char *text, int64_t *ms)
-{
-    struct tm tm = {0};
-    int date = -1, whole = -1;
-    if (sscanf(text, "%4d-%2d-%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &date) != 3 ||
-        date != 10 || strspn(text, "0123456789-") != 10)
-        return false;
-    const char *rest = text + 10;
-    const bool day = *rest == '\0';
-    if (!day && (sscanf(rest, "T%2d:%2d:%2d%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &whole) != 3 ||
-                 whole != 9 || strcmp(rest + 9, "Z") != 0 || strspn(rest, "T:0123456789") != 9))
-        return false;
-    const struct tm given = tm;
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    const time_t seconds = timegm(&tm); // makes March 2 of February 30
-    if (seconds <= 0 || tm.tm_mday != given.tm_mday || tm.tm_mon + 1 != given.tm_mon ||
-        tm.tm_hour != given.tm_hour || tm.tm_min != given.tm_min || tm.tm_sec != given.tm_sec)
-        return false;
-    *ms = (int64_t)seconds * 1000 + (day ? DAY_MS : 0);
-    return true;
-}
-
-static json_t *time_json(int64_t ms)
-{
-    const time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[40];
-    if (ms == 0)
-        return json_null();
-    gmtime_r(&seconds, &tm);
-    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-    return json_string(text);
-}
-
-json_t *token_json(const struct store_token *token)
-{
-    return json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", (json_int_t)token->id,
-                     "user", token->user, "role", role_text(token->role), "note", token->note,
-                     "created_at", time_json(token->created_ms), "expires_at",
-                     time_json(token->expires_ms), "last_used_at", time_json(token->used_ms),
-                     "revoked_at", time_json(token->revoked_ms));
-}
 
 static void print_json(json_t *value)
 {

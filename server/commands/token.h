@@ -3,20 +3,8 @@
 #ifndef SERVER_COMMANDS_TOKEN_H
 #define SERVER_COMMANDS_TOKEN_H
 
-#include <jansson.h>
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "options.h"
-#include "store/users.h"
 
 int token_command(const struct options *options); // returns the exit status
-
-/* token_time_parse: "2026-12-31" (to the end of that day) or "2026-12-31T12:00:00Z", UTC, to ms since
- * 1970; false: it is neither. */
-bool token_time_parse(const char *text, int64_t *ms);
-
-/* token_json: a token as the interface and the command line show it; without its hash. */
-json_t *token_json(const struct store_token *token);
 
 #endif

@@ -26,7 +26,7 @@
 
 #include <tetrad/error.h>
 
-#include "identity.h"
+#include "access/identity.h"
 
 struct http_request; // parse: read it with the functions below
 struct http_reply;   // reply: fill it with the functions below

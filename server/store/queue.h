@@ -17,7 +17,7 @@
 #ifndef SERVER_STORE_QUEUE_H
 #define SERVER_STORE_QUEUE_H
 
-#include "identity.h"
+#include "access/identity.h"
 #include "store/store.h"
 
 struct store_policy {

@@ -13,30 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *role_text(enum role role)
-{
-    static const char *const texts[] = {"public", "viewer", "member", "admin"};
-    return texts[role];
-}
-
-bool role_parse(const char *text, enum role *role)
-{
-    for (int r = ROLE_VIEWER; r <= ROLE_ADMIN; r++)
-        if (strcmp(text, role_text((enum role)r)) == 0) {
-            *role = (enum role)r;
-            return true;
-        }
-    return false;
-}
-
-bool user_name_good(const char *name)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@";
-    const size_t n = strlen(name);
-    return n >= 1 && n < USER_NAME && strspn(name, allowed) == n;
-}
-
 void token_hash(unsigned char hash[TOKEN_HASH], const char *text)
 {
     crypto_hash_sha256(hash, (const unsigned char *)text, strlen(text));

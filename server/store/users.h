@@ -10,7 +10,7 @@
 #ifndef SERVER_STORE_USERS_H
 #define SERVER_STORE_USERS_H
 
-#include "identity.h"
+#include "access/identity.h"
 #include "store/store.h"
 
 enum {
@@ -20,12 +20,6 @@ enum {
     USER_CAP_MAX = 1024
 };
 static const double USER_WEIGHT_MIN = 0.01, USER_WEIGHT_MAX = 100.0;
-
-const char *role_text(enum role role);              // "viewer", "member", "admin"; "public"
-bool role_parse(const char *text, enum role *role); // of the first three
-
-/* user_name_good: 1 to 63 letters, digits, '.', '_', '-' or '@'. */
-bool user_name_good(const char *name);
 
 /* store_open_beside: as store_open where no server holds the file; where one does, another connection
  * to the same file, for short writes: the server goes on, and sees them. Errors as store_open, and

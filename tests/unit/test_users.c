@@ -6,7 +6,7 @@
 #include <sodium.h>
 #include <time.h>
 
-#include "admission.h"
+#include "access/admission.h"
 #include "store/users.h"
 
 static const struct identity root = {.user = "root", .role = ROLE_ADMIN, .token = 7};

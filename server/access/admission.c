@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Who may come in: see admission.h. */
-#include "admission.h"
+#include "access/admission.h"
 
 #include <errno.h>
 #include <pthread.h>

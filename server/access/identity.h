@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Who asks. With no token in the database everybody is `local`, an administrator.
- */
-#ifndef SERVER_IDENTITY_H
-#define SERVER_IDENTITY_H
+/* Who asks. With no token in the database everybody is `local`, an administrator. No state: any
+ * thread. */
+#ifndef SERVER_ACCESS_IDENTITY_H
+#define SERVER_ACCESS_IDENTITY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,5 +22,11 @@ struct identity {
     enum role role;
     int64_t token; // its number; 0: none was needed
 };
+
+const char *role_text(enum role role);              // "viewer", "member", "admin"; "public"
+bool role_parse(const char *text, enum role *role); // of the first three
+
+/* user_name_good: 1 to 63 letters, digits, '.', '_', '-' or '@'. */
+bool user_name_good(const char *name);
 
 #endif

@@ -17,7 +17,7 @@
 #define SERVER_ADMISSION_H
 
 #include "http/http.h"
-#include "identity.h"
+#include "access/identity.h"
 #include "store/store.h"
 
 struct admission;
