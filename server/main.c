@@ -15,7 +15,7 @@
 #include "commands/token.h"
 #include "dataset.h"
 #include "options.h"
-#include "serve.h"
+#include "serve/serve.h"
 
 static int completion_command(const struct options *options);
 

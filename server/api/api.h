@@ -26,7 +26,7 @@ struct api {
     struct store *store;
     struct catalog *catalog;
     struct pool *pool;
-    struct state *state;       // the state folder
+    struct files *files;       // the files folder
     struct uploaded *uploaded; // what of it the catalog sees
     struct admission *admission;
     struct events *events;

@@ -20,7 +20,7 @@
 #include "data/folder.h"
 #include "data/npz_dataset.h"
 #include "data/staged.h"
-#include "data/state.h"
+#include "data/files.h"
 #include "data/uploaded.h"
 #include "store/datasets.h"
 
@@ -29,7 +29,7 @@ struct ingest {
     const struct http_request *request;
     const char *name, *label; // label: NULL where it was not given
     double test_fraction;
-    char folder[STATE_PATH]; // "": none yet
+    char folder[FILES_PATH]; // "": none yet
     char source[64];         // /proc/self/fd/N, as messages may name it
     const char *kind;
     struct tet_dataset dataset;
@@ -98,10 +98,10 @@ static enum tet_err read_dataset(struct ingest *in, struct tet_error *error)
 {
     struct staged staged;
     struct tet_error inner = {0};
-    char folder[STATE_PATH + 1];
+    char folder[FILES_PATH + 1];
     const char *type = http_header(in->request, "Content-Type");
     const bool multipart = strncasecmp(type, "multipart/", 10) == 0;
-    enum tet_err err = state_stage(in->api->state, in->folder, error);
+    enum tet_err err = files_stage(in->api->files, in->folder, error);
     if (err != TET_OK)
         return err;
     staged_begin(&staged, in->folder);
@@ -155,34 +155,34 @@ static enum tet_err check_name(struct ingest *in, struct tet_error *error)
 /* The content at its place, with its marker where it was not there before. */
 static enum tet_err keep_content(struct ingest *in, bool known, struct tet_error *error)
 {
-    char staged[STATE_PATH + 16];
-    struct state *state = in->api->state;
+    char staged[FILES_PATH + 16];
+    struct files *files = in->api->files;
     if (known)
         return TET_OK;
     snprintf(staged, sizeof staged, "%s/content", in->folder);
     enum tet_err err = npz_dataset_write(&in->dataset, staged, error);
     if (err == TET_OK)
-        err = state_mark(state, in->sha256, error);
+        err = files_mark(files, in->sha256, error);
     if (err == TET_OK)
-        err = state_publish(state, staged, in->sha256, error);
+        err = files_publish(files, staged, in->sha256, error);
     if (err != TET_OK) {
-        state_withdraw(state, in->sha256);
-        state_settle(state, in->sha256);
+        files_withdraw(files, in->sha256);
+        files_settle(files, in->sha256);
     }
     return err;
 }
 
-/* Under state_lock. */
+/* Under files_lock. */
 static enum tet_err publish(struct ingest *in, bool *created, struct tet_error *error)
 {
     struct api *api = in->api;
-    char path[STATE_PATH];
+    char path[FILES_PATH];
     struct stat st;
     bool known = false, there = true;
     enum tet_err err = check_name(in, error);
     if (err == TET_OK)
         err = store_dataset_known(api->store, in->sha256, &known, error);
-    state_content(api->state, in->sha256, path);
+    files_content(api->files, in->sha256, path);
     known = known && stat(path, &st) == 0; // a content that was lost is written again
     if (err == TET_OK)
         err = keep_content(in, known, error);
@@ -203,8 +203,8 @@ static enum tet_err publish(struct ingest *in, bool *created, struct tet_error *
     if (err != TET_OK && store_dataset_known(api->store, in->sha256, &there, NULL) != TET_OK)
         return err; // the marker stays for the next start
     if (err != TET_OK && !there)
-        state_withdraw(api->state, in->sha256);
-    state_settle(api->state, in->sha256);
+        files_withdraw(api->files, in->sha256);
+    files_settle(api->files, in->sha256);
     return err;
 }
 
@@ -243,20 +243,20 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
                             DATASET_NAME - 1);
     if (err == TET_OK)
         err = check_name(&in, &error);
-    state_begin(in.api->state);
+    files_begin(in.api->files);
     if (err == TET_OK && in.api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     if (err == TET_OK)
         err = read_dataset(&in, &error);
     if (err == TET_OK) {
         dataset_digest(&in.dataset, in.sha256);
-        state_lock(in.api->state);
+        files_lock(in.api->files);
         err = publish(&in, &created, &error);
-        state_unlock(in.api->state);
+        files_unlock(in.api->files);
     }
     tet_dataset_free(&in.dataset);
-    state_unstage(in.folder);
-    state_end(in.api->state);
+    files_unstage(in.folder);
+    files_end(in.api->files);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else
@@ -279,12 +279,12 @@ static bool see_found(void *context, const struct store_dataset *d)
     return false;
 }
 
-/* Under state_lock. */
+/* Under files_lock. */
 static enum tet_err withdraw(struct api *api, const char *name, const struct found *found,
                              struct tet_error *error)
 {
     bool last = false, there = true;
-    enum tet_err err = state_mark(api->state, found->sha256, error);
+    enum tet_err err = files_mark(api->files, found->sha256, error);
     if (err != TET_OK)
         return err;
     err = store_dataset_delete(api->store, name, &last, error);
@@ -293,8 +293,8 @@ static enum tet_err withdraw(struct api *api, const char *name, const struct fou
     else if (store_dataset_known(api->store, found->sha256, &there, NULL) != TET_OK || !there)
         return err; // the marker stays for the next start
     if (err == TET_OK && last)
-        state_withdraw(api->state, found->sha256);
-    state_settle(api->state, found->sha256);
+        files_withdraw(api->files, found->sha256);
+    files_settle(api->files, found->sha256);
     return err;
 }
 
@@ -307,7 +307,7 @@ void api_delete_dataset(void *context, const struct http_request *request, struc
     const char *name = http_part(request, 0);
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    state_lock(api->state);
+    files_lock(api->files);
     enum tet_err err = store_datasets_read(api->store, name, see_found, &found, &error);
     if (err == TET_OK && !found.there && folder_name_fits(name))
         err = catalog_has_file(api->catalog, name, &file, &error);
@@ -317,12 +317,12 @@ void api_delete_dataset(void *context, const struct http_request *request, struc
     else if (err == TET_OK && !found.there)
         err = tet_error_set(&error, TET_NOT_FOUND, "there is no dataset of that name");
     if (err == TET_OK && !api_may_change(request, reply, "dataset", found.owner)) {
-        state_unlock(api->state);
+        files_unlock(api->files);
         return;
     }
     if (err == TET_OK)
         err = withdraw(api, name, &found, &error);
-    state_unlock(api->state);
+    files_unlock(api->files);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else

@@ -50,7 +50,7 @@ static void see_run(const struct store_change *c)
     log_line(LOG_AT_INFO, "run", fields, sizeof fields / sizeof *fields);
 }
 
-void watch_changes(void *context, const struct store_changes *changes)
+static void watch_changes(void *context, const struct store_changes *changes)
 {
     struct api *api = context;
     for (size_t i = 0; i < changes->n; i++)
@@ -62,4 +62,20 @@ void watch_changes(void *context, const struct store_changes *changes)
         log_line(LOG_AT_INFO, "runs", fields, sizeof fields / sizeof *fields);
     }
     events_changed(api->events, changes);
+}
+
+static struct event_progress *look(void *context)
+{
+    struct pool *pool = atomic_load(&((struct api *)context)->look_at);
+    return pool != NULL ? pool_progress(pool) : NULL;
+}
+
+enum tet_err watch_start(struct api *api, uint32_t heartbeat_ms, struct tet_error *error)
+{
+    const struct events_options options = {
+        .look = look, .context = api, .heartbeat_ms = heartbeat_ms};
+    const enum tet_err err = events_start(&api->events, &options, error);
+    if (err == TET_OK)
+        store_observe(api->store, watch_changes, api);
+    return err;
 }

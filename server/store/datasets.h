@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The names of uploaded datasets, and how many runs use a dataset. The contents are files: see
- * data/state.h. Threads: any.
+ * data/files.h. Threads: any.
  */
 #ifndef SERVER_STORE_DATASETS_H
 #define SERVER_STORE_DATASETS_H

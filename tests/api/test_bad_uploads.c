@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Uploads that go wrong, after which nothing may be left in the state folder: content, forms, bombs,
+ * Uploads that go wrong, after which nothing may be left in the files folder: content, forms, bombs,
  * connections that end, two at a time, a full disk.
  */
 #include "api/uploads.h"

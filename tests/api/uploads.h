@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * For the tests of uploads: one upload in each form, and what is left in the state folder.
+ * For the tests of uploads: one upload in each form, and what is left in the files folder.
  */
 #ifndef TESTS_UPLOADS_H
 #define TESTS_UPLOADS_H

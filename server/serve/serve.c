@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `tetrad serve`: opens the store, starts the workers and the HTTP server, waits for a signal, and
+ * takes everything down in reverse.
+ *
+ * SIGTERM and SIGINT: no more submissions; requests in flight are answered; running runs go back to
+ * the queue with a checkpoint; exit 0. All within 10 seconds: if a worker cannot stop by then (a
+ * mini-batch that takes longer), the process ends all the same, and that run goes on from its last
+ * checkpoint.
+ */
+#include "serve/serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <tetrad/trainer.h>
+
+#include "access/admission.h"
+#include "api/api.h"
+#include "data/files.h"
+#include "data/uploaded.h"
+#include "machine.h"
+#include "monitor/log.h"
+#include "monitor/watch.h"
+#include "serve/start.h"
+
+enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_HEARTBEAT_S = 3600 };
+
+static void on_alarm(int number)
+{
+    static const char text[] =
+        "tetrad: could not stop in time; what was running goes on from its last checkpoint\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(STATUS_OK);
+}
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set,
+                    NULL); // inherited by every thread; the main thread waits for them
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a limit on files is an error like a full disk
+    signal(SIGALRM, on_alarm);
+}
+
+struct parts {
+    struct api api;
+    char backups[FILES_PATH];
+    uint16_t port;
+};
+
+/* What the options say of the workers. */
+struct settings {
+    uint64_t workers, heartbeat_s;
+    struct store_policy policy;
+};
+
+/* ---- start ---- */
+
+static enum tet_err read_settings(struct parts *p, const struct options *options,
+                                  struct settings *settings, struct tet_error *error)
+{
+    struct api *api = &p->api;
+    enum tet_err err = options_count(options, OPTION_WORKERS, 1, POOL_MAX_WORKERS,
+                                     machine_processors(), &settings->workers, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_HEARTBEAT, 1, MAX_HEARTBEAT_S, 0,
+                            &settings->heartbeat_s, error);
+    if (err == TET_OK)
+        err = options_size(options, OPTION_MEMORY, machine_memory() / 2, &api->memory_bytes, error);
+    if (err == TET_OK)
+        err = serve_policy(options, &settings->policy, error);
+    if (err == TET_OK)
+        err = options_data(options, &api->data_folder, error);
+    api->database = options->value[OPTION_DB];
+    api->backups_folder = options->value[OPTION_BACKUPS];
+    if (api->backups_folder == NULL) {
+        snprintf(p->backups, sizeof p->backups, "%s.backups", api->database);
+        api->backups_folder = p->backups;
+    }
+    return err;
+}
+
+static enum tet_err open_store(struct api *api, const struct options *options,
+                               const struct store_policy *policy, struct tet_error *error)
+{
+    enum tet_err err = catalog_open(&api->catalog, api->data_folder, api->memory_bytes, error);
+    if (err == TET_OK)
+        err = store_open(&api->store, api->database, error);
+    if (err != TET_OK)
+        return err;
+    store_set_policy(api->store, policy);
+    return serve_files(api, options, error);
+}
+
+static enum tet_err start_pool(struct api *api, uint32_t workers, struct tet_error *error)
+{
+    const struct pool_options pool = {.store = api->store,
+                                      .catalog = api->catalog,
+                                      .events = api->events,
+                                      .weights_folder = api->data_folder,
+                                      .workers = workers,
+                                      .memory_bytes = api->memory_bytes};
+    const enum tet_err err = pool_start(&api->pool, &pool, error);
+    if (err == TET_OK)
+        atomic_store(&api->look_at, api->pool);
+    return err;
+}
+
+/* Events before the workers: they tell them what they measure. */
+static enum tet_err start(struct parts *p, const struct options *options, struct tet_error *error)
+{
+    struct api *api = &p->api;
+    struct settings settings;
+    recent_init(&api->recent);
+    enum tet_err err = read_settings(p, options, &settings, error);
+    if (err == TET_OK)
+        err = log_start(options->value[OPTION_LOG], options->value[OPTION_LOG_LEVEL], error);
+    if (err == TET_OK)
+        err = tet_isa_check(error);
+    if (err == TET_OK)
+        err = open_store(api, options, &settings.policy, error);
+    if (err == TET_OK)
+        err = watch_start(api, (uint32_t)settings.heartbeat_s * 1000, error);
+    if (err == TET_OK)
+        err = start_pool(api, (uint32_t)settings.workers, error);
+    if (err == TET_OK)
+        err = admission_start(&api->admission, api->store, error);
+    if (err == TET_OK)
+        err = serve_listen(api, options, &p->port, error);
+    return err;
+}
+
+/* ---- stop ---- */
+
+static void stop(struct api *api)
+{
+    struct http_server *http = atomic_load(&api->http);
+    api->stopping = true;
+    alarm(STOP_SECONDS);
+    if (http != NULL)
+        http_drain(http, DRAIN_MS);
+    if (api->events != NULL)
+        events_quiet(api->events);
+    pool_stop(api->pool);
+    http_stop(http);
+    if (api->store != NULL)
+        store_observe(api->store, NULL, NULL);
+    events_stop(api->events);
+    admission_stop(api->admission);
+    store_close(api->store);
+    catalog_close(api->catalog);
+    recent_free(&api->recent);
+    uploaded_destroy(api->uploaded);
+    files_close(api->files);
+    alarm(0);
+}
+
+int serve_command(const struct options *options)
+{
+    static struct parts parts; // too large for a stack
+    struct tet_error error = {0};
+    sigset_t set;
+    block_signals(&set);
+    const enum tet_err err = start(&parts, options, &error);
+    if (err == TET_OK) {
+        const char *listen = options->value[OPTION_LISTEN];
+        printf("tetrad %s serves %s://%.*s:%u  (database %s, data %s, %u workers, kernels %s)\n",
+               TETRAD_VERSION, options->value[OPTION_TLS_KEY] != NULL ? "https" : "http",
+               (int)(strrchr(listen, ':') - listen), listen, parts.port, options->value[OPTION_DB],
+               options->value[OPTION_DATA], pool_workers(parts.api.pool), tet_isa_name());
+        fflush(stdout);
+        int number = 0;
+        sigwait(&set, &number);
+    } else {
+        fprintf(stderr, "tetrad: %s\n", error.message);
+    }
+    stop(&parts.api);
+    return status_of(err);
+}
