@@ -7,22 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "definition/faults.h"
-#include "json.h"
+#include "api/sent.h"
 #include "store/queue.h"
 
 enum {
     BULK_EXPERIMENTS = 256, // of one transaction of a bulk action
     BULK_RUNS = 2000,       // likewise, but for an experiment that has more
-    BULK_MAX = 100000       // experiments that one selection may find
+    BULK_MAX = 100000,      // experiments that one selection may find, and name
+    TEXT_MAX = 1000         // bytes of a tag, an owner or a part of a name to look for
 };
 
-static const char *const names[] = {[STORE_CANCEL] = "cancel",
-                                    [STORE_PAUSE] = "pause",
-                                    [STORE_RESUME] = "resume",
-                                    [STORE_PRIORITY] = "priority",
-                                    [STORE_DELETE] = "delete"};
-enum { ACTIONS = sizeof names / sizeof *names };
+static const char *const names[] = {
+    [STORE_CANCEL] = "cancel",     [STORE_PAUSE] = "pause",   [STORE_RESUME] = "resume",
+    [STORE_PRIORITY] = "priority", [STORE_DELETE] = "delete", NULL};
 
 /* The pool learns of what the store has done. */
 static void tell_pool(struct api *api, const struct store_order *order,
@@ -31,19 +28,6 @@ static void tell_pool(struct api *api, const struct store_order *order,
     if (order->action == STORE_CANCEL || order->action == STORE_PAUSE)
         pool_halt(api->pool, acted->ids, acted->running, order->action == STORE_PAUSE);
     pool_wake(api->pool);
-}
-
-static void refuse(struct http_reply *reply, struct faults *faults, struct tet_error *error)
-{
-    json_t *details = NULL;
-    if (error->err == TET_OK && faults->no_memory)
-        tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    if (error->err == TET_OK) {
-        details = json_incref(faults->list);
-        tet_error_set(error, TET_BAD_DEFINITION, "the action has %zu fault%s", faults->n,
-                      faults->n == 1 ? "" : "s");
-    }
-    http_reply_error(reply, error, details);
 }
 
 /* ---- one experiment or run ---- */
@@ -99,72 +83,20 @@ HANDLER(api_resume_run, true, STORE_RESUME)
 
 /* ---- priority ---- */
 
-static int32_t read_priority(const json_t *body, bool needed, struct faults *faults)
-{
-    const json_t *value = json_object_get(body, "priority");
-    const json_int_t n = json_integer_value(value);
-    const bool good = json_is_integer(value) && n >= -STORE_PRIORITY_MAX && n <= STORE_PRIORITY_MAX;
-    if (needed ? !good : value != NULL)
-        faults_add(faults, "/priority", value, NULL,
-                   needed ? "integer, -%d to %d" : "only with the action priority",
-                   STORE_PRIORITY_MAX, STORE_PRIORITY_MAX);
-    return good ? (int32_t)n : 0;
-}
-
-/* Fields that are not known. at: "" or the object's place. */
-static void check_fields(const json_t *object, const char *at, const char *const *known,
-                         const char *allowed, struct faults *faults)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(object)) {
-        faults_add(faults, at, object, NULL, "object");
-        return;
-    }
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        bool found = false;
-        for (size_t i = 0; known[i] != NULL; i++)
-            found = found || strcmp(known[i], key) == 0;
-        char pointer[200];
-        snprintf(pointer, sizeof pointer, "%s/%.150s", at, key);
-        if (!found)
-            faults_add(faults, pointer, value, NULL, "%s", allowed);
-    }
-}
-
-static enum tet_err read_body(const struct http_request *request, json_t **body,
-                              struct tet_error *error)
-{
-    size_t size = 0;
-    const char *text = http_body(request, &size);
-    return json_read(body, text != NULL ? text : "", size, error);
-}
-
 static void set_priority(void *context, const struct http_request *request,
                          struct http_reply *reply, bool one)
 {
     const int64_t id = http_id(request, 0);
-    struct tet_error error = {0};
-    struct faults faults;
-    json_t *body = NULL;
+    int64_t priority = 0;
+    const struct field fields[] = {{"priority", FIELD_INTEGER, -STORE_PRIORITY_MAX,
+                                    STORE_PRIORITY_MAX, .required = true, .to = &priority}};
+    struct sent sent;
     if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        !api_owns(context, request, reply, one ? 0 : id, one ? id : 0))
+        !api_owns(context, request, reply, one ? 0 : id, one ? id : 0) ||
+        !sent_take(&sent, request, reply, fields, 1, false))
         return;
-    int32_t priority = 0;
-    if (!faults_init(&faults))
-        tet_error_set(&error, TET_NO_MEMORY, "out of memory");
-    else if (read_body(request, &body, &error) == TET_OK) {
-        check_fields(body, "", (const char *const[]){"priority", NULL}, "priority", &faults);
-        if (faults.n == 0)
-            priority = read_priority(body, true, &faults);
-    }
-    if (error.err != TET_OK || faults.n > 0)
-        refuse(reply, &faults, &error);
-    else
-        act(context, reply, one, id, STORE_PRIORITY, priority);
-    faults_free(&faults);
-    json_decref(body);
+    sent_free(&sent);
+    act(context, reply, one, id, STORE_PRIORITY, (int32_t)priority);
 }
 
 void api_priority_experiment(void *context, const struct http_request *request,
@@ -181,8 +113,9 @@ void api_priority_run(void *context, const struct http_request *request, struct 
 /* ---- POST /v1/actions ---- */
 
 struct bulk {
-    enum store_action action;
-    int32_t priority;
+    struct sent sent; // what follows points into it
+    int action;       // enum store_action
+    int64_t priority;
     bool dry_run;
     struct store_filter filter;
     const json_t *wanted; // ids; NULL: all
@@ -194,85 +127,37 @@ struct bulk {
     bool too_many, no_memory;
 };
 
-static const char *read_text(const json_t *object, const char *key, struct faults *faults)
+static enum tet_err read_bulk(struct bulk *b, const struct http_request *request, json_t **details,
+                              struct tet_error *error)
 {
-    const json_t *value = json_object_get(object, key);
-    char pointer[40];
-    snprintf(pointer, sizeof pointer, "/select/%s", key);
-    if (value != NULL && (!json_is_string(value) || json_string_length(value) == 0))
-        faults_add(faults, pointer, value, NULL, "string, not empty");
-    return json_string_value(value);
-}
-
-static void read_ids(const json_t *ids, struct faults *faults)
-{
-    size_t i;
-    json_t *id;
-    if (ids != NULL && !json_is_array(ids))
-        faults_add(faults, "/select/ids", ids, NULL, "array of experiments' ids");
-    json_array_foreach(ids, i, id)
-    {
-        char pointer[40];
-        snprintf(pointer, sizeof pointer, "/select/ids/%zu", i);
-        if (!json_is_integer(id) || json_integer_value(id) < 1)
-            faults_add(faults, pointer, id, NULL, "integer >= 1: an experiment's id");
-    }
-}
-
-static void read_state(const json_t *select, struct store_filter *filter, struct faults *faults)
-{
-    const json_t *value = json_object_get(select, "state");
-    const char *text = json_string_value(value);
-    for (int s = 0; text != NULL && s < RUN_STATES_COUNT; s++)
-        if (strcmp(text, run_state_text((enum run_state)s)) == 0) {
-            filter->by_state = true;
-            filter->state = (enum run_state)s;
-        }
-    if (value != NULL && !filter->by_state)
-        faults_add(faults, "/select/state", value, NULL,
-                   "queued, running, paused, succeeded, diverged, failed, cancelled");
-}
-
-static void read_select(struct bulk *b, const json_t *body, struct faults *faults)
-{
-    const json_t *select = json_object_get(body, "select");
-    if (select == NULL || (json_is_object(select) && json_object_size(select) == 0)) {
-        faults_add(faults, "/select", select, NULL,
-                   "object with at least one of ids, tag, owner, state, q");
-        return;
-    }
-    check_fields(select, "/select",
-                 (const char *const[]){"ids", "tag", "owner", "state", "q", NULL},
-                 "ids, tag, owner, state, q", faults);
-    b->wanted = json_object_get(select, "ids");
-    read_ids(b->wanted, faults);
-    b->filter.tag = read_text(select, "tag", faults);
-    b->filter.owner = read_text(select, "owner", faults);
-    b->filter.text = read_text(select, "q", faults);
-    read_state(select, &b->filter, faults);
-}
-
-static void read_bulk(struct bulk *b, const json_t *body, struct faults *faults)
-{
-    check_fields(body, "", (const char *const[]){"action", "priority", "select", "dry_run", NULL},
-                 "action, priority, select, dry_run", faults);
-    if (faults->n > 0)
-        return;
-    const json_t *action = json_object_get(body, "action"), *dry = json_object_get(body, "dry_run");
-    int k = 0;
-    while (k < ACTIONS &&
-           (!json_is_string(action) || strcmp(json_string_value(action), names[k]) != 0))
-        k++;
-    if (k == ACTIONS) {
-        faults_add(faults, "/action", action, NULL, "cancel, pause, resume, priority, delete");
-        return;
-    }
-    b->action = (enum store_action)k;
-    b->priority = read_priority(body, b->action == STORE_PRIORITY, faults);
-    if (dry != NULL && !json_is_boolean(dry))
-        faults_add(faults, "/dry_run", dry, NULL, "boolean");
-    b->dry_run = json_is_true(dry);
-    read_select(b, body, faults);
+    const char *states[RUN_STATES_COUNT + 1] = {NULL};
+    int state = -1;
+    for (int s = 0; s < RUN_STATES_COUNT; s++)
+        states[s] = run_state_text((enum run_state)s);
+    const struct field id = {"id", FIELD_INTEGER, 1, FIELD_NO_BOUND, .to = NULL};
+    const struct field select[] = {
+        {"ids", FIELD_ARRAY, 0, BULK_MAX, .fields = &id, .to = &b->wanted},
+        {"tag", FIELD_TEXT, 1, TEXT_MAX, .to = &b->filter.tag},
+        {"owner", FIELD_TEXT, 1, TEXT_MAX, .to = &b->filter.owner},
+        {"state", FIELD_CHOICE, .words = states, .to = &state},
+        {"q", FIELD_TEXT, 1, TEXT_MAX, .to = &b->filter.text}};
+    const struct field fields[] = {
+        {"action", FIELD_CHOICE, .required = true, .words = names, .to = &b->action},
+        {"priority", FIELD_INTEGER, -STORE_PRIORITY_MAX, STORE_PRIORITY_MAX, .to = &b->priority},
+        {"select", FIELD_OBJECT, 1, .required = true, .fields = select, .n = 5},
+        {"dry_run", FIELD_BOOLEAN, .to = &b->dry_run}};
+    enum tet_err err = sent_read(&b->sent, request, fields, 4, false, error);
+    if (err != TET_OK)
+        return err;
+    const bool given = sent_has(&b->sent, "priority");
+    if (b->sent.faults.n == 0 && b->action == STORE_PRIORITY && !given)
+        sent_missing(&b->sent, &fields[1]);
+    if (b->sent.faults.n == 0 && b->action != STORE_PRIORITY && given)
+        faults_add(&b->sent.faults, "/priority", json_object_get(b->sent.json, "priority"), NULL,
+                   "only with the action priority");
+    b->filter.by_state = state >= 0;
+    b->filter.state = state >= 0 ? (enum run_state)state : RUN_QUEUED;
+    return sent_judge(&b->sent, details, error);
 }
 
 /* How many runs of an experiment the action would change. */
@@ -361,8 +246,10 @@ static enum tet_err carry_out(struct api *api, struct bulk *b, struct tet_error 
         uint64_t some = 0;
         for (n = 0; from + n < b->n && n < BULK_EXPERIMENTS && (n == 0 || some < BULK_RUNS); n++)
             some += b->runs[from + n];
-        const struct store_order order = {
-            .action = b->action, .priority = b->priority, .experiments = b->ids + from, .n = n};
+        const struct store_order order = {.action = (enum store_action)b->action,
+                                          .priority = (int32_t)b->priority,
+                                          .experiments = b->ids + from,
+                                          .n = n};
         struct store_acted acted;
         err = store_act(api->store, &order, &acted, error);
         if (err == TET_NOT_FOUND || err == TET_CONFLICT) { // the only one, and it changed meanwhile
@@ -387,22 +274,17 @@ void api_actions(void *context, const struct http_request *request, struct http_
 {
     struct api *api = context;
     struct tet_error error = {0};
-    struct faults faults;
     struct bulk b = {.who = http_identity(request)};
-    json_t *body = NULL;
+    json_t *details = NULL;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    if (!faults_init(&faults))
-        tet_error_set(&error, TET_NO_MEMORY, "out of memory");
-    else if (read_body(request, &body, &error) == TET_OK)
-        read_bulk(&b, body, &faults);
-    enum tet_err err = error.err;
-    if (err == TET_OK && faults.n == 0)
+    enum tet_err err = read_bulk(&b, request, &details, &error);
+    if (err == TET_OK)
         err = find(api, &b, &error);
-    if (err == TET_OK && faults.n == 0 && !b.dry_run)
+    if (err == TET_OK && !b.dry_run)
         err = carry_out(api, &b, &error);
-    if (err != TET_OK || faults.n > 0)
-        refuse(reply, &faults, &error);
+    if (err != TET_OK)
+        http_reply_error(reply, &error, details);
     else
         http_reply_json(reply, 200,
                         json_pack("{s:s, s:I, s:I, s:I, s:b}", "action", names[b.action],
@@ -410,6 +292,5 @@ void api_actions(void *context, const struct http_request *request, struct http_
                                   "refused", (json_int_t)b.refused, "dry_run", b.dry_run));
     free(b.ids);
     free(b.runs);
-    faults_free(&faults);
-    json_decref(body);
+    sent_free(&b.sent);
 }

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "api/fields.h"
+#include "api/sent.h"
 #include "store/backup.h"
 #include "store/retention.h"
 
@@ -39,11 +39,11 @@ void api_backup(void *context, const struct http_request *request, struct http_r
     char name[BACKUP_NAME];
     struct backup_report report;
     struct tet_error error = {0};
-    json_t *body;
+    struct sent sent;
     if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        !fields_read(request, reply, NULL, 0, &body))
+        !sent_take(&sent, request, reply, NULL, 0, true))
         return;
-    json_decref(body);
+    sent_free(&sent);
     enum tet_err err = TET_OK;
     if (atomic_exchange(&api->backing_up, true)) {
         err = tet_error_set(&error, TET_BUSY, "a backup is being made");
@@ -116,20 +116,20 @@ void api_retention(void *context, const struct http_request *request, struct htt
     bool dry = false;
     struct store_retention retention = {0};
     const struct field fields[] = {
-        {"last", FIELD_INTEGER, 1, 100, true, &last},
-        {"best", FIELD_INTEGER, 0, 100, false, &best},
-        {"older_than_days", FIELD_NUMBER, 0, 36500, false, &days},
-        {"owner", FIELD_TEXT, 1, USER_NAME - 1, false, &retention.owner},
-        {"tag", FIELD_TEXT, 1, 200, false, &retention.tag},
-        {"dry_run", FIELD_BOOLEAN, 0, 0, false, &dry},
+        {"last", FIELD_INTEGER, 1, 100, .required = true, .to = &last},
+        {"best", FIELD_INTEGER, 0, 100, .to = &best},
+        {"older_than_days", FIELD_NUMBER, 0, 36500, .to = &days},
+        {"owner", FIELD_TEXT, 1, USER_NAME - 1, .to = &retention.owner},
+        {"tag", FIELD_TEXT, 1, 200, .to = &retention.tag},
+        {"dry_run", FIELD_BOOLEAN, .to = &dry},
     };
     struct spares spares = {0};
     struct tet_error error = {0};
     struct timespec now;
-    json_t *body;
+    struct sent sent;
     size_t removed = 0;
     if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        !fields_read(request, reply, fields, sizeof fields / sizeof *fields, &body))
+        !sent_take(&sent, request, reply, fields, sizeof fields / sizeof *fields, false))
         return;
     clock_gettime(CLOCK_REALTIME, &now);
     retention.keep = (struct store_keep){(uint32_t)last, (uint32_t)best};
@@ -145,7 +145,7 @@ void api_retention(void *context, const struct http_request *request, struct htt
     else
         reply_spares(reply, &spares, dry, removed);
     free(spares.list);
-    json_decref(body);
+    sent_free(&sent);
 }
 
 /* ---- POST /v1/runs/{id}/pin ---- */
@@ -165,13 +165,14 @@ void api_pin(void *context, const struct http_request *request, struct http_repl
     const int64_t run = http_id(request, 0);
     int64_t step = 0;
     bool pinned = true;
-    const struct field fields[] = {{"step", FIELD_INTEGER, 1, 9e15, false, &step},
-                                   {"pinned", FIELD_BOOLEAN, 0, 0, false, &pinned}};
+    const struct field fields[] = {{"step", FIELD_INTEGER, 1, FIELD_NO_BOUND, .to = &step},
+                                   {"pinned", FIELD_BOOLEAN, .to = &pinned}};
     struct store_pins pins;
     struct tet_error error = {0};
-    json_t *body;
+    struct sent sent;
     if (!http_query_only(request, reply, (const char *const[]){NULL}) ||
-        !api_owns(api, request, reply, 0, run) || !fields_read(request, reply, fields, 2, &body))
+        !api_owns(api, request, reply, 0, run) ||
+        !sent_take(&sent, request, reply, fields, 2, true))
         return;
     enum tet_err err = store_pin(api->store, run, (uint64_t)step, pinned, &error);
     if (err == TET_OK)
@@ -180,5 +181,5 @@ void api_pin(void *context, const struct http_request *request, struct http_repl
         http_reply_error(reply, &error, NULL);
     else
         http_reply_json(reply, 200, pins_json(run, &pins));
-    json_decref(body);
+    sent_free(&sent);
 }

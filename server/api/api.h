@@ -118,15 +118,6 @@ http_done_fn api_done;   // writes a change to the log: handlers need not
 bool api_owns(struct api *api, const struct http_request *request, struct http_reply *reply,
               int64_t experiment, int64_t run);
 
-/* api_body: a JSON body, faults initialised and holding fields that are not among `keys`; not an
- * object: a fault too. NULL: replied to, and nothing is to be freed. Else the caller frees it, and
- * ends with api_faulty. */
-struct faults;
-json_t *api_body(const struct http_request *request, struct http_reply *reply,
-                 const char *const *keys, struct faults *faults);
-/* api_faulty: whether there are faults; then replies "the WHAT has n faults". Frees the faults. */
-bool api_faulty(struct http_reply *reply, struct faults *faults, const char *what);
-
 /* api_may_change: whether the request comes from the owner of what it would change, or from an
  * administrator; otherwise replies 403. kind: "run", "experiment", "dataset". */
 bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "definition/faults.h"
+#include "api/sent.h"
 #include "definition/fork.h"
 #include "results/weights.h"
 #include "text.h"
 
 struct request {
-    json_t *body;
-    uint64_t step;   // 0: the newest
-    json_t *changes; // inside body, or a new empty object
-    char *resolved;  // the parent's definition
+    struct sent sent;
+    int64_t step;          // 0: the newest
+    const json_t *changes; // inside what was sent, or NULL
+    char *resolved;        // the parent's definition
 };
 
 static bool keep_definition(void *context, const struct store_run *run)
@@ -25,34 +25,9 @@ static bool keep_definition(void *context, const struct store_run *run)
     return true;
 }
 
-/* The body's own form. */
-static void check_body(const struct request *r, struct faults *faults)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(r->body)) {
-        faults_add(faults, "", r->body, NULL, "object");
-        return;
-    }
-    json_object_foreach(r->body, key, value)
-    {
-        struct text pointer = {0};
-        text_token(&pointer, key);
-        if (strcmp(key, "step") == 0) {
-            if (!json_is_integer(value) || json_integer_value(value) < 1)
-                faults_add(faults, "/step", value, NULL, "integer >= 1: a kept checkpoint's");
-        } else if (strcmp(key, "changes") == 0) {
-            if (!json_is_object(value))
-                faults_add(faults, "/changes", value, NULL, "object: dotted paths to values");
-        } else
-            faults_add(faults, text_get(&pointer), value, NULL, "step, changes");
-        text_free(&pointer);
-    }
-}
-
 /* Whether there is a checkpoint at the step asked for; else which there are. */
 static enum tet_err check_step(struct api *api, int64_t run, struct request *r,
-                               struct faults *faults, struct tet_error *error)
+                               struct tet_error *error)
 {
     uint64_t steps[API_CHECKPOINTS];
     size_t n = 0;
@@ -63,11 +38,11 @@ static enum tet_err check_step(struct api *api, int64_t run, struct request *r,
     if (err != TET_OK)
         return err;
     for (size_t i = 0; i < n && i < API_CHECKPOINTS; i++) {
-        found = found || r->step == 0 || r->step == steps[i];
+        found = found || r->step == 0 || (uint64_t)r->step == steps[i];
         text_printf(&kept, "%s%llu", i > 0 ? ", " : "", (unsigned long long)steps[i]);
     }
     if (!found)
-        faults_add(faults, "/step", json_object_get(r->body, "step"), NULL, "%s%s",
+        faults_add(&r->sent.faults, "/step", json_object_get(r->sent.json, "step"), NULL, "%s%s",
                    n > 0 ? "a kept checkpoint: " : "nothing yet: the run has no checkpoint",
                    text_get(&kept));
     text_free(&kept);
@@ -77,32 +52,17 @@ static enum tet_err check_step(struct api *api, int64_t run, struct request *r,
 static enum tet_err read_request(struct api *api, const struct http_request *request,
                                  struct request *r, json_t **details, struct tet_error *error)
 {
-    size_t size = 0;
     const int64_t run = http_id(request, 0);
-    const char *text = http_body(request, &size);
-    struct faults faults;
+    const struct field fields[] = {{"step", FIELD_INTEGER, 1, FIELD_NO_BOUND, .to = &r->step},
+                                   {"changes", FIELD_OBJECT, .to = &r->changes}};
     enum tet_err err = store_run_read(api->store, run, keep_definition, &r->resolved, error);
-    if (err == TET_OK)
-        err = json_read(&r->body, text != NULL ? text : "", size, error);
-    if (err != TET_OK)
-        return err;
-    if (!faults_init(&faults) || r->resolved == NULL)
+    if (err == TET_OK && r->resolved == NULL)
         err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    else
-        check_body(r, &faults);
-    if (err == TET_OK && faults.n == 0) {
-        r->step = (uint64_t)json_integer_value(json_object_get(r->body, "step"));
-        r->changes = json_object_get(r->body, "changes");
-        r->changes = r->changes != NULL ? json_incref(r->changes) : json_object();
-        err = check_step(api, run, r, &faults, error);
-    }
-    if (err == TET_OK && faults.n > 0) {
-        *details = json_incref(faults.list);
-        err = tet_error_set(error, TET_BAD_DEFINITION, "the fork has %zu fault%s", faults.n,
-                            faults.n == 1 ? "" : "s");
-    }
-    faults_free(&faults);
-    return err;
+    if (err == TET_OK)
+        err = sent_read(&r->sent, request, fields, 2, false, error);
+    if (err == TET_OK && r->sent.faults.n == 0)
+        err = check_step(api, run, r, error);
+    return err == TET_OK ? sent_judge(&r->sent, details, error) : err;
 }
 
 /* A checkpoint may go between the look at the list and this. */
@@ -110,7 +70,8 @@ static enum tet_err read_checkpoint(struct api *api, int64_t run, const struct r
                                     struct store_checkpoint *checkpoint, struct tet_error *error)
 {
     struct tet_error why = {0};
-    const enum tet_err err = store_checkpoint_read(api->store, run, r->step, checkpoint, &why);
+    const enum tet_err err =
+        store_checkpoint_read(api->store, run, (uint64_t)r->step, checkpoint, &why);
     if (err == TET_NOT_FOUND)
         return tet_error_set(error, TET_CONFLICT,
                              "the checkpoint was removed by a newer one just now");
@@ -150,7 +111,6 @@ void api_fork(void *context, const struct http_request *request, struct http_rep
         http_reply_error(reply, &error, details);
     store_checkpoint_free(&checkpoint);
     definition_free(d);
-    json_decref(r.changes);
-    json_decref(r.body);
+    sent_free(&r.sent);
     free(r.resolved);
 }

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/sent.h"
 #include "definition/definition.h"
-#include "definition/faults.h"
 #include "results/weights.h"
 
 enum { PREDICTIONS = 2, EXAMPLES_MAX = 1000 };
@@ -21,9 +21,12 @@ enum { PREDICTIONS = 2, EXAMPLES_MAX = 1000 };
 struct predicting {
     struct api *api;
     int64_t run;
-    json_t *body, *definition;
-    uint64_t step, memory_bytes;
-    int part; // enum tet_part, -1: inputs
+    struct sent sent;
+    json_t *definition;
+    const json_t *rows, *indices; // in the body, of n values: one of them is there
+    uint64_t memory_bytes;
+    int64_t step; // 0: the final one
+    int part;     // enum tet_part
     struct store_checkpoint checkpoint;
     const struct tet_dataset *dataset;
     struct tet_plan plan;
@@ -33,7 +36,6 @@ struct predicting {
     float *outputs; // (n, d_L)
     json_t *labels; // of indices; NULL: none
     json_t *prediction;
-    struct faults faults;
 };
 
 /* ---- the request ---- */
@@ -46,67 +48,26 @@ static bool keep_run(void *context, const struct store_run *run)
     return true;
 }
 
-static const char *const part_names[] = {"train", "validation", "test"};
+static const char *const part_names[] = {"train", "validation", "test", NULL};
 
-static void check_part(struct predicting *p, const json_t *part)
+static enum tet_err read_body(struct predicting *p, const struct http_request *request,
+                              struct tet_error *error)
 {
-    for (int i = 0; json_is_string(part) && i < 3; i++)
-        if (strcmp(json_string_value(part), part_names[i]) == 0)
-            p->part = i;
-    if (p->part < 0)
-        faults_add(&p->faults, "/part", part, NULL, "train, validation or test");
-}
-
-static void check_count(struct predicting *p, const char *pointer, const json_t *list)
-{
-    const size_t n = json_array_size(list);
-    if (!json_is_array(list) || n < 1 || n > EXAMPLES_MAX)
-        faults_add(&p->faults, pointer, json_is_array(list) ? NULL : list, NULL, "array of 1 to %d",
-                   EXAMPLES_MAX);
-    else
-        p->n = (uint32_t)n;
-}
-
-static void check_body(struct predicting *p)
-{
-    const json_t *inputs = json_object_get(p->body, "inputs"),
-                 *part = json_object_get(p->body, "part"),
-                 *indices = json_object_get(p->body, "indices"),
-                 *step = json_object_get(p->body, "step");
-    const char *key;
-    json_t *value;
-    p->part = -1;
-    if (!json_is_object(p->body) || (inputs != NULL) == (part != NULL || indices != NULL)) {
-        faults_add(&p->faults, "", json_is_object(p->body) ? NULL : p->body, NULL,
-                   "object with either inputs, or part and indices");
-        return;
-    }
-    json_object_foreach(p->body, key, value)
-    {
-        struct text pointer = {0};
-        text_token(&pointer, key);
-        if (value != inputs && value != part && value != indices && value != step)
-            faults_add(&p->faults, text_get(&pointer), value, NULL, "inputs, part, indices, step");
-        text_free(&pointer);
-    }
-    if (step != NULL && (!json_is_integer(step) || json_integer_value(step) < 1))
-        faults_add(&p->faults, "/step", step, NULL, "integer >= 1: a kept checkpoint's");
-    p->step = (uint64_t)json_integer_value(step);
-    if (inputs == NULL) {
-        check_part(p, part);
-        check_count(p, "/indices", indices);
-    } else {
-        check_count(p, "/inputs", inputs);
-    }
-}
-
-static enum tet_err refuse(struct predicting *p, json_t **details, struct tet_error *error)
-{
-    if (p->faults.n == 0)
-        return TET_OK;
-    *details = json_incref(p->faults.list);
-    return tet_error_set(error, TET_BAD_DEFINITION, "the request has %zu fault%s", p->faults.n,
-                         p->faults.n == 1 ? "" : "s");
+    const struct field fields[] = {{"inputs", FIELD_ARRAY, 1, EXAMPLES_MAX, .to = &p->rows},
+                                   {"part", FIELD_CHOICE, .words = part_names, .to = &p->part},
+                                   {"indices", FIELD_ARRAY, 1, EXAMPLES_MAX, .to = &p->indices},
+                                   {"step", FIELD_INTEGER, 1, FIELD_NO_BOUND, .to = &p->step}};
+    struct sent *sent = &p->sent;
+    const enum tet_err err = sent_read(sent, request, fields, 4, false, error);
+    if (err != TET_OK || sent->faults.n > 0)
+        return err;
+    const bool part = sent_has(sent, "part");
+    if ((p->rows != NULL) == (part || p->indices != NULL))
+        faults_add(&sent->faults, "", NULL, NULL, "object with either inputs, or part and indices");
+    else if (p->rows == NULL && (!part || p->indices == NULL))
+        sent_missing(sent, &fields[part ? 2 : 1]);
+    p->n = (uint32_t)json_array_size(p->rows != NULL ? p->rows : p->indices);
+    return err;
 }
 
 /* ---- the examples ---- */
@@ -124,16 +85,15 @@ static enum tet_err read_inputs(struct predicting *p, struct tet_error *error)
 {
     const bool bytes = p->dataset->train.bytes != NULL;
     const uint32_t d = p->dataset->shape.inputs;
-    const json_t *rows = json_object_get(p->body, "inputs");
     p->inputs = calloc((size_t)p->n * d, bytes ? 1 : sizeof(float));
     if (p->inputs == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for %u examples", p->n);
     for (uint32_t i = 0; i < p->n; i++) {
-        const json_t *row = json_array_get(rows, i);
+        const json_t *row = json_array_get(p->rows, i);
         char pointer[64];
         snprintf(pointer, sizeof pointer, "/inputs/%u", i);
         if (!json_is_array(row) || json_array_size(row) != d) {
-            faults_add(&p->faults, pointer, json_is_array(row) ? NULL : row, NULL,
+            faults_add(&p->sent.faults, pointer, json_is_array(row) ? NULL : row, NULL,
                        "array of %u numbers, as the dataset has", d);
             continue;
         }
@@ -141,7 +101,7 @@ static enum tet_err read_inputs(struct predicting *p, struct tet_error *error)
             double value;
             if (!read_number(json_array_get(row, k), bytes, &value)) {
                 snprintf(pointer, sizeof pointer, "/inputs/%u/%u", i, k);
-                faults_add(&p->faults, pointer, json_array_get(row, k), NULL,
+                faults_add(&p->sent.faults, pointer, json_array_get(row, k), NULL,
                            bytes ? "integer from 0 to 255, as the dataset has" : "number");
             } else if (bytes)
                 ((uint8_t *)p->inputs)[(size_t)i * d + k] = (uint8_t)value;
@@ -162,24 +122,23 @@ static void use_inputs(struct predicting *p)
 
 static void use_indices(struct predicting *p)
 {
-    const json_t *indices = json_object_get(p->body, "indices");
     const uint32_t outputs = p->dataset->shape.outputs;
     const struct tet_examples *examples;
     uint32_t first;
     const uint32_t n = tet_trainer_part(p->trainer, (enum tet_part)p->part, &examples, &first);
     p->labels = examples->labels != NULL ? json_array() : NULL;
     for (uint32_t i = 0; i < p->n; i++) {
-        const json_t *index = json_array_get(indices, i);
+        const json_t *index = json_array_get(p->indices, i);
         const json_int_t at = json_integer_value(index);
         if (!json_is_integer(index) || at < 0 || at >= (json_int_t)n) {
             char pointer[40];
             snprintf(pointer, sizeof pointer, "/indices/%u", i);
             if (n == 0)
-                faults_add(&p->faults, pointer, index, NULL, "none: the run has no %s part",
+                faults_add(&p->sent.faults, pointer, index, NULL, "none: the run has no %s part",
                            part_names[p->part]);
             else
-                faults_add(&p->faults, pointer, index, NULL, "integer from 0 to %u: of the %s part",
-                           n - 1, part_names[p->part]);
+                faults_add(&p->sent.faults, pointer, index, NULL,
+                           "integer from 0 to %u: of the %s part", n - 1, part_names[p->part]);
             continue;
         }
         tet_trainer_outputs(p->trainer, examples, first + (uint32_t)at, 1,
@@ -236,14 +195,14 @@ static enum tet_err predict(struct predicting *p, json_t **details, struct tet_e
     p->outputs = calloc((size_t)p->n * p->dataset->shape.outputs, sizeof *p->outputs);
     if (p->outputs == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for %u outputs", p->n);
-    if (p->part >= 0) {
+    if (p->rows == NULL) {
         use_indices(p);
     } else {
         err = read_inputs(p, error);
-        if (err == TET_OK && p->faults.n == 0)
+        if (err == TET_OK && p->sent.faults.n == 0)
             use_inputs(p);
     }
-    return err == TET_OK ? refuse(p, details, error) : err;
+    return err == TET_OK ? sent_judge(&p->sent, details, error) : err;
 }
 
 /* ---- the reply ---- */
@@ -298,19 +257,14 @@ static json_t *prediction_json(const struct predicting *p)
 static enum tet_err read_request(struct predicting *p, const struct http_request *request,
                                  json_t **details, struct tet_error *error)
 {
-    size_t size = 0;
-    const char *text = http_body(request, &size);
     enum tet_err err = store_run_read(p->api->store, p->run, keep_run, p, error);
     if (err == TET_OK)
-        err = json_read(&p->body, text != NULL ? text : "", size, error);
-    if (err != TET_OK)
-        return err;
-    if (!faults_init(&p->faults))
-        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    check_body(p);
-    err = refuse(p, details, error);
-    return err == TET_OK ? api_checkpoint_read(p->api, p->run, p->step, &p->checkpoint, error)
-                         : err;
+        err = read_body(p, request, error);
+    if (err == TET_OK)
+        err = sent_judge(&p->sent, details, error);
+    if (err == TET_OK)
+        err = api_checkpoint_read(p->api, p->run, (uint64_t)p->step, &p->checkpoint, error);
+    return err;
 }
 
 static atomic_int at_work;
@@ -353,10 +307,9 @@ void api_predict(void *context, const struct http_request *request, struct http_
     else
         http_reply_error(reply, &error, details);
     store_checkpoint_free(&p.checkpoint);
-    faults_free(&p.faults);
     free(p.inputs);
     free(p.outputs);
     json_decref(p.labels);
-    json_decref(p.body);
+    sent_free(&p.sent);
     json_decref(p.definition);
 }

@@ -4,7 +4,7 @@
 
 #include "access/admission.h"
 #include "api/api.h"
-#include "definition/faults.h"
+#include "api/sent.h"
 #include "store/users.h"
 
 #include <stdio.h>
@@ -28,27 +28,6 @@ void api_tokens(void *context, const struct http_request *request, struct http_r
     }
     json_decref(tokens);
     http_reply_error(reply, &error, NULL);
-}
-
-/* The fields of a body as a token; borrows its texts. */
-static void read_token(const json_t *body, struct store_token *token, struct faults *faults)
-{
-    const json_t *user = json_object_get(body, "user"), *role = json_object_get(body, "role"),
-                 *note = json_object_get(body, "note"),
-                 *expires = json_object_get(body, "expires_at");
-    *token = (struct store_token){.user = json_string_value(user), .note = json_string_value(note)};
-    if (token->user == NULL || !user_name_good(token->user))
-        faults_add(faults, "/user", user, NULL, "1 to %d letters, digits or . _ - @",
-                   USER_NAME - 1);
-    if (!json_is_string(role) || !role_parse(json_string_value(role), &token->role))
-        faults_add(faults, "/role", role, NULL, "viewer, member or admin");
-    if (note != NULL && (token->note == NULL || strlen(token->note) > TOKEN_NOTE))
-        faults_add(faults, "/note", note, NULL, "a text of at most %d bytes", TOKEN_NOTE);
-    if (expires != NULL && !json_is_null(expires) &&
-        (!json_is_string(expires) ||
-         !token_time_parse(json_string_value(expires), &token->expires_ms)))
-        faults_add(faults, "/expires_at", expires, NULL,
-                   "a time such as 2026-12-31T12:00:00Z, a date, or null: never");
 }
 
 static bool keep_token(void *context, const struct store_token *token)
@@ -82,22 +61,33 @@ static enum tet_err create(struct api *api, const struct http_request *request,
 
 void api_create_token(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct api *api = context;
-    struct store_token token;
+    static const char *const roles[] = {"viewer", "member", "admin", NULL}; // from ROLE_VIEWER on
+    struct store_token token = {0};
+    const char *expires = NULL;
+    int role = 0;
+    const struct field fields[] = {
+        {"user", FIELD_TEXT, 1, USER_NAME - 1, .required = true, .to = &token.user},
+        {"role", FIELD_CHOICE, .required = true, .words = roles, .to = &role},
+        {"note", FIELD_TEXT, 0, TOKEN_NOTE, .to = &token.note},
+        {"expires_at", FIELD_TEXT, 1, 40, .null = true, .to = &expires}};
+    struct sent sent;
     struct tet_error error = {0};
-    struct faults faults;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    json_t *body = api_body(
-        request, reply, (const char *const[]){"user", "role", "note", "expires_at", NULL}, &faults);
-    if (body == NULL)
-        return;
-    if (json_is_object(body))
-        read_token(body, &token, &faults);
-    if (!api_faulty(reply, &faults, "token") &&
-        create(api, request, reply, &token, &error) != TET_OK)
+    if (sent_read(&sent, request, fields, sizeof fields / sizeof *fields, false, &error) ==
+        TET_OK) {
+        if (token.user != NULL && !user_name_good(token.user))
+            faults_add(&sent.faults, "/user", json_object_get(sent.json, "user"), NULL,
+                       "1 to %d letters, digits or . _ - @", USER_NAME - 1);
+        if (expires != NULL && !token_time_parse(expires, &token.expires_ms))
+            faults_add(&sent.faults, "/expires_at", json_object_get(sent.json, "expires_at"), NULL,
+                       "a time such as 2026-12-31T12:00:00Z, a date, or null: never");
+    }
+    token.role = (enum role)(ROLE_VIEWER + role);
+    if (sent_good(&sent, reply, &error) &&
+        create(context, request, reply, &token, &error) != TET_OK)
         http_reply_error(reply, &error, NULL);
-    json_decref(body);
+    sent_free(&sent);
 }
 
 void api_revoke_token(void *context, const struct http_request *request, struct http_reply *reply)

@@ -17,10 +17,10 @@
 
 #include "data/csv.h"
 #include "data/dataset_digest.h"
+#include "data/files.h"
 #include "data/folder.h"
 #include "data/npz_dataset.h"
 #include "data/staged.h"
-#include "data/files.h"
 #include "data/uploaded.h"
 #include "store/datasets.h"
 

@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "access/admission.h"
-#include "definition/faults.h"
-#include "json.h"
+#include "api/sent.h"
 #include "store/users.h"
-#include "text.h"
 
 enum { PAGE = 50, PAGE_MAX = 500 };
 
@@ -61,50 +59,6 @@ bool api_owns(struct api *api, const struct http_request *request, struct http_r
         return api_may_change(request, reply, run != 0 ? "run" : "experiment", owner);
     http_reply_error(reply, &error, NULL);
     return false;
-}
-
-json_t *api_body(const struct http_request *request, struct http_reply *reply,
-                 const char *const *keys, struct faults *faults)
-{
-    size_t size = 0;
-    json_t *body = NULL, *value;
-    struct tet_error error = {0};
-    const char *text = http_body(request, &size), *key;
-    enum tet_err err = json_read(&body, text != NULL ? text : "", size, &error);
-    if (err == TET_OK && !faults_init(faults))
-        err = tet_error_set(&error, TET_NO_MEMORY, "out of memory");
-    if (err != TET_OK) {
-        json_decref(body);
-        http_reply_error(reply, &error, NULL);
-        return NULL;
-    }
-    if (!json_is_object(body))
-        faults_add(faults, "", body, NULL, "an object");
-    json_object_foreach(body, key, value)
-    {
-        size_t known = 0;
-        struct text_nearest nearest = text_nearest(key);
-        for (; keys[known] != NULL && strcmp(keys[known], key) != 0; known++)
-            text_consider(&nearest, keys[known]);
-        struct tet_error pointer = {0}; // cuts what is too long at a character
-        (void)tet_error_set(&pointer, TET_BAD_REQUEST, "/%s", key);
-        if (keys[known] == NULL)
-            faults_add(faults, pointer.message, value, nearest.best, "no such field");
-    }
-    return body;
-}
-
-bool api_faulty(struct http_reply *reply, struct faults *faults, const char *what)
-{
-    struct tet_error error = {0};
-    const bool faulty = faults->n > 0;
-    if (faulty) {
-        tet_error_set(&error, TET_BAD_DEFINITION, "the %s has %zu fault%s", what, faults->n,
-                      faults->n == 1 ? "" : "s");
-        http_reply_error(reply, &error, json_incref(faults->list));
-    }
-    faults_free(faults);
-    return faulty;
 }
 
 /* ---- GET /v1/me ---- */
@@ -159,24 +113,17 @@ static bool keep_user(void *context, const struct store_user *user)
 }
 
 /* Both fields are given: a PUT says all. */
-static void check_share(const json_t *body, struct faults *faults)
-{
-    const json_t *weight = json_object_get(body, "weight"), *cap = json_object_get(body, "cap");
-    const double w = json_number_value(weight);
-    const json_int_t c = json_integer_value(cap);
-    if (!json_is_number(weight) || w < USER_WEIGHT_MIN || w > USER_WEIGHT_MAX)
-        faults_add(faults, "/weight", weight, NULL, "a number from 0.01 to 100");
-    if (!json_is_null(cap) && (!json_is_integer(cap) || c < 1 || c > USER_CAP_MAX))
-        faults_add(faults, "/cap", cap, NULL, "a whole number from 1 to %d, or null: no bound",
-                   USER_CAP_MAX);
-}
-
 void api_put_user(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct api *api = context;
     struct tet_error error = {0};
-    struct faults faults;
     const char *name = http_part(request, 0);
+    double weight = 0;
+    int64_t cap = 0;
+    const struct field fields[] = {
+        {"weight", FIELD_NUMBER, USER_WEIGHT_MIN, USER_WEIGHT_MAX, .required = true, .to = &weight},
+        {"cap", FIELD_INTEGER, 1, USER_CAP_MAX, .required = true, .null = true, .to = &cap}};
+    struct sent sent;
     json_t *user = NULL;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
@@ -186,23 +133,16 @@ void api_put_user(void *context, const struct http_request *request, struct http
         http_reply_error(reply, &error, NULL);
         return;
     }
-    json_t *body = api_body(request, reply, (const char *const[]){"weight", "cap", NULL}, &faults);
-    if (body == NULL)
+    if (!sent_take(&sent, request, reply, fields, 2, false))
         return;
-    if (json_is_object(body))
-        check_share(body, &faults);
-    if (!api_faulty(reply, &faults, "share")) {
-        enum tet_err err =
-            store_user_write(api->store, name, json_number_value(json_object_get(body, "weight")),
-                             json_integer_value(json_object_get(body, "cap")), &error);
-        if (err == TET_OK)
-            err = store_users_read(api->store, name, keep_user, &user, &error);
-        if (err == TET_OK)
-            http_reply_json(reply, 200, user);
-        else
-            http_reply_error(reply, &error, NULL);
-    }
-    json_decref(body);
+    sent_free(&sent);
+    enum tet_err err = store_user_write(api->store, name, weight, cap, &error);
+    if (err == TET_OK)
+        err = store_users_read(api->store, name, keep_user, &user, &error);
+    if (err == TET_OK)
+        http_reply_json(reply, 200, user);
+    else
+        http_reply_error(reply, &error, NULL);
 }
 
 /* ---- GET /v1/audit ---- */
