@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "text.h"
 
@@ -287,4 +288,22 @@ char *json_text(const json_t *value)
     struct text text = {0};
     put_value(&text, value, false);
     return text_take(&text);
+}
+
+json_t *json_time(int64_t ms)
+{
+    const time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40];
+    if (ms == 0)
+        return json_null();
+    gmtime_r(&seconds, &tm);
+    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
+    return json_string(text);
+}
+
+json_t *json_finite(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* JSON in and out, on top of Jansson: a strict reader, and texts with the shortest digits. */
+/* JSON in and out, on top of Jansson: a strict reader, and texts with the shortest digits. No
+ * state: any thread. */
 #ifndef SERVER_JSON_H
 #define SERVER_JSON_H
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <tetrad/error.h>
 
@@ -28,5 +30,11 @@ TET_MUST_CHECK enum tet_err json_read(json_t **value, const char *text, size_t s
 /* json_text: the value as json_canonical writes it, but with members in the order they were set:
  * for people and for replies. */
 char *json_text(const json_t *value);
+
+/* json_time: ms since 1970 as "2026-01-31T12:00:00.000Z"; null for 0: never, or not yet. */
+json_t *json_time(int64_t ms);
+
+/* json_finite: a real, or null where it is not finite. */
+json_t *json_finite(double value);
 
 #endif

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "json.h"
+
 enum { DAY_MS = 24 * 3600 * 1000 };
 
 bool token_time_parse(const char *text, int64_t *ms)
@@ -31,24 +33,11 @@ bool token_time_parse(const char *text, int64_t *ms)
     return true;
 }
 
-static json_t *time_json(int64_t ms)
-{
-    const time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[40];
-    if (ms == 0)
-        return json_null();
-    gmtime_r(&seconds, &tm);
-    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-    return json_string(text);
-}
-
 json_t *token_json(const struct store_token *token)
 {
     return json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", (json_int_t)token->id,
                      "user", token->user, "role", role_text(token->role), "note", token->note,
-                     "created_at", time_json(token->created_ms), "expires_at",
-                     time_json(token->expires_ms), "last_used_at", time_json(token->used_ms),
-                     "revoked_at", time_json(token->revoked_ms));
+                     "created_at", json_time(token->created_ms), "expires_at",
+                     json_time(token->expires_ms), "last_used_at", json_time(token->used_ms),
+                     "revoked_at", json_time(token->revoked_ms));
 }

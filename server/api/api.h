@@ -75,16 +75,10 @@ http_handler_fn api_dashboard, api_asset, api_asset_page; // web.c
 
 /* ---- shared by the handlers ---- */
 
-/* api_time: "2026-01-31T12:00:00.000Z", or null for 0. */
-json_t *api_time(int64_t ms);
-
 /* api_run_json: a run as the interface shows it; brief: as part of an experiment. live: what
  * pool_look said before the run was read. */
 json_t *api_run_json(struct api *api, const struct pool_view *live, const struct store_run *run,
                      bool brief);
-
-/* api_number: a real, or null where it is not finite. */
-json_t *api_number(double value);
 
 /* api_parse: a stored JSON text; null where it cannot be read. */
 json_t *api_parse(const char *text);

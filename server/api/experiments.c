@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "definition/definition.h"
+#include "json.h"
 #include "results/protocol.h"
 
 enum { KEY_MAX = 200, PAGE = 50, PAGE_MAX = 500 };
@@ -271,7 +272,7 @@ static json_t *experiment_json(struct api *api, const struct store_experiment *e
                      "name", e->name, "owner", e->owner, "priority", (int)e->priority, "eta_s",
                      eta(api, e), "tags", api_parse(e->tags), "state",
                      run_state_text(experiment_state(e->runs)), "hash", e->hash, "created_at",
-                     api_time(e->created_ms), "counts", counts_json(e->runs));
+                     json_time(e->created_ms), "counts", counts_json(e->runs));
 }
 
 struct page {

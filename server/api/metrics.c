@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "store/points.h"
 
 enum {
@@ -52,7 +53,7 @@ static void add_json(json_t *all, const char *series, uint64_t step, double valu
         json_object_set_new(all, series, one);
     }
     json_array_append_new(json_object_get(one, "steps"), json_integer((json_int_t)step));
-    json_array_append_new(json_object_get(one, "values"), api_number(value));
+    json_array_append_new(json_object_get(one, "values"), json_finite(value));
 }
 
 /* As `tetrad run --metrics` writes them; names of series have neither commas nor quotes. */

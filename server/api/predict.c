@@ -14,6 +14,7 @@
 
 #include "api/sent.h"
 #include "definition/definition.h"
+#include "json.h"
 #include "results/weights.h"
 
 enum { PREDICTIONS = 2, EXAMPLES_MAX = 1000 };
@@ -217,7 +218,7 @@ static json_t *softmax(const float *z, uint32_t n)
     for (uint32_t c = 0; c < n; c++)
         sum += exp(z[c] - most);
     for (uint32_t c = 0; c < n; c++)
-        json_array_append_new(row, api_number(exp(z[c] - most) / sum));
+        json_array_append_new(row, json_finite(exp(z[c] - most) / sum));
     return row;
 }
 
@@ -243,7 +244,7 @@ static json_t *prediction_json(const struct predicting *p)
             json_array_append_new(list, json_integer(class_of(z, d)));
         json_t *row = probable ? softmax(z, d) : json_array();
         for (uint32_t c = 0; !probable && c < d; c++)
-            json_array_append_new(row, api_number(z[c]));
+            json_array_append_new(row, json_finite(z[c]));
         json_array_append_new(rows, row);
     }
     json_t *value = json_pack("{s:I, s:I, s:o, s:o}", "run", (json_int_t)p->run, "step",

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "store/queue.h"
 
 enum { PAGE = 50, PAGE_MAX = 500 };
@@ -37,7 +38,7 @@ json_t *api_queue_position(struct api *api, const struct store_run *run)
 
 static json_t *at(const struct store_plan *plan, double seconds)
 {
-    return isfinite(seconds) && seconds < 1e9 ? api_time(plan->at_ms + (int64_t)(seconds * 1000.0))
+    return isfinite(seconds) && seconds < 1e9 ? json_time(plan->at_ms + (int64_t)(seconds * 1000.0))
                                               : json_null();
 }
 
@@ -50,7 +51,7 @@ static json_t *running_json(const struct store_plan *plan)
                               json_pack("{s:I, s:I, s:s, s:I, s:o, s:o}", "run", (json_int_t)g->run,
                                         "experiment", (json_int_t)g->experiment, "owner", g->owner,
                                         "worker", (json_int_t)g->worker, "started_at",
-                                        api_time(g->began_ms), "eta_s", api_number(g->left_s)));
+                                        json_time(g->began_ms), "eta_s", json_finite(g->left_s)));
     }
     return list;
 }

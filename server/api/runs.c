@@ -12,24 +12,6 @@
 #include "results/protocol.h"
 #include "store/retention.h"
 
-json_t *api_time(int64_t ms)
-{
-    if (ms == 0)
-        return json_null();
-    const time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[40];
-    gmtime_r(&seconds, &tm);
-    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-    return json_string(text);
-}
-
-json_t *api_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 json_t *api_parse(const char *text)
 {
     json_t *value = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
@@ -70,17 +52,17 @@ static json_t *progress_json(const struct pool_view *views, const struct store_r
         speed = (double)view.step * (double)batch / run->train_seconds;
     return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "step", (json_int_t)view.step, "steps",
                      (json_int_t)run->steps, "epoch", (json_int_t)view.epoch, "epochs", epochs,
-                     "samples_per_s", api_number(speed), "eta_s",
+                     "samples_per_s", json_finite(speed), "eta_s",
                      run_state_final(run->state) ? json_real(0.0)
                      : timed                     ? json_real(left / view.samples_per_second)
                                                  : json_null(),
-                     "loss", live ? api_number(view.loss) : json_null());
+                     "loss", live ? json_finite(view.loss) : json_null());
 }
 
 static bool add_value(void *context, const char *series, uint64_t step, double value)
 {
     (void)step;
-    json_object_set_new(context, series, api_number(value));
+    json_object_set_new(context, series, json_finite(value));
     return true;
 }
 
@@ -95,9 +77,9 @@ static bool add_finite(void *context, const char *series, uint64_t step, double 
     const char *slash = strrchr(series, '/');
     (void)step;
     if (strncmp(series, "norm/", strlen("norm/")) == 0)
-        json_object_set_new(before->norms, series, api_number(value));
+        json_object_set_new(before->norms, series, json_finite(value));
     else if (slash != NULL && strcmp(slash, "/loss") == 0)
-        json_object_set_new(before->losses, series, api_number(value));
+        json_object_set_new(before->losses, series, json_finite(value));
     return true;
 }
 
@@ -119,7 +101,7 @@ static json_t *divergence_json(struct api *api, const struct store_run *run)
 
 static void add_event(json_t *list, int64_t at_ms, uint64_t step, const char *event, json_t *detail)
 {
-    json_array_append_new(list, json_pack("{s:o, s:I, s:s, s:o}", "at", api_time(at_ms), "step",
+    json_array_append_new(list, json_pack("{s:o, s:I, s:s, s:o}", "at", json_time(at_ms), "step",
                                           (json_int_t)step, "event", event, "detail", detail));
 }
 
@@ -189,9 +171,9 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
         json_object_set_new(value, "attempts", json_integer(run->attempts));
         json_object_set_new(value, "memory_bytes", json_integer((json_int_t)run->memory_bytes));
         json_object_set_new(value, "train_seconds", json_real(run->train_seconds));
-        json_object_set_new(value, "created_at", api_time(run->created_ms));
-        json_object_set_new(value, "started_at", api_time(run->started_ms));
-        json_object_set_new(value, "ended_at", api_time(run->ended_ms));
+        json_object_set_new(value, "created_at", json_time(run->created_ms));
+        json_object_set_new(value, "started_at", json_time(run->started_ms));
+        json_object_set_new(value, "ended_at", json_time(run->ended_ms));
         if (protocol_patterns(definition) > 0)
             json_object_set_new(value, "protocol", api_protocol_json(api, run->id));
         json_object_set_new(value, "timeline", timeline_json(api, run, definition));

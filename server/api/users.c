@@ -7,6 +7,7 @@
 
 #include "access/admission.h"
 #include "api/sent.h"
+#include "json.h"
 #include "store/users.h"
 
 enum { PAGE = 50, PAGE_MAX = 500 };
@@ -82,8 +83,8 @@ static json_t *user_json(const struct store_user *user)
                      user->weight, "cap", user->cap > 0 ? json_integer(user->cap) : json_null(),
                      "running", (json_int_t)user->running, "queued", (json_int_t)user->queued,
                      "recent_seconds", user->recent_seconds, "tokens", (json_int_t)user->tokens,
-                     "created_at", api_time(user->created_ms), "last_seen_at",
-                     api_time(user->used_ms));
+                     "created_at", json_time(user->created_ms), "last_seen_at",
+                     json_time(user->used_ms));
 }
 
 static bool add_user(void *context, const struct store_user *user)
@@ -165,7 +166,7 @@ static bool add_entry(void *context, const struct store_audit *entry)
     return json_array_append_new(
                page->entries,
                json_pack("{s:I, s:o, s:s, s:o, s:s, s:s, s:o}", "id", (json_int_t)entry->id, "at",
-                         api_time(entry->at_ms), "user", entry->user, "token",
+                         json_time(entry->at_ms), "user", entry->user, "token",
                          entry->token != 0 ? json_integer(entry->token) : json_null(), "action",
                          entry->action, "object", entry->object, "detail",
                          api_parse(entry->detail))) == 0;

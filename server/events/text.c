@@ -2,10 +2,8 @@
 /* The texts of events, as https://html.spec.whatwg.org/multipage/server-sent-events.html has them. Pure functions. */
 #include "events/private.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "json.h"
 
@@ -27,29 +25,13 @@ struct http_shared *text_event(uint64_t id, const char *event, json_t *data)
     return shared;
 }
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *time_text(int64_t ms)
-{
-    const time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[40];
-    gmtime_r(&seconds, &tm);
-    const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(ms % 1000));
-    return json_string(text);
-}
-
 struct http_shared *text_state(uint64_t id, const struct store_change *c, int64_t at_ms)
 {
     return text_event(id, "state",
                       json_pack("{s:I, s:I, s:s, s:s?, s:I, s:o, s:s}", "run", (json_int_t)c->run,
                                 "experiment", (json_int_t)c->experiment, "state",
                                 run_state_text(c->state), "reason", c->reason, "step",
-                                (json_int_t)c->step, "at", time_text(at_ms), "experiment_state",
+                                (json_int_t)c->step, "at", json_time(at_ms), "experiment_state",
                                 run_state_text(c->experiment_state)));
 }
 
@@ -79,7 +61,7 @@ struct http_shared *text_metrics(const struct entry *entry)
             json_object_set_new(all, name, series);
         }
         json_array_append_new(json_object_get(series, "steps"), json_integer((json_int_t)r->step));
-        json_array_append_new(json_object_get(series, "values"), number(r->value));
+        json_array_append_new(json_object_get(series, "values"), json_finite(r->value));
     }
     return text_event(entry->id, "metrics",
                       json_pack("{s:I, s:I, s:o}", "run", (json_int_t)entry->run, "experiment",
@@ -97,8 +79,8 @@ struct http_shared *text_progress(const struct event_progress *runs, int64_t exp
             list, json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "run", (json_int_t)p->run,
                             "experiment", (json_int_t)p->experiment, "step", (json_int_t)p->step,
                             "steps", (json_int_t)p->steps, "epoch", (json_int_t)p->epoch,
-                            "samples_per_s", number(p->samples_per_s), "eta_s", number(p->eta_s),
-                            "loss", number(p->loss)));
+                            "samples_per_s", json_finite(p->samples_per_s), "eta_s",
+                            json_finite(p->eta_s), "loss", json_finite(p->loss)));
     }
     *none = json_array_size(list) == 0;
     if (!*none)
