@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Small files, whole. */
+/* Small files, whole. Threads: any; nothing is shared between calls. */
 #ifndef SERVER_FILE_H
 #define SERVER_FILE_H
 

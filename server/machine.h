@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the machine has. */
+/* What the machine has. Threads: any; nothing is shared between calls. */
 #ifndef SERVER_MACHINE_H
 #define SERVER_MACHINE_H
 

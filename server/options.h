@@ -5,6 +5,8 @@
  *
  * The configuration file has lines `name = value` with the options' names; '#' begins a comment. It
  * is the one that --config or TETRAD_CONFIG names, else ~/.config/tetrad/config where that exists.
+ *
+ * Threads: the main one reads them, before there are others; any may look.
  */
 #ifndef SERVER_OPTIONS_H
 #define SERVER_OPTIONS_H

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Progress on a terminal: one line that is redrawn; on anything else, plain lines now and then. */
+/* Progress on a terminal: one line that is redrawn; on anything else, plain lines now and then.
+ * Threads: one for each. */
 #ifndef SERVER_TERMINAL_H
 #define SERVER_TERMINAL_H
 

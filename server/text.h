@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Text that grows: what canonical JSON, pointers and the words of faults are written into. */
+/* Text that grows: what canonical JSON, pointers and the words of faults are written into.
+ * Threads: one for each. */
 #ifndef SERVER_TEXT_H
 #define SERVER_TEXT_H
 

@@ -13,6 +13,8 @@
  * Not told apart: x_l and g_l of a dense layer, which are functions of one array. The ascending
  * pass comes before, and is not audited: it is the same for all rules. Mirror phases, between
  * mini-batches, are not looked at.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef TETRAD_AUDIT_H
 #define TETRAD_AUDIT_H

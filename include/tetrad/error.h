@@ -6,6 +6,8 @@
  * A function that can fail returns enum tet_err and takes a caller-owned struct tet_error, which
  * may be NULL. The first error wins: setting an error over an earlier one leaves the earlier one in
  * place.
+ *
+ * Threads: one for each error.
  */
 #ifndef TETRAD_ERROR_H
 #define TETRAD_ERROR_H

@@ -120,10 +120,6 @@ bool api_may_change(const struct http_request *request, struct http_reply *reply
 /* api_reply_dataset: replies with the dataset of that name; 201 with its Location. */
 void api_reply_dataset(struct api *api, struct http_reply *reply, int status, const char *name);
 
-/* api_plan_take: what comes when; given back with store_plan_give. */
-struct store_plan;
-TET_MUST_CHECK enum tet_err api_plan_take(struct api *api, struct store_plan **plan,
-                                          struct tet_error *error);
 /* api_queue_position: a queued run's place, from 1; null of others, and beyond the places that are
  * looked ahead. */
 json_t *api_queue_position(struct api *api, const struct store_run *run);

@@ -12,7 +12,7 @@
 
 enum { PAGE = 50, PAGE_MAX = 500 };
 
-enum tet_err api_plan_take(struct api *api, struct store_plan **plan, struct tet_error *error)
+static enum tet_err take_plan(struct api *api, struct store_plan **plan, struct tet_error *error)
 {
     struct pool_view *views = pool_look(api->pool);
     const uint32_t workers = pool_workers(api->pool);
@@ -30,7 +30,7 @@ json_t *api_queue_position(struct api *api, const struct store_run *run)
 {
     struct store_plan *plan = NULL;
     size_t place = 0;
-    if (run->state == RUN_QUEUED && api_plan_take(api, &plan, NULL) == TET_OK)
+    if (run->state == RUN_QUEUED && take_plan(api, &plan, NULL) == TET_OK)
         place = store_plan_place(plan, run->id);
     store_plan_give(api->store, plan);
     return place > 0 ? json_integer((json_int_t)place) : json_null();
@@ -94,7 +94,7 @@ void api_queue(void *context, const struct http_request *request, struct http_re
         !http_query_uint(request, reply, "limit", 1, PAGE_MAX, PAGE, &limit) ||
         !http_query_uint(request, reply, "cursor", 1, INT64_MAX, 0, &cursor))
         return;
-    if (api_plan_take(api, &plan, &error) != TET_OK) {
+    if (take_plan(api, &plan, &error) != TET_OK) {
         http_reply_error(reply, &error, NULL);
         return;
     }

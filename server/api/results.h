@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the handlers of results share: forms of a reply, checkpoints that are asked for by step. */
+/* What the handlers of results share: forms of a reply, checkpoints that are asked for by step.
+ * Threads: any, as handlers. */
 #ifndef SERVER_API_RESULTS_H
 #define SERVER_API_RESULTS_H
 

@@ -4,6 +4,8 @@
  * Format: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009): records of a
  * label byte (CIFAR-100: two, coarse and fine) and 3072 bytes, 32 x 32 of red, of green, of blue, row
  * by row.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_CIFAR_H
 #define SERVER_DATA_CIFAR_H

@@ -2,6 +2,8 @@
 /*
  * Datasets in tables of comma-separated values (RFC 4180): a row is an example, one column its class,
  * the others its inputs.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_CSV_H
 #define SERVER_DATA_CSV_H

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A dataset's identity: SHA-256 over its decoded content.
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_DATASET_DIGEST_H
 #define SERVER_DATA_DATASET_DIGEST_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A file of a dataset's folder, plain or gzipped: the two read alike.
+ * A file of a dataset's folder, plain or gzipped: the two read alike. Threads: one for each file.
  */
 #ifndef SERVER_DATA_GZ_H
 #define SERVER_DATA_GZ_H

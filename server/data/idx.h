@@ -3,6 +3,8 @@
  * Datasets in MNIST's own form: IDX files of bytes, plain or gzipped.
  * Format: LeCun, Cortes, Burges, "The MNIST database": a magic number 0, 0, 8 (bytes), rank; then
  * each size, big-endian, 32 bits; then the values, last index fastest.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_IDX_H
 #define SERVER_DATA_IDX_H

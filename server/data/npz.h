@@ -3,6 +3,8 @@
  * NumPy's .npy arrays and .npz archives of them (a zip, by libzip).
  * Format: numpy.lib.format, versions 1.0 to 3.0; C and Fortran order (the latter is transposed on
  * reading).
+ *
+ * Threads: one for each archive.
  */
 #ifndef SERVER_DATA_NPZ_H
 #define SERVER_DATA_NPZ_H

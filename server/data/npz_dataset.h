@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Datasets in an .npz archive: x and t to train on, perhaps x_test and t_test.
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_NPZ_DATASET_H
 #define SERVER_DATA_NPZ_DATASET_H

@@ -4,6 +4,8 @@
  *
  * Files are known by their names alone: those of IDX and CIFAR folders, perhaps with .gz; one
  * NAME.npz; or one or two tables NAME.csv, of which the one called test.csv is to test on.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_DATA_STAGED_H
 #define SERVER_DATA_STAGED_H

@@ -5,6 +5,8 @@
  * A fault is {"pointer", "found", "allowed"} and perhaps "hint". One place has one fault: the first
  * wins, so that a value that is wrong in itself is not reported again by a check that depends on
  * it, and a fault that all runs of a sweep share appears once.
+ *
+ * Threads: one for each.
  */
 #ifndef SERVER_DEFINITION_FAULTS_H
 #define SERVER_DEFINITION_FAULTS_H

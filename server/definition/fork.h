@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Forks: the definition of a run that begins at another's checkpoint and differs in what it does
- * from there on. */
+ * from there on. Threads: any; nothing is shared between calls. */
 #ifndef SERVER_DEFINITION_FORK_H
 #define SERVER_DEFINITION_FORK_H
 

@@ -2,6 +2,8 @@
 /*
  * What a definition refers to: datasets and files of initial weights. Answers are remembered for
  * the time that one definition is read, since thousands of runs may ask the same.
+ *
+ * Threads: one for each.
  */
 #ifndef SERVER_DEFINITION_INPUTS_H
 #define SERVER_DEFINITION_INPUTS_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Values that say "as without": a resolved definition leaves them out, so that definitions from before
  * there was such a setting keep their hashes. A sweep that compares without and with still has to
- * name them. */
+ * name them. Threads: any; nothing is shared between calls. */
 #ifndef SERVER_DEFINITION_OFF_H
 #define SERVER_DEFINITION_OFF_H
 

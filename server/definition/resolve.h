@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Resolving one run: what depends on several fields, on the rule, on the dataset or on memory. */
+/* Resolving one run: what depends on several fields, on the rule, on the dataset or on memory.
+ * Threads: any; nothing is shared between calls. */
 #ifndef SERVER_DEFINITION_RESOLVE_H
 #define SERVER_DEFINITION_RESOLVE_H
 

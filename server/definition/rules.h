@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The learning rules and their parameters, as the interface describes them. */
+/* The learning rules and their parameters, as the interface describes them.
+ * Threads: any; nothing is shared between calls. */
 #ifndef SERVER_DEFINITION_RULES_H
 #define SERVER_DEFINITION_RULES_H
 

@@ -7,6 +7,8 @@
  * a property with a const.
  *
  * A value is filled first (schema_fill), then checked (schema_check).
+ *
+ * Threads: any; the schema does not change.
  */
 #ifndef SERVER_DEFINITION_SCHEMA_H
 #define SERVER_DEFINITION_SCHEMA_H

@@ -7,6 +7,8 @@
  *
  * A grid may also have points, random (points.c) or listed. These are axes too, one for each path
  * of the points, but tied: all of them take the value of the same point. Points vary slowest.
+ *
+ * Threads: one for each.
  */
 #ifndef SERVER_DEFINITION_SWEEP_H
 #define SERVER_DEFINITION_SWEEP_H

@@ -76,7 +76,6 @@ TET_MUST_CHECK enum tet_err events_listen(struct events *events, struct http_str
                                           const struct event_filter *filter,
                                           struct tet_error *error);
 
-size_t events_listeners(struct events *events);
 uint64_t events_sent(struct events *events);   // over all listeners
 uint64_t events_missed(struct events *events); // listeners told so, because they were too slow
 

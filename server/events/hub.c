@@ -285,11 +285,6 @@ void events_stop(struct events *events)
     free(events);
 }
 
-size_t events_listeners(struct events *events)
-{
-    return atomic_load(&events->n_listeners);
-}
-
 uint64_t events_sent(struct events *events)
 {
     return atomic_load(&events->sent);

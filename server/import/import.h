@@ -11,6 +11,8 @@
  *
  * Names are only compared, never used as paths. Hashes of definitions and digests of weights are
  * computed anew and must be what the archive says.
+ *
+ * Threads: one for each.
  */
 #ifndef SERVER_IMPORT_H
 #define SERVER_IMPORT_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* An archive that is being read, for import.c and weights.c. */
+/* An archive that is being read, for import.c and weights.c. Threads: one for each. */
 #ifndef SERVER_IMPORT_PRIVATE_H
 #define SERVER_IMPORT_PRIVATE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Metrics of an archive: see import.h. */
+/* Metrics of an archive: see import.h. Threads: any; nothing is shared between calls. */
 #ifndef SERVER_IMPORT_ROWS_H
 #define SERVER_IMPORT_ROWS_H
 

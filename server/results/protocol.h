@@ -4,6 +4,8 @@
  *
  * A row is {"condition": "both", "synapses": "W1", "n": 12, ...} with the fields of struct
  * tet_protocol_row; a CSV file has the same names as its columns.
+ *
+ * Threads: any; nothing is shared between calls.
  */
 #ifndef SERVER_RESULTS_PROTOCOL_H
 #define SERVER_RESULTS_PROTOCOL_H

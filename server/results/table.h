@@ -2,6 +2,8 @@
 /*
  * The result table of `tetrad run` and `tetrad submit --watch`: a line for each point of the sweep,
  * seeds put together.
+ *
+ * Threads: one for each.
  */
 #ifndef SERVER_RESULTS_TABLE_H
 #define SERVER_RESULTS_TABLE_H

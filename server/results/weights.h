@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A trainer's arrays outside of it: checkpoints, the digest, .npz files. */
+/* A trainer's arrays outside of it: checkpoints, the digest, .npz files.
+ * Threads: any; nothing is shared between calls. */
 #ifndef SERVER_RESULTS_WEIGHTS_H
 #define SERVER_RESULTS_WEIGHTS_H
 

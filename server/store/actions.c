@@ -255,19 +255,3 @@ enum tet_err store_act(struct store *store, const struct store_order *order,
     }
     return err;
 }
-
-enum tet_err store_cancel(struct store *store, int64_t experiment, int64_t run,
-                          struct store_cancelled *counts, int64_t **ids, struct tet_error *error)
-{
-    struct store_order order = {
-        .action = STORE_CANCEL, .run = run, .experiments = &experiment, .n = 1};
-    struct store_acted acted;
-    *ids = NULL;
-    *counts = (struct store_cancelled){0};
-    enum tet_err err = store_act(store, &order, &acted, error);
-    if (err != TET_OK)
-        return err;
-    *counts = (struct store_cancelled){acted.queued, acted.running, acted.finished};
-    *ids = acted.ids;
-    return TET_OK;
-}

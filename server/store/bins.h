@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Bins of series in the writer's jobs: see points.h for what they are. */
+/* Bins of series in the writer's jobs: see points.h for what they are. Threads: the writer. */
 #ifndef SERVER_STORE_BINS_H
 #define SERVER_STORE_BINS_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Imports: experiments from another server, with runs that have ended. */
+/* Imports: experiments from another server, with runs that have ended. Threads: as store.h. */
 #ifndef SERVER_STORE_IMPORTS_H
 #define SERVER_STORE_IMPORTS_H
 

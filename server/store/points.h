@@ -12,6 +12,8 @@
  *
  * The bins of levels d to d + 12 are kept in metric_bin as records come; those of runs from before
  * are made when first asked for.
+ *
+ * Threads: as store.h.
  */
 #ifndef SERVER_STORE_POINTS_H
 #define SERVER_STORE_POINTS_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reruns: whether a run that repeats another comes to the same. */
+/* Reruns: whether a run that repeats another comes to the same. Threads: as store.h. */
 #ifndef SERVER_STORE_RERUNS_H
 #define SERVER_STORE_RERUNS_H
 

@@ -2,6 +2,8 @@
 /*
  * Fair share, inside the store: a user's standing, whose run is next, what is charged. See queue.h
  * for the rule.
+ *
+ * Threads: whoever has the connection.
  */
 #ifndef SERVER_STORE_SHARE_H
 #define SERVER_STORE_SHARE_H

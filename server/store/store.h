@@ -211,21 +211,6 @@ TET_MUST_CHECK enum tet_err store_end(struct store *store, int64_t run, struct s
  * run, before whoever waits for that commit is answered. Never waits. */
 uint64_t store_version(struct store *store, int64_t run);
 
-/* ---- acting (durable) ---- */
-
-struct store_cancelled {
-    uint64_t queued;   // were waiting, now cancelled
-    uint64_t running;  // are running: the pool is to stop them
-    uint64_t finished; // were final already and stay as they are
-};
-/* store_cancel: an experiment's runs (run = 0) or one run. Runs that wait become cancelled; running
- * ones become so too, with the reason "cancelled by a user", their workers stop at the next
- * mini-batch (store_end then changes nothing). ids: new array of the running ones' ids, for the
- * pool; the caller frees. TET_NOT_FOUND. */
-TET_MUST_CHECK enum tet_err store_cancel(struct store *store, int64_t experiment, int64_t run,
-                                         struct store_cancelled *counts, int64_t **ids,
-                                         struct tet_error *error);
-
 /* ---- reading ---- */
 
 struct store_run {

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 
 #include "store/internal.h"
+#include "store/queue.h"
 
 /* ---- the folder ---- */
 
@@ -233,8 +234,7 @@ static inline void write_checkpoint(struct store *store, int64_t run, uint64_t s
 {
     struct tet_error error = {0};
     struct store_checkpoint c = make_checkpoint(step, records);
-    assert_ok(store_checkpoint_write(store, run, &c, KEEP_2, wait, &error),
-              &error);
+    assert_ok(store_checkpoint_write(store, run, &c, KEEP_2, wait, &error), &error);
     assert_null(c.arrays);
 }
 
@@ -322,6 +322,28 @@ static inline void flush(struct store *store)
 {
     struct tet_error error = {0};
     assert_ok(store_max_pages(store, 0, &error), &error);
+}
+
+struct store_cancelled {
+    uint64_t queued, running, finished;
+};
+
+/* Cancels an experiment's runs (run = 0) or one run; *ids: the running ones', for the caller to free. */
+static inline enum tet_err store_cancel(struct store *store, int64_t experiment, int64_t run,
+                                        struct store_cancelled *counts, int64_t **ids,
+                                        struct tet_error *error)
+{
+    struct store_order order = {
+        .action = STORE_CANCEL, .run = run, .experiments = &experiment, .n = 1};
+    struct store_acted acted;
+    *ids = NULL;
+    *counts = (struct store_cancelled){0};
+    enum tet_err err = store_act(store, &order, &acted, error);
+    if (err != TET_OK)
+        return err;
+    *counts = (struct store_cancelled){acted.queued, acted.running, acted.finished};
+    *ids = acted.ids;
+    return TET_OK;
 }
 
 #endif
