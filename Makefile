@@ -94,7 +94,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -109,6 +109,7 @@ help:
 #: make check          install what the tests need, build and run every test
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
+#: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
@@ -221,6 +222,13 @@ bench bench-quick: deps
 	$(Q)deploy/deps bench || echo 'make $@: goes on with the peers that are there' >&2
 	+$(Q)$(SUBMAKE) bench-programs
 	$(Q)CC='$(CC)' /usr/bin/python3 tests/bench/bench.py --build $(BUILD) $(if $(filter bench-quick,$@),--quick)
+
+bench-server: all
+	$(Q)deploy/deps bench || true
+	+$(Q)$(SUBMAKE) $(BENCH)/queue
+	$(Q)export TETRAD=$(abspath $(PROGRAM)); /usr/bin/python3 tests/bench/http_load.py && \
+		/usr/bin/python3 tests/bench/shares.py && /usr/bin/python3 tests/bench/streams.py --minutes $(or $(MINUTES),1) && \
+		/usr/bin/python3 tests/bench/queue.py --tetrad $(abspath $(PROGRAM)) && $(BENCH)/queue
 
 # ---- the tables of the science -----------------------------------------------------------------
 

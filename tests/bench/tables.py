@@ -3,7 +3,7 @@
 """Shows what bench.py measured, in Markdown.
 
     tables.py build/bench.json                     prints it
-    tables.py build/bench.json --into README.md    puts it between README.md's lines <!-- bench --> and <!-- /bench -->
+    tables.py build/bench.json --into FILE.md      puts it between FILE.md's lines <!-- bench --> and <!-- /bench -->
 """
 import argparse
 import json
