@@ -140,6 +140,8 @@ void api_retention(void *context, const struct http_request *request, struct htt
         err = tet_error_set(&error, TET_NO_MEMORY, "out of memory");
     if (err == TET_OK && !dry)
         err = store_spares_remove(api->store, spares.list, spares.n, &removed, &error);
+    if (removed == 0)
+        http_reply_unchanged(reply);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else

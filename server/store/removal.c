@@ -79,6 +79,7 @@ enum tet_err removal_begin(struct store *store, int64_t experiment, uint64_t *by
     enum tet_err err = estimate(&store->db, experiment, bytes, error);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && err == TET_OK; i++)
         err = change(&store->db, steps[i], experiment, error);
+    changes_removed(&store->changes, experiment);
     store->removing = true; // a step that finds nothing ends it
     return err;
 }
