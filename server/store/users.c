@@ -75,16 +75,16 @@ enum tet_err store_users_read(struct store *store, const char *name, store_user_
         const char *user = query_text(&q, 0);
         shared = share_read(store, db, user, queue_now(store), &share, error);
         found = true;
-        if (shared == TET_OK && !visit(context, &(struct store_user){
-                                                    .name = user,
-                                                    .weight = query_real(&q, 1),
-                                                    .cap = query_int(&q, 2),
-                                                    .running = share.running,
-                                                    .queued = share.queued,
-                                                    .recent_seconds = share.recent,
-                                                    .tokens = (uint64_t)query_int(&q, 3),
-                                                    .created_ms = query_int(&q, 4),
-                                                    .used_ms = query_int(&q, 5)}))
+        if (shared == TET_OK &&
+            !visit(context, &(struct store_user){.name = user,
+                                                 .weight = query_real(&q, 1),
+                                                 .cap = query_int(&q, 2),
+                                                 .running = share.running,
+                                                 .queued = share.queued,
+                                                 .recent_seconds = share.recent,
+                                                 .tokens = (uint64_t)query_int(&q, 3),
+                                                 .created_ms = query_int(&q, 4),
+                                                 .used_ms = query_int(&q, 5)}))
             break;
     }
     err = query_close(&q);

@@ -225,10 +225,82 @@ static void test_backup(void **state)
     json_decref(backup);
 }
 
+/* ---- backups of uploaded datasets ---- */
+
+static json_t *upload(const char *name, const char *table, long status)
+{
+    char path[100];
+    struct reply reply;
+    snprintf(path, sizeof path, "/v1/datasets/%s", name);
+    ask_with(&server, "PUT", path, table, (const char *const[]){"Content-Type: text/csv", NULL},
+             &reply);
+    expect(&reply, status);
+    json_t *json = json_incref(reply.json);
+    reply_free(&reply);
+    return json;
+}
+
+/* Restores to a database of another name and serves it. */
+static void serve_restored(const char *file, const char *name)
+{
+    char other[128];
+    struct ended ended;
+    snprintf(other, sizeof other, "%s/%s", server.folder, name);
+    run_program(&server, &ended, (const char *[]){"restore", file, "--db", other, NULL});
+    if (ended.status != 0 || ended.err[0] != '\0')
+        fail_msg("restore: %d, %s", ended.status, ended.err);
+    daemon_stop(&server);
+    assert_true(strlen(other) < sizeof server.db);
+    strcpy(server.db, other);
+    daemon_start(&server, "2", NULL);
+}
+
+/* The content of an upload is in the backup, and outlives the one that was backed up. */
+static void test_uploads(void **state)
+{
+    static const char table[] = "a,label,b\n0.5,0,1\n1,2,2\n-1e-3,1,3\n4,1,5\n0,0,0\n";
+    char folder[200], copy[128];
+    struct ended ended;
+    (void)state;
+    json_t *lab = upload("lab", table, 201);
+    json_decref(upload("same", table, 201)); // another name of the same content
+    json_t *backup = post(201, "{}", "/v1/admin/backup");
+    assert_int_equal(integer(backup, "datasets"), 1);
+    assert_int_equal(integer(backup, "missing_datasets"), 0);
+    snprintf(folder, sizeof folder, "%s.files/datasets", text(backup, "file"));
+    assert_int_equal(count_files(folder, ".npz"), 1);
+
+    snprintf(copy, sizeof copy, "%s/copy.db", server.folder);
+    run_program(&server, &ended, (const char *[]){"backup", copy, "--db", server.db, NULL});
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.out, "1 uploaded dataset"));
+    run_program(&server, &ended, (const char *[]){"backup", copy, "--db", server.db, NULL});
+    assert_int_equal(ended.status, 5); // it is there already
+    snprintf(copy, sizeof copy, "%s/bare.db", server.folder);
+    run_program(&server, &ended,
+                (const char *[]){"backup", copy, "--db", server.db, "--files", "/none", NULL});
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.err, "missing"));
+
+    json_decref(ask(&server, "DELETE", "/v1/datasets/lab", NULL, 200));
+    json_decref(ask(&server, "DELETE", "/v1/datasets/same", NULL, 200));
+    serve_restored(text(backup, "file"), "restored.db");
+    json_t *again = get(&server, 200, "/v1/datasets/lab");
+    assert_true(json_is_null(json_object_get(again, "error")));
+    assert_string_equal(text(again, "sha256"), text(lab, "sha256"));
+    json_decref(await_end(&server,
+                          submit(&server, "{\"dataset\":{\"name\":\"same\"}," SMALL
+                                          ",\"training\":{\"epochs\":2,\"batch\":2}}"),
+                          "succeeded"));
+    json_decref(again);
+    json_decref(backup);
+    json_decref(lab);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_best), cmocka_unit_test(test_pins),
-                                       cmocka_unit_test(test_retention),
-                                       cmocka_unit_test(test_backup)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_best), cmocka_unit_test(test_pins), cmocka_unit_test(test_retention),
+        cmocka_unit_test(test_backup), cmocka_unit_test(test_uploads)};
     return cmocka_run_group_tests_name("keeping", tests, start, server_stop);
 }
