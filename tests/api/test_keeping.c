@@ -175,6 +175,99 @@ static void test_retention(void **state)
     json_decref(post(422, "{}", "/v1/admin/retention"));
 }
 
+static json_int_t experiment_of(json_int_t run)
+{
+    json_t *json = get(&server, 200, "/v1/runs/%lld", (long long)run);
+    const json_int_t id = integer(json, "experiment");
+    json_decref(json);
+    return id;
+}
+
+static json_t *drop(json_int_t experiment, long status)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/v1/experiments/%lld", (long long)experiment);
+    return ask(&server, "DELETE", path, NULL, status);
+}
+
+/* What is done to a run shows in its reply at once, also where that was kept from before. */
+static void test_pinned_stays(void **state)
+{
+    char body[200];
+    (void)state;
+    const json_int_t run = trained(2, ""), other = trained(2, "");
+    const json_int_t experiment = experiment_of(run);
+    json_decref(post(200, "{}", "/v1/runs/%lld/pin", (long long)run));
+    json_t *json = get(&server, 200, "/v1/runs/%lld", run);
+    assert_true(json_is_true(json_object_get(json, "pinned")));
+    json_decref(json);
+    json_t *refused = drop(experiment, 409);
+    assert_non_null(strstr(text(json_object_get(refused, "error"), "message"), "1 pinned run"));
+    json_decref(refused);
+
+    /* Among several it is passed over, and the preview says so. */
+    const json_int_t others = experiment_of(other);
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, sizeof body,
+                 "{\"action\":\"delete\",\"select\":{\"ids\":[%lld,%lld]},\"dry_run\":%s}",
+                 experiment, others, i == 0 ? "true" : "false");
+        json_t *done = post(200, body, "/v1/actions");
+        assert_int_equal(integer(done, "experiments"), 1);
+        assert_int_equal(integer(done, "refused"), 1);
+        json_decref(done);
+    }
+    json_decref(get(&server, 404, "/v1/runs/%lld", other));
+    json_decref(post(200, "{\"pinned\":false}", "/v1/runs/%lld/pin", (long long)run));
+    json = get(&server, 200, "/v1/runs/%lld", run);
+    assert_true(json_is_false(json_object_get(json, "pinned")));
+    json_decref(json);
+    json_decref(drop(experiment, 200));
+    json_decref(get(&server, 404, "/v1/runs/%lld", run));
+    json_decref(post(404, "{}", "/v1/runs/%lld/pin", (long long)run));
+}
+
+static bool is_paused(const json_t *run)
+{
+    return strcmp(text(run, "state"), "paused") == 0 || is_over(run);
+}
+
+/* A pause writes a checkpoint between the others: the best stay all the same, and retention waits for
+ * the run's end. */
+static void test_paused(void **state)
+{
+    static const char definition[] =
+        "{" STROKES ",\"network\":{\"layers\":[{\"units\":300}]},\"rule\":{\"name\":\"bp\"},"
+        "\"optimizer\":{\"lr\":0.5},\"training\":{\"epochs\":60,\"batch\":1},"
+        "\"tags\":[\"paused\"],\"record\":{\"every\":0,\"keep\":2,\"keep_best\":3}}";
+    json_int_t kept[64], best[64];
+    char body[64];
+    (void)state;
+    const json_int_t run = submit(&server, definition);
+    json_decref(daemon_wait(&server, run, is_training));
+    json_decref(post(200, "", "/v1/runs/%lld/pause", (long long)run));
+    json_t *json = daemon_wait(&server, run, is_paused);
+    assert_string_equal(text(json, "state"), "paused");
+    const json_int_t step = integer(json_object_get(json, "progress"), "step");
+    json_decref(json);
+    size_t n = steps_of(run, "checkpoints", kept);
+    assert_true(among(step, kept, n));
+    snprintf(body, sizeof body, "{\"step\":%lld}", step);
+    json_decref(post(200, body, "/v1/runs/%lld/pin", (long long)run));
+    json_t *reply = post(200, "{\"last\":1,\"tag\":\"paused\"}", "/v1/admin/retention");
+    assert_int_equal(integer(reply, "checkpoints"), 0);
+    json_decref(reply);
+
+    json_decref(post(200, "", "/v1/runs/%lld/resume", (long long)run));
+    json_decref(await_end(&server, run, "succeeded"));
+    n = steps_of(run, "checkpoints", kept);
+    const size_t b = lowest(run, 3, best);
+    for (size_t i = 0; i < b; i++)
+        if (!among(best[i], kept, n))
+            fail_msg("the checkpoint at step %lld is not kept", (long long)best[i]);
+    assert_in_range(n, 3, 6);
+    assert_true(among(step, kept, n)); // pinned
+}
+
 /* The names of the folder's files that end so. */
 static size_t count_files(const char *path, const char *end)
 {
@@ -300,7 +393,9 @@ static void test_uploads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_best), cmocka_unit_test(test_pins), cmocka_unit_test(test_retention),
-        cmocka_unit_test(test_backup), cmocka_unit_test(test_uploads)};
+        cmocka_unit_test(test_best),      cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_retention), cmocka_unit_test(test_pinned_stays),
+        cmocka_unit_test(test_paused),    cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_uploads)};
     return cmocka_run_group_tests_name("keeping", tests, start, server_stop);
 }

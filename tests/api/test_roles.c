@@ -21,7 +21,8 @@ enum allowed { EVERYBODY, VIEWERS, MEMBERS, OWNERS, ADMINS };
 /* A route of api_routes, a request to it, and the status for who gets through, be it that the request
  * then fails: run 1 is of the owner, ended and pinned; the dataset lab is theirs, and run 2 needs it. */
 #define SMALL                                                                                      \
-    "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":20"
+    "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":" \
+    "20"
 static const struct expectation {
     const char *method, *route, *path;
     enum allowed allowed;
@@ -207,7 +208,8 @@ static void prepare(void)
     struct reply reply;
     json_decref(json_as(OWNER, "POST", "/v1/experiments",
                         "{\"name\":\"owned\",\"dataset\":{\"name\":\"strokes\",\"train\":60,"
-                        "\"test\":20}," SMALL ",\"epochs\":1},\"record\":{\"checkpoint_epochs\":1}}",
+                        "\"test\":20}," SMALL
+                        ",\"epochs\":1},\"record\":{\"checkpoint_epochs\":1}}",
                         201));
     await_as(VIEWER, "/v1/runs/1", "succeeded");
     json_decref(json_as(OWNER, "POST", "/v1/runs/1/pin", "{}", 200));
@@ -215,11 +217,12 @@ static void prepare(void)
             "a,label,b\n0.5,0,1\n1,2,2\n-1e-3,1,\"3\"\n4,1,5\n0,0,0\n", "text/csv", &reply);
     expect(&reply, 201);
     reply_free(&reply);
-    json_decref(json_as(OWNER, "POST", "/v1/experiments",
-                        "{\"name\":\"needs lab\",\"dataset\":{\"name\":\"lab\"},"
-                        "\"network\":{\"layers\":[{\"units\":500},{\"units\":500}]},\"rule\":{\"name\":\"bp\"},"
-                        "\"training\":{\"batch\":1,\"epochs\":100000}}",
-                        201));
+    json_decref(json_as(
+        OWNER, "POST", "/v1/experiments",
+        "{\"name\":\"needs lab\",\"dataset\":{\"name\":\"lab\"},"
+        "\"network\":{\"layers\":[{\"units\":500},{\"units\":500}]},\"rule\":{\"name\":\"bp\"},"
+        "\"training\":{\"batch\":1,\"epochs\":100000}}",
+        201));
     json_decref(json_as(OWNER, "POST", "/v1/runs/2/pause", NULL, 200));
     await_as(VIEWER, "/v1/runs/2", "paused");
 }
@@ -254,6 +257,15 @@ static void test_every_route(void **state)
         }
     }
     request_from = NULL;
+    struct reply metered; // each under its own name
+    ask_as(VIEWER, "GET", "/metrics", NULL, &metered);
+    for (const struct http_route *route = api_routes; route->method != NULL; route++) {
+        snprintf(value, sizeof value, "_count{method=\"%s\",route=\"%s\",", route->method,
+                 route->path);
+        if (strstr(metered.body, value) == NULL)
+            fail_msg("GET /metrics has no %s", value);
+    }
+    reply_free(&metered);
     print_message("# %d requests\n", asked);
     assert_int_equal(failures, 0);
 }
@@ -278,7 +290,8 @@ static void test_log(void **state)
         submissions += strcmp(action, "POST /v1/experiments") == 0;
         created += strcmp(action, "token create") == 0 && strcmp(user, "admin") == 0;
         idle += strcmp(action, "POST /v1/actions") == 0 ||
-                strcmp(action, "POST /v1/admin/retention") == 0 || strstr(action, "predict") != NULL;
+                strcmp(action, "POST /v1/admin/retention") == 0 ||
+                strstr(action, "predict") != NULL;
         others += strncmp(action, "GET", 3) == 0 || strcmp(user, "viewer") == 0;
     }
     json_decref(page);
