@@ -138,6 +138,7 @@ void api_put_user(void *context, const struct http_request *request, struct http
         return;
     sent_free(&sent);
     enum tet_err err = store_user_write(api->store, name, weight, cap, &error);
+    pool_wake(api->pool); // they may have more at once now
     if (err == TET_OK)
         err = store_users_read(api->store, name, keep_user, &user, &error);
     if (err == TET_OK)

@@ -98,6 +98,11 @@ void files_close(struct files *f)
     free(f);
 }
 
+const char *files_folder(const struct files *f)
+{
+    return f->folder;
+}
+
 const char *files_incoming(const struct files *f)
 {
     return f->incoming;

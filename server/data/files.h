@@ -37,6 +37,7 @@ typedef enum tet_err files_known_fn(void *context, const char *sha256, bool *kno
 TET_MUST_CHECK enum tet_err files_recover(struct files *files, files_known_fn *known, void *context,
                                           struct tet_error *error);
 
+const char *files_folder(const struct files *files);   // as it was opened
 const char *files_incoming(const struct files *files); // for files without names
 /* Publishing and withdrawing, one at a time. files_begin and files_end: reading uploads, one at a time,
  * so that one dataset is in memory; taken before files_lock. */
