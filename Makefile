@@ -49,7 +49,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
         core/telemetry/traces.c
 
-SERVER := server/admission.c server/audit.c server/backup.c server/dataset.c server/embed.c server/fetch.c server/file.c \
+SERVER := server/admission.c server/audit.c server/backup.c server/embed.c server/fetch.c server/file.c \
           server/help.c server/import.c server/import_rows.c server/import_weights.c server/json.c server/log.c server/machine.c \
           server/matrix.c server/meters.c server/options.c server/picture.c server/pool.c server/protocol.c \
           server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/summary.c \
