@@ -21,8 +21,9 @@ enum { JSON_MAX_BYTES = 64 << 20 };
 static bool is_member(const char *name, char number[24])
 {
     static const char *const top[] = {"experiment.json", "summary.json", "README.md"};
-    static const char *const of_run[] = {"run.json", "definition.json", "metrics.csv",
-                                         "weights.npz", ""};
+    static const char *const of_run[] = {
+        "run.json", "definition.json", "metrics.csv", "weights.npz", "protocol.json", "start.npz",
+        ""};
     for (size_t i = 0; i < 3; i++)
         if (strcmp(name, top[i]) == 0)
             return true;
@@ -34,7 +35,7 @@ static bool is_member(const char *name, char number[24])
     if (digits < 1 || digits > 18 || name[5] == '0' || name[5 + digits] != '/')
         return false;
     snprintf(number, 24, "%.*s", (int)digits, name + 5);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < sizeof of_run / sizeof *of_run; i++)
         if (strcmp(name + 6 + digits, of_run[i]) == 0)
             return true;
     return false;
@@ -45,7 +46,7 @@ static enum tet_err check_members(struct import_reading *r)
 {
     const zip_int64_t n = zip_get_num_entries(r->zip, 0);
     uint64_t sum = 0;
-    if (n > 5 * (zip_int64_t)IMPORT_MAX_RUNS + 8)
+    if (n > 7 * (zip_int64_t)IMPORT_MAX_RUNS + 8)
         return BAD(r, "the archive has %lld members: too many", (long long)n);
     for (zip_int64_t i = 0; i < n; i++) {
         zip_stat_t st;
@@ -274,7 +275,16 @@ static enum tet_err read_protocol(struct import_reading *r, const char *where, c
                                   struct store_imported_run *into)
 {
     const json_t *rows = json_object_get(json_object_get(run, "protocol"), "rows");
-    char digest[STORE_HASH];
+    char digest[STORE_HASH], name[IMPORT_NAME];
+    json_t *copy = NULL;
+    snprintf(name, sizeof name, "%s/protocol.json", where);
+    if (zip_name_locate(r->zip, name, 0) >= 0) {
+        const enum tet_err err = read_json(r, name, &copy);
+        if (err != TET_OK)
+            return err;
+        if (!json_equal(copy, json_object_get(run, "protocol")))
+            return BAD(r, "%s is not what run.json says", name);
+    }
     if (into->state != RUN_SUCCEEDED)
         return TET_OK;
     protocol_digest(digest, rows);
@@ -304,6 +314,8 @@ static enum tet_err read_run(struct import_reading *r, size_t i, int64_t was)
     if (err == TET_OK)
         err = protocol_patterns(definition) > 0 ? read_protocol(r, where, json, run)
                                                 : import_weights(r, where, definition, run);
+    if (err == TET_OK)
+        err = import_start(r, where, definition, run);
     if (err == TET_OK && run->state != RUN_SUCCEEDED)
         run->digest = NULL;
     snprintf(name, sizeof name, "%s/metrics.csv", where);
@@ -406,6 +418,7 @@ void import_free(struct import *import)
             free(run->names[k]);
         free(run->names);
         free(run->rows);
+        store_checkpoint_free(&run->start);
         store_checkpoint_free(&run->checkpoint);
     }
     for (size_t i = 0; i < import->n_texts; i++)

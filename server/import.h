@@ -7,6 +7,8 @@
  *     runs/ID/definition.json    the run's resolved definition
  *     runs/ID/metrics.csv        run,step,series,value
  *     runs/ID/weights.npz        the final weights; not of protocol runs, nor of runs without any
+ *     runs/ID/protocol.json      of protocol runs: what run.json says of it
+ *     runs/ID/start.npz          of forks: the checkpoint that it began with
  *     summary.json, README.md    passed over
  *
  * Names are only compared, never used as paths. Hashes of definitions and digests of weights are

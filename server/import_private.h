@@ -29,4 +29,8 @@ TET_MUST_CHECK enum tet_err import_weights(struct import_reading *r, const char 
                                            const json_t *definition,
                                            struct store_imported_run *run);
 
+/* import_start: the checkpoint that a fork began with, from WHERE/start.npz where there is one. */
+TET_MUST_CHECK enum tet_err import_start(struct import_reading *r, const char *where,
+                                         const json_t *definition, struct store_imported_run *run);
+
 #endif

@@ -33,8 +33,8 @@ static enum tet_err add(struct client *c, zip_t *zip, const char *folder, const 
 
 static enum tet_err add_runs(struct client *c, zip_t *zip, const char *folder)
 {
-    static const char *const files[] = {"run.json", "definition.json", "metrics.csv", "weights.npz",
-                                        "protocol.json"};
+    static const char *const files[] = {"run.json",    "definition.json", "metrics.csv",
+                                        "weights.npz", "protocol.json",   "start.npz"};
     char path[PATH];
     snprintf(path, sizeof path, "%.4000s/runs", folder);
     DIR *runs = opendir(path);
