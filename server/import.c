@@ -103,6 +103,15 @@ enum tet_err import_member(struct import_reading *r, const char *name, uint64_t 
     return TET_OK;
 }
 
+/* About how many values a text of JSON has. */
+static size_t count_values(const char *text, size_t size)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < size; i++)
+        n += text[i] == ':' ? 3 : text[i] == ',' || text[i] == '[' || text[i] == '{' ? 1 : 0;
+    return n;
+}
+
 /* A JSON object, which stays until the import is freed. */
 static enum tet_err read_json(struct import_reading *r, const char *name, json_t **value)
 {
@@ -115,6 +124,12 @@ static enum tet_err read_json(struct import_reading *r, const char *name, json_t
         return err;
     if (text == NULL)
         return BAD(r, "the archive has no %s", name);
+    const size_t values = count_values(text, size);
+    if (values > r->values) {
+        free(text);
+        return BAD(r, "%s: the archive's JSON has too many values", name);
+    }
+    r->values -= values;
     err = json_read(value, text, size, &why);
     free(text);
     if (err == TET_NO_MEMORY)
@@ -323,7 +338,8 @@ static enum tet_err read_run(struct import_reading *r, size_t i, int64_t was)
         err = import_member(r, name, UINT64_MAX, &csv, &size);
     if (err != TET_OK || csv == NULL)
         return err;
-    err = import_rows(run, was, csv, size, &why);
+    err = import_rows(run, was, csv, size, r->rows, &why);
+    r->rows -= run->n_rows;
     free(csv);
     return err == TET_BAD_DEFINITION ? BAD(r, "%s: %s", name, why.message)
            : err != TET_OK           ? tet_error_set(r->error, err, "%s", why.message)
@@ -374,6 +390,7 @@ static enum tet_err read_all(struct import_reading *r)
     if (import->runs == NULL || import->was == NULL)
         return tet_error_set(r->error, TET_NO_MEMORY, "out of memory");
     import->store.runs = import->runs;
+    r->values = IMPORT_VALUES + IMPORT_RUN_VALUES * json_array_size(runs);
     json_array_foreach(runs, i, run)
     {
         const json_int_t was = json_integer_value(json_object_get(run, "id"));
@@ -391,7 +408,11 @@ static enum tet_err read_all(struct import_reading *r)
 enum tet_err import_read(struct import *import, int fd, uint64_t max_unpacked,
                          struct tet_error *error)
 {
-    struct import_reading r = {.import = import, .left = max_unpacked, .error = error};
+    struct import_reading r = {.import = import,
+                               .left = max_unpacked,
+                               .values = IMPORT_LIST_VALUES,
+                               .rows = IMPORT_MAX_ROWS,
+                               .error = error};
     int code = 0;
     const int own = dup(fd);
     *import = (struct import){.kept = json_array()};

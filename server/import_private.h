@@ -12,7 +12,8 @@ enum { IMPORT_NAME = 80 }; // bytes of a member's name
 struct import_reading {
     struct import *import;
     zip_t *zip;
-    uint64_t left; // bytes that may still be unpacked
+    uint64_t left;       // bytes that may still be unpacked
+    size_t values, rows; // that may still be read
     struct tet_error *error;
 };
 

@@ -129,11 +129,18 @@ def test_huge():
             s.sendall((head + f"Content-Length: {10 << 20}\r\n\r\n").encode() + b"x" * (1 << 20))
         time.sleep(0.2)
         assert lab.left() == lab.before
-        bomb = pack({**lab.files, "summary.json": b"\0" * (1100 << 20)})  # 1 MiB, of more than 1 GiB
-        assert len(bomb) < 4 << 20
-        lab.refused(bomb, 422, "unpacks to more than")
-        lab.refused(pack({**lab.files, RUN + "metrics.csv": b"x" * (300 << 20)}), 422, "metrics.csv")
+        bomb = bytearray(pack({**lab.files, "summary.json": b"\0" * (1 << 20)}))
+        for sign, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):  # says that it is 4000 times as large
+            at = -1
+            while (at := bomb.find(sign, at + 1)) >= 0:
+                if bomb[at + offset:at + offset + 4] == (1 << 20).to_bytes(4, "little"):
+                    bomb[at + offset:at + offset + 4] = (4000 << 20).to_bytes(4, "little")
+        lab.refused(bytes(bomb), 422, "unpacks to more than")
         lab.refused(pack({**lab.files, RUN + "run.json": b" " * (70 << 20)}), 422, "too large")
+        for values in (b"[0" + b",0" * (2 << 20) + b"]", b'{"a":[' + b"{}," * (2 << 20) + b"0]}"):  # much in memory
+            lab.refused(pack({**lab.files, RUN + "run.json": values}), 422, "too many values")
+        rows = b"run,step,series,value\n" + b"1,1,a,1\n" * (17 << 20)
+        lab.refused(pack({**lab.files, RUN + "metrics.csv": rows}), 422, "more than 16777216 records")
         rss = next(int(l.split()[1]) for l in open(f"/proc/{lab.process.pid}/status") if l.startswith("VmRSS"))
         assert "/address" in tap.TETRAD or rss < 300 << 10, rss  # KiB; the memory goes back
         many = pack(lab.files, [(f"runs/{k}/run.json", b"{}") for k in range(3, 75000)], zipfile.ZIP_STORED)
