@@ -13,7 +13,6 @@
 #include "commands/rules.h"
 #include "commands/run.h"
 #include "commands/token.h"
-#include "dataset.h"
 #include "options.h"
 #include "serve/serve.h"
 
