@@ -12,7 +12,9 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tetrad/trainer.h>
@@ -168,6 +170,10 @@ int serve_command(const struct options *options)
     struct tet_error error = {0};
     sigset_t set;
     block_signals(&set);
+    /* strftime, and libzip for each member, look at the time zone: without TZ they read a file each
+     * time. Ours are all UTC. */
+    setenv("TZ", "UTC", 0);
+    tzset();
     const enum tet_err err = start(&parts, options, &error);
     if (err == TET_OK) {
         const char *listen = options->value[OPTION_LISTEN];

@@ -300,6 +300,10 @@ static void test_backup(void **state)
     snprintf(folder, sizeof folder, "%s.backups", server.db);
     assert_int_equal(count_files(folder, ".db"), 1);
     assert_int_equal(count_files(folder, ".part"), 0);
+    json_t *refused = post(422, "{\"name\":\"x\"}", "/v1/admin/backup");
+    const json_t *faults = json_object_get(json_object_get(refused, "error"), "details");
+    assert_string_equal(text(json_array_get(faults, 0), "allowed"), "no members");
+    json_decref(refused);
 
     snprintf(other, sizeof other, "%s/other.db", server.folder);
     run_program(&server, &ended, (const char *[]){"restore", file, "--db", other, NULL});
