@@ -28,6 +28,7 @@
 #include "definition/definition.h"
 #include "log.h"
 #include "machine.h"
+#include "store/backup.h"
 #include "store/datasets.h"
 #include "store/queue.h"
 #include "watch.h"
@@ -289,6 +290,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         snprintf(p->backups, sizeof p->backups, "%s.backups", api->database);
         api->backups_folder = p->backups;
     }
+    if (err == TET_OK)
+        backup_clean(api->backups_folder);
     if (err == TET_OK)
         err = open_state(api, options, error);
     if (err == TET_OK)
