@@ -27,6 +27,7 @@
 #include "monitor/log.h"
 #include "monitor/watch.h"
 #include "serve/start.h"
+#include "store/backup.h"
 
 enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_HEARTBEAT_S = 3600 };
 
@@ -98,6 +99,7 @@ static enum tet_err open_store(struct api *api, const struct options *options,
     if (err != TET_OK)
         return err;
     store_set_policy(api->store, policy);
+    backup_clean(api->backups_folder);
     return serve_files(api, options, error);
 }
 

@@ -12,6 +12,7 @@
  */
 #include "store/backup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,6 +160,28 @@ static void remove_part(const char *part)
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (name_make(name, part, suffixes[i], NULL) == TET_OK)
             (void)unlink(name);
+}
+
+/* Whether a file's name is what the server gives to a backup that is not whole: tetrad-TIME.db.part. */
+static bool is_part(const char *name)
+{
+    static const char model[] = "tetrad-00000000T000000Z.db.part";
+    const size_t n = sizeof model - 1;
+    for (size_t i = 0; i < n; i++)
+        if (model[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != model[i])
+            return false;
+    return name[n] == '\0' || name[n] == '-'; // -journal, -wal, -shm
+}
+
+void backup_clean(const char *folder)
+{
+    DIR *all = opendir(folder);
+    if (all == NULL)
+        return;
+    for (const struct dirent *one; (one = readdir(all)) != NULL;)
+        if (is_part(one->d_name))
+            (void)unlinkat(dirfd(all), one->d_name, 0);
+    closedir(all);
 }
 
 /* The copy in the name's place, where nothing is yet. */
