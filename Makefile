@@ -256,6 +256,8 @@ install: $(PROGRAM) $(LIBRARY)
 	$(PROGRAM) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tetrad
 	$(PROGRAM) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tetrad
 	$(PROGRAM) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tetrad.fish
+	chmod 644 $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1/tetrad.1 $(COMPLETIONS))
+	install -m 755 deploy/examples/* $(DESTDIR)$(PREFIX)/share/tetrad/examples/
 	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
 
 uninstall:
