@@ -3,7 +3,7 @@
  * The locality audit: its verdicts, that no list can be shorter by a word, and that what a rule
  * hides (reads and writes outside of its updates) is found.
  */
-#include "commands/audit.h"
+#include "audit.h"
 
 #include <stdio.h>
 
