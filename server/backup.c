@@ -19,9 +19,12 @@ static void say(const char *what, const char *file, const struct backup_report *
 {
     double size = (double)report->bytes;
     const char *of = unit(&size);
-    printf("%s %s: %llu experiments, %llu runs, %.1f %s, checked, %.1f s\n", what, file,
-           (unsigned long long)report->experiments, (unsigned long long)report->runs, size, of,
-           report->seconds);
+    printf("%s %s: %llu experiments, %llu runs, %llu uploaded datasets, %.1f %s, checked, %.1f s\n",
+           what, file, (unsigned long long)report->experiments, (unsigned long long)report->runs,
+           (unsigned long long)report->datasets, size, of, report->seconds);
+    if (report->missing > 0)
+        fprintf(stderr, "tetrad: warning: the files of %llu uploaded datasets are missing\n",
+                (unsigned long long)report->missing);
 }
 
 static enum tet_err one_file(const struct options *options, const char *command,
@@ -46,7 +49,8 @@ int backup_command(const struct options *options)
     struct tet_error error = {0};
     enum tet_err err = one_file(options, "backup", &error);
     if (err == TET_OK)
-        err = backup_write(options->value[OPTION_DB], options->argument[0], &report, &error);
+        err = backup_write(options->value[OPTION_DB], options->value[OPTION_FILES],
+                           options->argument[0], &report, &error);
     if (err == TET_OK)
         say("wrote", options->argument[0], &report);
     return end(err, &error);
@@ -59,8 +63,8 @@ int restore_command(const struct options *options)
     struct tet_error error = {0};
     enum tet_err err = one_file(options, "restore", &error);
     if (err == TET_OK)
-        err =
-            backup_restore(options->argument[0], options->value[OPTION_DB], kept, &report, &error);
+        err = backup_restore(options->argument[0], options->value[OPTION_DB],
+                             options->value[OPTION_FILES], kept, &report, &error);
     if (err == TET_OK) {
         say("restored", options->value[OPTION_DB], &report);
         if (kept[0] != '\0')

@@ -88,7 +88,8 @@ enum {
       NULL, "runs of one user that may wait in the queue (default: no bound)")                     \
     X(MAX_RUNNING_EACH, "max-running-per-user", "TETRAD_MAX_RUNNING_PER_USER", COMMAND_SERVE, "N", \
       NULL, "runs of one user trained at once, where the user has no cap (default: no bound)")     \
-    X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE, "DIR", NULL,                                  \
+    X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, "DIR",     \
+      NULL,                                                                                        \
       "folder of uploaded datasets (default: the database's name with .files)")                    \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
       "largest upload, such as 500M (default: 4G)")                                                \

@@ -10,6 +10,7 @@
 #include "definition/faults.h"
 #include "json.h"
 #include "store/queue.h"
+#include "store/retention.h"
 
 enum {
     BULK_EXPERIMENTS = 256, // of one transaction of a bulk action
@@ -181,6 +182,8 @@ void api_priority_run(void *context, const struct http_request *request, struct 
 /* ---- POST /v1/actions ---- */
 
 struct bulk {
+    struct api *api;
+    struct tet_error *error; // of what is read while the selection is gone through
     enum store_action action;
     int32_t priority;
     bool dry_run;
@@ -275,8 +278,19 @@ static void read_bulk(struct bulk *b, const json_t *body, struct faults *faults)
     read_select(b, body, faults);
 }
 
+/* Whether an experiment has nothing that keeps it from being deleted. */
+static bool may_go(struct bulk *b, const struct store_experiment *e)
+{
+    uint64_t pinned = 0;
+    if (e->runs[RUN_QUEUED] + e->runs[RUN_RUNNING] > 0)
+        return false;
+    if (b->error->err == TET_OK)
+        (void)!store_pinned(b->api->store, e->id, &pinned, b->error);
+    return pinned == 0;
+}
+
 /* How many runs of an experiment the action would change. */
-static uint64_t runs_of(const struct bulk *b, const struct store_experiment *e)
+static uint64_t runs_of(struct bulk *b, const struct store_experiment *e)
 {
     const uint64_t open = e->runs[RUN_QUEUED] + e->runs[RUN_PAUSED] + e->runs[RUN_RUNNING];
     uint64_t all = 0;
@@ -284,7 +298,7 @@ static uint64_t runs_of(const struct bulk *b, const struct store_experiment *e)
         all += e->runs[s];
     switch (b->action) {
     case STORE_DELETE:
-        return e->runs[RUN_QUEUED] + e->runs[RUN_RUNNING] > 0 ? 0 : all;
+        return may_go(b, e) ? all : 0;
     case STORE_RESUME:
         return e->runs[RUN_PAUSED];
     case STORE_PAUSE:
@@ -313,11 +327,13 @@ static bool collect(void *context, const struct store_experiment *e)
     struct bulk *b = context;
     if (!is_wanted(b, e->id))
         return true;
-    const uint64_t runs = runs_of(b, e);
     if (b->who->role != ROLE_ADMIN && strcmp(b->who->user, e->owner) != 0) {
         b->refused++;
         return true;
     }
+    const uint64_t runs = runs_of(b, e);
+    if (b->error->err != TET_OK)
+        return false;
     if (runs == 0) { // nothing to do there
         b->refused += b->action == STORE_DELETE;
         return true;
@@ -343,7 +359,9 @@ static bool collect(void *context, const struct store_experiment *e)
 static enum tet_err find(struct api *api, struct bulk *b, struct tet_error *error)
 {
     b->filter.limit = UINT32_MAX;
-    const enum tet_err err = store_experiments_read(api->store, &b->filter, collect, b, error);
+    enum tet_err err = store_experiments_read(api->store, &b->filter, collect, b, error);
+    if (err == TET_OK)
+        err = error->err; // of a visit
     if (err == TET_OK && b->no_memory)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     if (err == TET_OK && b->too_many)
@@ -388,7 +406,7 @@ void api_actions(void *context, const struct http_request *request, struct http_
     struct api *api = context;
     struct tet_error error = {0};
     struct faults faults;
-    struct bulk b = {.who = http_identity(request)};
+    struct bulk b = {.api = api, .error = &error, .who = http_identity(request)};
     json_t *body = NULL;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
@@ -401,6 +419,8 @@ void api_actions(void *context, const struct http_request *request, struct http_
         err = find(api, &b, &error);
     if (err == TET_OK && faults.n == 0 && !b.dry_run)
         err = carry_out(api, &b, &error);
+    if (b.dry_run || b.n == 0)
+        http_reply_unchanged(reply);
     if (err != TET_OK || faults.n > 0)
         refuse(reply, &faults, &error);
     else

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "api/fields.h"
+#include "data/state.h"
 #include "store/backup.h"
 #include "store/retention.h"
 
@@ -50,17 +51,19 @@ void api_backup(void *context, const struct http_request *request, struct http_r
     } else {
         err = name_backup(api, name, &error);
         if (err == TET_OK)
-            err = backup_write(api->database, name, &report, &error);
+            err = backup_write(api->database, state_folder(api->state), name, &report, &error);
         atomic_store(&api->backing_up, false);
     }
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else
         http_reply_json(reply, 201,
-                        json_pack("{s:s, s:I, s:I, s:I, s:s, s:f}", "file", name, "bytes",
+                        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:f}", "file", name, "bytes",
                                   (json_int_t)report.bytes, "experiments",
                                   (json_int_t)report.experiments, "runs", (json_int_t)report.runs,
-                                  "integrity", "ok", "seconds", report.seconds));
+                                  "datasets", (json_int_t)report.datasets, "missing_datasets",
+                                  (json_int_t)report.missing, "integrity", "ok", "seconds",
+                                  report.seconds));
 }
 
 /* ---- POST /v1/admin/retention ---- */
@@ -140,6 +143,8 @@ void api_retention(void *context, const struct http_request *request, struct htt
         err = tet_error_set(&error, TET_NO_MEMORY, "out of memory");
     if (err == TET_OK && !dry)
         err = store_spares_remove(api->store, spares.list, spares.n, &removed, &error);
+    if (removed == 0)
+        http_reply_unchanged(reply);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else

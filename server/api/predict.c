@@ -345,6 +345,7 @@ void api_predict(void *context, const struct http_request *request, struct http_
     json_t *details = NULL;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
+    http_reply_unchanged(reply);
     enum tet_err err = read_request(&p, request, &details, &error);
     if (err == TET_OK)
         err = predict_beside(&p, &details, &error);

@@ -44,7 +44,9 @@ static void make_tag(const char *text, size_t size, char tag[RECENT_TAG])
 void recent_put(struct recent *r, int64_t run, uint64_t version, bool live, const char *text,
                 size_t size, char tag[RECENT_TAG])
 {
-    make_tag(text, size, tag);
+    tag[0] = '\0';
+    if (!live)
+        make_tag(text, size, tag);
     char *copy = size <= RECENT_BYTES ? malloc(size) : NULL;
     if (copy == NULL)
         return;

@@ -34,7 +34,8 @@ void recent_init(struct recent *recent);
 void recent_free(struct recent *recent);
 
 /* recent_put: keeps a copy of the reply's text, read when the store was at `version`; live: the run
- * is being trained. tag: receives its ETag, which says what the text is. */
+ * is being trained. tag: receives its ETag, which says what the text is; "" where it is live, as it will
+ * be another one before anybody can ask again. */
 void recent_put(struct recent *recent, int64_t run, uint64_t version, bool live, const char *text,
                 size_t size, char tag[RECENT_TAG]);
 

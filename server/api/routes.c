@@ -2,6 +2,7 @@
 /* The routes. `blocking` marks those that touch the store or a dataset: they leave the threads that
  * answer at once to those that do not, such as /healthz. */
 #include "api/api.h"
+#include "meters.h"
 
 #define JSON_BODY    "application/json"
 #define DATASET_BODY "application/zip, application/octet-stream, text/csv, multipart/form-data"
@@ -65,3 +66,4 @@ const struct http_route api_routes[] = {
     {ROLE_PUBLIC, "GET", "/assets/pages/{name}", api_asset_page, false, NULL},
     {ROLE_ADMIN, NULL, NULL, NULL, false, NULL},
 };
+_Static_assert(sizeof api_routes / sizeof *api_routes <= METER_ROUTES, "each has a meter");

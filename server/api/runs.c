@@ -215,11 +215,11 @@ struct view {
     uint64_t version;
 };
 
-/* Takes over text. */
+/* Takes over text. tag "": it has none. */
 static void reply_text(const struct http_request *request, struct http_reply *reply, char *text,
                        size_t size, const char *tag)
 {
-    if (http_reply_etag(request, reply, tag))
+    if (*tag != '\0' && http_reply_etag(request, reply, tag))
         free(text);
     else
         http_reply_bytes(reply, 200, type_json, text, size);
@@ -228,7 +228,7 @@ static void reply_text(const struct http_request *request, struct http_reply *re
 static bool reply_run(void *context, const struct store_run *run)
 {
     struct view *view = context;
-    char tag[RECENT_TAG];
+    char tag[RECENT_TAG] = "";
     json_t *value = api_run_json(view->api, view->live, run, false);
     char *text = value != NULL ? json_text(value) : NULL;
     json_decref(value);
@@ -241,10 +241,7 @@ static bool reply_run(void *context, const struct store_run *run)
     if (run_state_final(run->state) || run->state == RUN_RUNNING)
         recent_put(&view->api->recent, run->id, view->version, run->state == RUN_RUNNING, text,
                    size, tag);
-    if (run_state_final(run->state))
-        reply_text(view->request, view->reply, text, size, tag);
-    else
-        http_reply_bytes(view->reply, 200, type_json, text, size);
+    reply_text(view->request, view->reply, text, size, tag);
     return true;
 }
 

@@ -257,6 +257,8 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
     tet_dataset_free(&in.dataset);
     state_unstage(in.folder);
     state_end(in.api->state);
+    if (!created)
+        http_reply_unchanged(reply);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
     else

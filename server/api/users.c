@@ -195,6 +195,7 @@ void api_put_user(void *context, const struct http_request *request, struct http
         enum tet_err err =
             store_user_write(api->store, name, json_number_value(json_object_get(body, "weight")),
                              json_integer_value(json_object_get(body, "cap")), &error);
+        pool_wake(api->pool); // they may have more at once now
         if (err == TET_OK)
             err = store_users_read(api->store, name, keep_user, &user, &error);
         if (err == TET_OK)

@@ -98,6 +98,11 @@ void state_close(struct state *s)
     free(s);
 }
 
+const char *state_folder(const struct state *s)
+{
+    return s->folder;
+}
+
 const char *state_incoming(const struct state *s)
 {
     return s->incoming;

@@ -37,6 +37,7 @@ typedef enum tet_err state_known_fn(void *context, const char *sha256, bool *kno
 TET_MUST_CHECK enum tet_err state_recover(struct state *state, state_known_fn *known, void *context,
                                           struct tet_error *error);
 
+const char *state_folder(const struct state *state);   // as it was opened
 const char *state_incoming(const struct state *state); // for files without names
 /* Publishing and withdrawing, one at a time. state_begin and state_end: reading uploads, one at a time,
  * so that one dataset is in memory; taken before state_lock. */

@@ -167,19 +167,33 @@ static enum tet_err set_priority(struct store *store, struct act_job *job, struc
     return run_change(&q);
 }
 
-static enum tet_err delete (struct store *store, struct act_job *job, struct scope scope,
-                            const struct counts *c, struct tet_error *error) {
-    uint64_t bytes = 0; if (c->queued + c->running > 0 && job->order->n > 1){
-        job->acted->skipped++; job->acted->experiments--; return TET_OK;}
-if (c->queued + c->running > 0) return tet_error_set(
-    error, TET_CONFLICT,
-    "experiment %lld has %llu runs queued and %llu running: cancel it "
-    "first",
-    (long long)scope.id, (unsigned long long)c->queued, (unsigned long long)c->running);
-const enum tet_err err = removal_begin(store, scope.id, &bytes, error);
-job->acted->queued += c->all;
-job->acted->bytes += bytes;
-return err;
+/* Of several, those that cannot be deleted are passed over. */
+static enum tet_err delete_runs(struct store *store, struct act_job *job, struct scope scope,
+                                const struct counts *c, struct tet_error *error)
+{
+    uint64_t bytes = 0, pinned = 0;
+    enum tet_err err = pinned_count(&store->db, scope.id, &pinned, error);
+    if (err != TET_OK)
+        return err;
+    if (c->queued + c->running + pinned > 0 && job->order->n > 1) {
+        job->acted->skipped++;
+        job->acted->experiments--;
+        return TET_OK;
+    }
+    if (c->queued + c->running > 0)
+        return tet_error_set(
+            error, TET_CONFLICT,
+            "experiment %lld has %llu runs queued and %llu running: cancel it first",
+            (long long)scope.id, (unsigned long long)c->queued, (unsigned long long)c->running);
+    if (pinned > 0)
+        return tet_error_set(error, TET_CONFLICT,
+                             "experiment %lld has %llu pinned run%s: take the pin%s away first",
+                             (long long)scope.id, (unsigned long long)pinned,
+                             pinned == 1 ? "" : "s", pinned == 1 ? "" : "s");
+    err = removal_begin(store, scope.id, &bytes, error);
+    job->acted->queued += c->all;
+    job->acted->bytes += bytes;
+    return err;
 }
 
 /* ---- the job ---- */
@@ -210,7 +224,7 @@ static enum tet_err act_on(struct store *store, struct act_job *job, struct scop
                                       [STORE_PAUSE] = pause_runs,
                                       [STORE_RESUME] = resume_runs,
                                       [STORE_PRIORITY] = set_priority,
-                                      [STORE_DELETE] = delete};
+                                      [STORE_DELETE] = delete_runs};
     struct counts c;
     bool there = false;
     enum tet_err err = exists(&store->db, job->order, scope, &there, error);

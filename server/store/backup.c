@@ -3,6 +3,10 @@
  * Backups: see backup.h.
  *
  *     FILE.part: copy -> one file without a log -> integrity check -> fsync -> rename -> fsync of the folder
+ *     FILE.files.part: contents, those the database has before the copy, then those the copy has -> rename
+ *
+ * Contents are taken before the copy, so that one that is deleted meanwhile is there, and after it, so that
+ * one is that was uploaded meanwhile.
  *
  * Threads: any; every call has connections of its own.
  */
@@ -16,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/contents.h"
+#include "data/state.h"
 #include "store/internal.h"
 
 static double now_seconds(void)
@@ -66,6 +72,32 @@ static enum tet_err count(struct db *db, struct backup_report *report, struct te
     return err;
 }
 
+/* Where contents come from and go to. */
+struct route {
+    const char *from, *to; // state folders
+};
+
+static enum tet_err take_contents(struct db *db, const struct route *route,
+                                  struct backup_report *report, struct tet_error *error)
+{
+    int64_t has = 0;
+    report->datasets = report->missing = 0;
+    enum tet_err err = db_number(
+        db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'dataset'", &has,
+        error);
+    if (err != TET_OK || has == 0) // of an older version
+        return err;
+    struct query q = query_open(db, "SELECT DISTINCT sha256 FROM dataset ORDER BY sha256", error);
+    while (err == TET_OK && query_row(&q)) {
+        bool there = false;
+        err = contents_take(route->from, route->to, query_text(&q, 0), &there, error);
+        report->datasets += there;
+        report->missing += !there;
+    }
+    const enum tet_err closed = query_close(&q);
+    return err != TET_OK ? err : closed;
+}
+
 /* A source: ours, of a version that this program knows. The file is not to be opened and closed here by
  * other means than SQLite's, as this process may have it open: that would drop SQLite's locks. */
 static enum tet_err open_source(struct db *db, const char *path, struct tet_error *error)
@@ -99,8 +131,8 @@ static enum tet_err sync_file(const char *path, struct tet_error *error)
 }
 
 /* The copy under the name `part`: checked, and on the disk. */
-static enum tet_err make_part(struct db *from, const char *part, struct backup_report *report,
-                              struct tet_error *error)
+static enum tet_err make_part(struct db *from, const char *part, const struct route *route,
+                              struct backup_report *report, struct tet_error *error)
 {
     struct db to = {0};
     enum tet_err err = db_open(&to, part, false, error);
@@ -113,6 +145,8 @@ static enum tet_err make_part(struct db *from, const char *part, struct backup_r
         err = check_pages(&to, error);
     if (err == TET_OK)
         err = count(&to, report, error);
+    if (err == TET_OK)
+        err = take_contents(&to, route, report, error);
     if (to.handle != NULL)
         db_close(&to);
     return err == TET_OK ? sync_file(part, error) : err;
@@ -137,36 +171,73 @@ static enum tet_err appear(const char *part, const char *file, struct tet_error 
     return store_sync_folder(file, error);
 }
 
-/* Copies `path` to FILE.part. */
-static enum tet_err copy(const char *path, const char *part, struct backup_report *report,
-                         struct tet_error *error)
+/* Copies `path` to FILE.part, and the contents. */
+static enum tet_err copy(const char *path, const char *part, const struct route *route,
+                         struct backup_report *report, struct tet_error *error)
 {
     struct db from = {0};
     enum tet_err err = open_source(&from, path, error);
     remove_part(part); // of a backup that was cut off
     if (err == TET_OK)
-        err = make_part(&from, part, report, error);
+        err = take_contents(&from, route, report, error);
+    if (err == TET_OK)
+        err = make_part(&from, part, route, report, error);
     if (from.handle != NULL)
         db_close(&from);
     return err;
 }
 
-enum tet_err backup_write(const char *path, const char *file, struct backup_report *report,
-                          struct tet_error *error)
+static enum tet_err is_free(const char *name, struct tet_error *error)
+{
+    return access(name, F_OK) != 0
+               ? TET_OK
+               : tet_error_set(error, TET_CONFLICT, "%s: is there already", name);
+}
+
+/* The names of a database's state folder, of a backup's, and of it while it is made. */
+struct folders {
+    char own[BACKUP_NAME], kept[BACKUP_NAME], part[BACKUP_NAME];
+};
+
+static enum tet_err name_folders(struct folders *f, const char *path, const char *files,
+                                 const char *file, struct tet_error *error)
+{
+    enum tet_err err =
+        name_make(f->own, files != NULL ? files : path, files != NULL ? "" : ".files", error);
+    if (err == TET_OK)
+        err = name_make(f->kept, file, ".files", error);
+    return err == TET_OK ? name_make(f->part, file, ".files.part", error) : err;
+}
+
+enum tet_err backup_write(const char *path, const char *files, const char *file,
+                          struct backup_report *report, struct tet_error *error)
 {
     char part[BACKUP_NAME];
+    struct folders f;
     const double start = now_seconds();
     *report = (struct backup_report){0};
     enum tet_err err = name_make(part, file, ".part", error);
-    if (err == TET_OK && access(file, F_OK) == 0)
-        err = tet_error_set(error, TET_CONFLICT, "%s: is there already", file);
+    if (err == TET_OK)
+        err = name_folders(&f, path, files, file, error);
+    if (err == TET_OK)
+        err = is_free(file, error);
+    if (err == TET_OK)
+        err = is_free(f.kept, error);
     if (err != TET_OK)
         return err;
-    err = copy(path, part, report, error);
+    contents_remove(f.part); // of a backup that was cut off
+    err = copy(path, part, &(struct route){f.own, f.part}, report, error);
+    bool moved = false;
+    if (err == TET_OK && report->datasets > 0) {
+        moved = rename(f.part, f.kept) == 0;
+        if (!moved)
+            err = tet_error_set(error, TET_IO, "%s: %s", f.kept, strerror(errno));
+    }
     if (err == TET_OK)
         err = appear(part, file, error);
     if (err != TET_OK)
         remove_part(part);
+    contents_remove(err != TET_OK && moved ? f.kept : f.part);
     report->seconds = now_seconds() - start;
     return err;
 }
@@ -193,10 +264,24 @@ static enum tet_err put_aside(const char *path, char kept[BACKUP_NAME], struct t
     return err;
 }
 
-enum tet_err backup_restore(const char *file, const char *path, char kept[BACKUP_NAME],
-                            struct backup_report *report, struct tet_error *error)
+/* With a folder of contents: into the state folder, which no server may have. */
+static enum tet_err copy_back(const char *file, const char *part, const struct folders *f,
+                              struct backup_report *report, struct tet_error *error)
+{
+    struct state *state = NULL;
+    enum tet_err err = access(f->kept, F_OK) == 0 ? state_open(&state, f->own, error) : TET_OK;
+    if (err == TET_OK)
+        err = copy(file, part, &(struct route){f->kept, f->own}, report, error);
+    state_close(state);
+    return err;
+}
+
+enum tet_err backup_restore(const char *file, const char *path, const char *files,
+                            char kept[BACKUP_NAME], struct backup_report *report,
+                            struct tet_error *error)
 {
     char part[BACKUP_NAME];
+    struct folders f;
     const double start = now_seconds();
     int lock = -1;
     bool created = false;
@@ -204,10 +289,12 @@ enum tet_err backup_restore(const char *file, const char *path, char kept[BACKUP
     *report = (struct backup_report){0};
     enum tet_err err = name_make(part, path, ".part", error);
     if (err == TET_OK)
+        err = name_folders(&f, path, files, file, error);
+    if (err == TET_OK)
         err = store_take_lock(path, &lock, &created, error);
     if (err != TET_OK)
         return err;
-    err = copy(file, part, report, error);
+    err = copy_back(file, part, &f, report, error);
     if (err == TET_OK && access(path, F_OK) == 0)
         err = put_aside(path, kept, error);
     if (err == TET_OK)

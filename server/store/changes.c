@@ -71,13 +71,14 @@ void changes_seen(void *context, int64_t run, int64_t experiment, const char *st
 {
     struct changes *changes = context;
     enum run_state known;
-    const bool gone = !run_state_parse(state, &known);
+    if (!run_state_parse(state, &known))
+        return; // the schema allows none other
     if (changes->n == STORE_MAX_CHANGES && !changes->too_many) {
         changes->too_many = true;
         for (size_t i = 0; i < changes->n; i++)
             note_experiment(changes, changes->runs[i].experiment);
     }
-    if (gone || changes->too_many) {
+    if (changes->too_many) {
         note_experiment(changes, experiment);
         return;
     }
@@ -87,6 +88,11 @@ void changes_seen(void *context, int64_t run, int64_t experiment, const char *st
                               .state = known,
                               .step = (uint64_t)step,
                               .reason = reason != NULL ? strdup(reason) : NULL};
+}
+
+void changes_removed(struct changes *changes, int64_t experiment)
+{
+    note_experiment(changes, experiment);
 }
 
 /* ---- telling ---- */

@@ -210,9 +210,7 @@ enum tet_err db_watch(struct db *db, db_moved_fn *moved, void *context, struct t
         " BEGIN SELECT run_moved(new.id, new.experiment, new.state, new.reason, new.step); END;"
         "CREATE TEMP TRIGGER watch_moved AFTER UPDATE OF state, reason ON main.run"
         " WHEN new.state IS NOT old.state OR new.reason IS NOT old.reason"
-        " BEGIN SELECT run_moved(new.id, new.experiment, new.state, new.reason, new.step); END;"
-        "CREATE TEMP TRIGGER watch_deleted AFTER DELETE ON main.run"
-        " BEGIN SELECT run_moved(old.id, old.experiment, NULL, NULL, old.step); END;";
+        " BEGIN SELECT run_moved(new.id, new.experiment, new.state, new.reason, new.step); END;";
     struct watch *watch = sqlite3_malloc(sizeof *watch);
     if (watch == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");

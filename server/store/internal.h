@@ -97,8 +97,9 @@ int64_t db_last_id(const struct db *db); // of the last row inserted
 /* db_copy: the whole database as one moment has it into another one, page by page; nobody waits for
  * it. Both keep no statement open. */
 TET_MUST_CHECK enum tet_err db_copy(struct db *to, struct db *from, struct tet_error *error);
-/* db_watch: from now on `moved` is called inside the statements of this connection that insert a run, change its
- * state or delete it (state NULL). By triggers of the connection's own: the file's schema stays as it is. */
+/* db_watch: from now on `moved` is called inside the statements of this connection that insert a run or
+ * change its state; not by those that delete it (see changes_removed). By triggers of the connection's
+ * own: the file's schema stays as it is. */
 typedef void db_moved_fn(void *context, int64_t run, int64_t experiment, const char *state,
                          const char *reason, int64_t step);
 TET_MUST_CHECK enum tet_err db_watch(struct db *db, db_moved_fn *moved, void *context,
@@ -246,6 +247,8 @@ void changes_create(struct changes *changes);
 void changes_destroy(struct changes *changes);
 void changes_seen(void *changes, int64_t run, int64_t experiment, const char *state,
                   const char *reason, int64_t step); // a db_moved_fn
+/* changes_removed: the experiment is gone for everybody; nothing is told of its rows, which follow. */
+void changes_removed(struct changes *changes, int64_t experiment);
 /* changes_forget: those from the n-th on were undone; what is told of an experiment too much does no harm. */
 void changes_forget(struct changes *changes, size_t n);
 void changes_tell(struct store *store); // after the commit
@@ -306,6 +309,12 @@ TET_MUST_CHECK enum tet_err store_max_pages(struct store *store, uint32_t pages,
 /* runs_recover: sends every running run back to the queue, trimmed. */
 TET_MUST_CHECK enum tet_err runs_recover(struct store *store, struct tet_error *error);
 bool run_state_parse(const char *text, enum run_state *state);
+
+/* ---- retention.c ---- */
+
+/* pinned_count: how many of an experiment's runs are pinned. */
+TET_MUST_CHECK enum tet_err pinned_count(struct db *db, int64_t experiment, uint64_t *n,
+                                         struct tet_error *error);
 
 /* ---- removal.c ---- */
 

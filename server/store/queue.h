@@ -53,7 +53,7 @@ struct store_acted {
     uint64_t queued;      // waited; changed at once. With delete: all runs
     uint64_t running;     // are running: the pool is to stop them (cancel, pause)
     uint64_t finished;    // stay as they are
-    uint64_t skipped;     // experiments that cannot be deleted, for runs queued or running
+    uint64_t skipped;     // experiments that cannot be deleted, for runs queued, running or pinned
     uint64_t bytes;       // delete: about how many the rows take
     int64_t *ids;         // new array of the running ones; the caller frees
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Removal: an experiment that is deleted is gone for everybody in one short transaction, which
- * takes away what makes it seen: its counts, tags and key, and its runs' definitions. All other
+ * takes away what makes it seen: its counts, tags and key, its runs' definitions and uses of datasets. All other
  * rows follow little by little, between the writer's batches, so that nobody waits for millions of
  * metrics to go:
  *
@@ -72,6 +72,7 @@ enum tet_err removal_begin(struct store *store, int64_t experiment, uint64_t *by
     static const char *const steps[] = {
         "INSERT INTO removal (experiment) VALUES (:id)",
         "DELETE FROM run_definition WHERE run IN (SELECT id FROM run WHERE experiment = :id)",
+        "DELETE FROM run_dataset WHERE run IN (SELECT id FROM run WHERE experiment = :id)",
         "DELETE FROM experiment_tag WHERE experiment = :id",
         "DELETE FROM experiment_runs WHERE experiment = :id",
         "UPDATE experiment SET idempotency_key = NULL WHERE id = :id",
@@ -79,6 +80,7 @@ enum tet_err removal_begin(struct store *store, int64_t experiment, uint64_t *by
     enum tet_err err = estimate(&store->db, experiment, bytes, error);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && err == TET_OK; i++)
         err = change(&store->db, steps[i], experiment, error);
+    changes_removed(&store->changes, experiment);
     store->removing = true; // a step that finds nothing ends it
     return err;
 }
@@ -100,6 +102,8 @@ static enum tet_err clear_run(struct db *db, int64_t run, bool *clear, struct te
     static const char *const large[] = {
         "DELETE FROM metric WHERE run = :id AND step <= coalesce((SELECT step FROM metric"
         " WHERE run = :id ORDER BY step LIMIT 1 OFFSET :rows), 9223372036854775807)",
+        "DELETE FROM metric_bin WHERE run = :id AND (series, level, bin) IN"
+        " (SELECT series, level, bin FROM metric_bin WHERE run = :id LIMIT :rows)",
         "DELETE FROM checkpoint_chunk WHERE rowid = (SELECT k.rowid FROM checkpoint c"
         " CROSS JOIN checkpoint_chunk k ON k.checkpoint = c.id WHERE c.run = :id LIMIT 1)",
     };
@@ -108,18 +112,19 @@ static enum tet_err clear_run(struct db *db, int64_t run, bool *clear, struct te
         "DELETE FROM timeline WHERE run = :id",       "DELETE FROM protocol_result WHERE run = :id",
         "DELETE FROM run_definition WHERE run = :id", "DELETE FROM attempt WHERE run = :id",
     };
+    enum { CHUNKS = 2 }; // those come one by one
     enum tet_err err = TET_OK;
     *clear = false;
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
         const int64_t before = db_changes(db);
         struct query q = query_open(db, large[i], error);
         query_bind_int(&q, ":id", run);
-        if (i == 0)
+        if (i < CHUNKS)
             query_bind_int(&q, ":rows", STEP_ROWS);
         query_run(&q);
         err = query_close(&q);
         if (err != TET_OK || db_changes(db) - before > STEP_ROWS / 4 ||
-            (i == 1 && db_changes(db) > before))
+            (i == CHUNKS && db_changes(db) > before))
             return err;
     }
     for (size_t i = 0; i < sizeof small / sizeof *small && err == TET_OK; i++)

@@ -95,6 +95,27 @@ enum tet_err store_pins_read(struct store *store, int64_t run, struct store_pins
     return err;
 }
 
+enum tet_err pinned_count(struct db *db, int64_t experiment, uint64_t *n, struct tet_error *error)
+{
+    struct query q = query_open(
+        db, "SELECT count(*) FROM run WHERE experiment = :experiment AND pinned = 1", error);
+    query_bind_int(&q, ":experiment", experiment);
+    *n = query_row(&q) ? (uint64_t)query_int(&q, 0) : 0;
+    return query_close(&q);
+}
+
+enum tet_err store_pinned(struct store *store, int64_t experiment, uint64_t *n,
+                          struct tet_error *error)
+{
+    struct db *db;
+    enum tet_err err = reader_take(store, &db, error);
+    if (err != TET_OK)
+        return err;
+    err = pinned_count(db, experiment, n, error);
+    reader_give(store, db);
+    return err;
+}
+
 /* ---- what may go ---- */
 
 enum tet_err store_spares_read(struct store *store, const struct store_retention *retention,
@@ -106,6 +127,7 @@ enum tet_err store_spares_read(struct store *store, const struct store_retention
         " FROM run r JOIN experiment e ON e.id = r.experiment JOIN checkpoint p ON p.run = r.id"
         " WHERE r.state IN ('succeeded', 'diverged', 'failed', 'cancelled') AND NOT r.pinned"
         " AND r.ended_ms < :before AND NOT p.pinned"
+        " AND e.id NOT IN (SELECT experiment FROM removal)"
         " AND (:owner IS NULL OR e.owner = :owner)"
         " AND (:tag IS NULL OR e.id IN (SELECT experiment FROM experiment_tag WHERE tag = :tag))"
         " AND p.step NOT IN (SELECT step FROM checkpoint WHERE run = r.id"

@@ -27,6 +27,10 @@ struct store_pins {
 TET_MUST_CHECK enum tet_err store_pins_read(struct store *store, int64_t run,
                                             struct store_pins *pins, struct tet_error *error);
 
+/* store_pinned: how many of an experiment's runs are pinned: it cannot be deleted before that is 0. */
+TET_MUST_CHECK enum tet_err store_pinned(struct store *store, int64_t experiment, uint64_t *n,
+                                         struct tet_error *error);
+
 /* What may go: checkpoints of runs that are final, not pinned, and ended before a time, but the
  * newest `keep.last` (at least 1), the best `keep.best`, and the pinned ones. */
 struct store_retention {

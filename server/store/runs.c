@@ -217,7 +217,8 @@ enum tet_err runs_recover(struct store *store, struct tet_error *error)
      * now. */
     struct query paused = query_open(db,
                                      "UPDATE run SET state = 'queued', reason = NULL"
-                                     " WHERE state = 'paused' AND held = 0",
+                                     " WHERE state = 'paused' AND held = 0"
+                                     " AND experiment NOT IN (SELECT experiment FROM removal)",
                                      error);
     query_run(&paused);
     const enum tet_err unpaused = query_close(&paused);

@@ -53,15 +53,18 @@ size_t share_next(const struct share *shares, size_t n)
 /* ---- the users, from the database ---- */
 
 #define RUNNING_OF "FROM attempt a WHERE a.owner = u.user"
-static const char users_sql[] =
-    "SELECT u.user, u.seconds, u.at_ms, u.queued, coalesce(w.weight, 1.0), w.cap,"
-    " (SELECT count(*) " RUNNING_OF "),"
-    " (SELECT total(max(0, :now - a.charged_ms) * a.threads) " RUNNING_OF "),"
-    " (SELECT total(max(0, a.began_ms + a.expected_ms - max(a.charged_ms, :now)) * a.threads)"
-    " " RUNNING_OF "),"
-    " coalesce((SELECT r.id FROM run r INDEXED BY run_queue WHERE r.owner = u.user"
-    " AND r.state = 'queued' ORDER BY r.priority DESC, r.id LIMIT 1), 0)"
-    " FROM usage u LEFT JOIN user w ON w.name = u.user WHERE u.queued > 0 OR :all ORDER BY u.user";
+#define SHARES                                                                                     \
+    "SELECT u.user, u.seconds, u.at_ms, u.queued, coalesce(w.weight, 1.0), w.cap,"                 \
+    " (SELECT count(*) " RUNNING_OF "),"                                                           \
+    " (SELECT total(max(0, :now - a.charged_ms) * a.threads) " RUNNING_OF "),"                     \
+    " (SELECT total(max(0, a.began_ms + a.expected_ms - max(a.charged_ms, :now)) * a.threads)"     \
+    " " RUNNING_OF "),"                                                                            \
+    " coalesce((SELECT r.id FROM run r INDEXED BY run_queue WHERE r.owner = u.user"                \
+    " AND r.state = 'queued' ORDER BY r.priority DESC, r.id LIMIT 1), 0)"                          \
+    " FROM usage u LEFT JOIN user w ON w.name = u.user "
+static const char users_sql[] = SHARES "WHERE u.queued > 0 OR :all ORDER BY u.user";
+static const char user_sql[] = SHARES "WHERE u.user = :user";
+#undef SHARES
 #undef RUNNING_OF
 
 struct query share_users(const struct store *store, struct db *db, bool all, int64_t now,
@@ -89,6 +92,18 @@ void share_from_row(const struct store *store, const struct query *q, int64_t no
         .head = query_int(q, 9),
     };
     (void)snprintf(s->user, sizeof s->user, "%s", user != NULL ? user : "");
+}
+
+enum tet_err share_read(const struct store *store, struct db *db, const char *user, int64_t now,
+                        struct share *s, struct tet_error *error)
+{
+    *s = (struct share){0};
+    struct query q = query_open(db, user_sql, error);
+    query_bind_int(&q, ":now", now);
+    query_bind_text(&q, ":user", user);
+    if (query_row(&q))
+        share_from_row(store, &q, now, s);
+    return query_close(&q);
 }
 
 /* In one pass: only the best so far is kept. */

@@ -32,6 +32,9 @@ struct query share_users(const struct store *store, struct db *db, bool all, int
                          struct tet_error *error);
 void share_from_row(const struct store *store, const struct query *query, int64_t now,
                     struct share *share);
+/* share_read: one user's; all zero for who never submitted. Any thread, on its own connection. */
+TET_MUST_CHECK enum tet_err share_read(const struct store *store, struct db *db, const char *user,
+                                       int64_t now, struct share *share, struct tet_error *error);
 
 /* share_choose: the run that is next, 0: none. */
 TET_MUST_CHECK enum tet_err share_choose(struct store *store, int64_t *head,

@@ -76,7 +76,7 @@ struct store_user {
     double weight;
     int64_t cap;                 // 0: none
     uint64_t running, queued;    // runs
-    double recent_seconds;       // trained in runs that ended within 24 hours
+    double recent_seconds;       // of workers' time times threads that they had lately (queue.h)
     uint64_t tokens;             // that can be used
     int64_t created_ms, used_ms; // used: last seen with a token, 0: never
 };

@@ -161,6 +161,23 @@ def test_many_runs_at_once():
         daemon.stop()
 
 
+def test_deletion():
+    """Told with the action: once, though the rows go little by little; and not again."""
+    with folder() as path, Daemon(path, workers=1) as daemon:
+        first, second = (daemon.client.submit(definition(epochs=n))[1] for n in (1, 2))
+        daemon.await_final(first["runs"] + second["runs"])
+        stream = Stream(daemon.port, "/v1/events?types=state")
+        for submitted in (first, second):
+            assert daemon.client.ask("GET", f"/v1/runs/{submitted['first_run']}")[0] == 200  # kept from now on
+            assert daemon.client.ask("DELETE", f"/v1/experiments/{submitted['id']}")[0] == 200
+            assert daemon.client.ask("GET", f"/v1/runs/{submitted['first_run']}")[0] == 404
+        run = daemon.client.submit(definition())[1]["first_run"]
+        changed = [data for kind, data, _ in stream.until(ended(run)) if kind == "changed"]
+        assert changed == [{"experiments": [first["id"]]}, {"experiments": [second["id"]]}], changed
+        stream.close()
+        daemon.stop()
+
+
 def test_resume():
     with folder() as path:
         with Daemon(path, workers=1) as daemon:

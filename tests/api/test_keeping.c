@@ -175,6 +175,99 @@ static void test_retention(void **state)
     json_decref(post(422, "{}", "/v1/admin/retention"));
 }
 
+static json_int_t experiment_of(json_int_t run)
+{
+    json_t *json = get(&server, 200, "/v1/runs/%lld", (long long)run);
+    const json_int_t id = integer(json, "experiment");
+    json_decref(json);
+    return id;
+}
+
+static json_t *drop(json_int_t experiment, long status)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/v1/experiments/%lld", (long long)experiment);
+    return ask(&server, "DELETE", path, NULL, status);
+}
+
+/* What is done to a run shows in its reply at once, also where that was kept from before. */
+static void test_pinned_stays(void **state)
+{
+    char body[200];
+    (void)state;
+    const json_int_t run = trained(2, ""), other = trained(2, "");
+    const json_int_t experiment = experiment_of(run);
+    json_decref(post(200, "{}", "/v1/runs/%lld/pin", (long long)run));
+    json_t *json = get(&server, 200, "/v1/runs/%lld", run);
+    assert_true(json_is_true(json_object_get(json, "pinned")));
+    json_decref(json);
+    json_t *refused = drop(experiment, 409);
+    assert_non_null(strstr(text(json_object_get(refused, "error"), "message"), "1 pinned run"));
+    json_decref(refused);
+
+    /* Among several it is passed over, and the preview says so. */
+    const json_int_t others = experiment_of(other);
+    for (int i = 0; i < 2; i++) {
+        snprintf(body, sizeof body,
+                 "{\"action\":\"delete\",\"select\":{\"ids\":[%lld,%lld]},\"dry_run\":%s}",
+                 experiment, others, i == 0 ? "true" : "false");
+        json_t *done = post(200, body, "/v1/actions");
+        assert_int_equal(integer(done, "experiments"), 1);
+        assert_int_equal(integer(done, "refused"), 1);
+        json_decref(done);
+    }
+    json_decref(get(&server, 404, "/v1/runs/%lld", other));
+    json_decref(post(200, "{\"pinned\":false}", "/v1/runs/%lld/pin", (long long)run));
+    json = get(&server, 200, "/v1/runs/%lld", run);
+    assert_true(json_is_false(json_object_get(json, "pinned")));
+    json_decref(json);
+    json_decref(drop(experiment, 200));
+    json_decref(get(&server, 404, "/v1/runs/%lld", run));
+    json_decref(post(404, "{}", "/v1/runs/%lld/pin", (long long)run));
+}
+
+static bool is_paused(const json_t *run)
+{
+    return strcmp(text(run, "state"), "paused") == 0 || is_over(run);
+}
+
+/* A pause writes a checkpoint between the others: the best stay all the same, and retention waits for
+ * the run's end. */
+static void test_paused(void **state)
+{
+    static const char definition[] =
+        "{" STROKES ",\"network\":{\"layers\":[{\"units\":300}]},\"rule\":{\"name\":\"bp\"},"
+        "\"optimizer\":{\"lr\":0.5},\"training\":{\"epochs\":60,\"batch\":1},"
+        "\"tags\":[\"paused\"],\"record\":{\"every\":0,\"keep\":2,\"keep_best\":3}}";
+    json_int_t kept[64], best[64];
+    char body[64];
+    (void)state;
+    const json_int_t run = submit(&server, definition);
+    json_decref(daemon_wait(&server, run, is_training));
+    json_decref(post(200, "", "/v1/runs/%lld/pause", (long long)run));
+    json_t *json = daemon_wait(&server, run, is_paused);
+    assert_string_equal(text(json, "state"), "paused");
+    const json_int_t step = integer(json_object_get(json, "progress"), "step");
+    json_decref(json);
+    size_t n = steps_of(run, "checkpoints", kept);
+    assert_true(among(step, kept, n));
+    snprintf(body, sizeof body, "{\"step\":%lld}", step);
+    json_decref(post(200, body, "/v1/runs/%lld/pin", (long long)run));
+    json_t *reply = post(200, "{\"last\":1,\"tag\":\"paused\"}", "/v1/admin/retention");
+    assert_int_equal(integer(reply, "checkpoints"), 0);
+    json_decref(reply);
+
+    json_decref(post(200, "", "/v1/runs/%lld/resume", (long long)run));
+    json_decref(await_end(&server, run, "succeeded"));
+    n = steps_of(run, "checkpoints", kept);
+    const size_t b = lowest(run, 3, best);
+    for (size_t i = 0; i < b; i++)
+        if (!among(best[i], kept, n))
+            fail_msg("the checkpoint at step %lld is not kept", (long long)best[i]);
+    assert_in_range(n, 3, 6);
+    assert_true(among(step, kept, n)); // pinned
+}
+
 /* The names of the folder's files that end so. */
 static size_t count_files(const char *path, const char *end)
 {
@@ -225,10 +318,84 @@ static void test_backup(void **state)
     json_decref(backup);
 }
 
+/* ---- backups of uploaded datasets ---- */
+
+static json_t *upload(const char *name, const char *table, long status)
+{
+    char path[100];
+    struct reply reply;
+    snprintf(path, sizeof path, "/v1/datasets/%s", name);
+    ask_with(&server, "PUT", path, table, (const char *const[]){"Content-Type: text/csv", NULL},
+             &reply);
+    expect(&reply, status);
+    json_t *json = json_incref(reply.json);
+    reply_free(&reply);
+    return json;
+}
+
+/* Restores to a database of another name and serves it. */
+static void serve_restored(const char *file, const char *name)
+{
+    char other[128];
+    struct ended ended;
+    snprintf(other, sizeof other, "%s/%s", server.folder, name);
+    run_program(&server, &ended, (const char *[]){"restore", file, "--db", other, NULL});
+    if (ended.status != 0 || ended.err[0] != '\0')
+        fail_msg("restore: %d, %s", ended.status, ended.err);
+    daemon_stop(&server);
+    assert_true(strlen(other) < sizeof server.db);
+    strcpy(server.db, other);
+    daemon_start(&server, "2", NULL);
+}
+
+/* The content of an upload is in the backup, and outlives the one that was backed up. */
+static void test_uploads(void **state)
+{
+    static const char table[] = "a,label,b\n0.5,0,1\n1,2,2\n-1e-3,1,3\n4,1,5\n0,0,0\n";
+    char folder[200], copy[128];
+    struct ended ended;
+    (void)state;
+    json_t *lab = upload("lab", table, 201);
+    json_decref(upload("same", table, 201)); // another name of the same content
+    json_t *backup = post(201, "{}", "/v1/admin/backup");
+    assert_int_equal(integer(backup, "datasets"), 1);
+    assert_int_equal(integer(backup, "missing_datasets"), 0);
+    snprintf(folder, sizeof folder, "%s.files/datasets", text(backup, "file"));
+    assert_int_equal(count_files(folder, ".npz"), 1);
+
+    snprintf(copy, sizeof copy, "%s/copy.db", server.folder);
+    run_program(&server, &ended, (const char *[]){"backup", copy, "--db", server.db, NULL});
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.out, "1 uploaded dataset"));
+    run_program(&server, &ended, (const char *[]){"backup", copy, "--db", server.db, NULL});
+    assert_int_equal(ended.status, 5); // it is there already
+    snprintf(copy, sizeof copy, "%s/bare.db", server.folder);
+    run_program(&server, &ended,
+                (const char *[]){"backup", copy, "--db", server.db, "--files", "/none", NULL});
+    assert_int_equal(ended.status, 0);
+    assert_non_null(strstr(ended.err, "missing"));
+
+    json_decref(ask(&server, "DELETE", "/v1/datasets/lab", NULL, 200));
+    json_decref(ask(&server, "DELETE", "/v1/datasets/same", NULL, 200));
+    serve_restored(text(backup, "file"), "restored.db");
+    json_t *again = get(&server, 200, "/v1/datasets/lab");
+    assert_true(json_is_null(json_object_get(again, "error")));
+    assert_string_equal(text(again, "sha256"), text(lab, "sha256"));
+    json_decref(await_end(&server,
+                          submit(&server, "{\"dataset\":{\"name\":\"same\"}," SMALL
+                                          ",\"training\":{\"epochs\":2,\"batch\":2}}"),
+                          "succeeded"));
+    json_decref(again);
+    json_decref(backup);
+    json_decref(lab);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_best), cmocka_unit_test(test_pins),
-                                       cmocka_unit_test(test_retention),
-                                       cmocka_unit_test(test_backup)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_best),      cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_retention), cmocka_unit_test(test_pinned_stays),
+        cmocka_unit_test(test_paused),    cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_uploads)};
     return cmocka_run_group_tests_name("keeping", tests, start, server_stop);
 }

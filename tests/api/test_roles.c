@@ -18,45 +18,84 @@ static const char *const who_text[WHO_COUNT] = {
 /* Who gets through; everybody else gets 401 without a good token and 403 with one. */
 enum allowed { EVERYBODY, VIEWERS, MEMBERS, OWNERS, ADMINS };
 
-/* A route of api_routes, a request to it, and the status for who gets through. */
+/* A route of api_routes, a request to it, and the status for who gets through, be it that the request
+ * then fails: run 1 is of the owner, ended and pinned; the dataset lab is theirs, and run 2 needs it. */
+#define SMALL                                                                                      \
+    "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"bp\"},\"training\":{\"batch\":" \
+    "20"
 static const struct expectation {
     const char *method, *route, *path;
     enum allowed allowed;
     long status;
-    const char *body;
+    const char *body, *type; // type NULL: JSON
 } expectations[] = {
-    {"GET", "/", "/", EVERYBODY, 200, NULL},
-    {"GET", "/healthz", "/healthz", EVERYBODY, 200, NULL},
-    {"GET", "/readyz", "/readyz", EVERYBODY, 200, NULL},
-    {"GET", "/openapi.json", "/openapi.json", EVERYBODY, 200, NULL},
-    {"GET", "/v1/experiments", "/v1/experiments", VIEWERS, 200, NULL},
-    {"GET", "/v1/experiments/{id}", "/v1/experiments/1", VIEWERS, 200, NULL},
-    {"GET", "/v1/experiments/{id}/summary", "/v1/experiments/1/summary", VIEWERS, 200, NULL},
-    {"GET", "/v1/runs/{id}", "/v1/runs/1", VIEWERS, 200, NULL},
-    {"GET", "/v1/runs/{id}/metrics", "/v1/runs/1/metrics", VIEWERS, 200, NULL},
-    {"GET", "/v1/runs/{id}/protocol", "/v1/runs/1/protocol", VIEWERS, 404, NULL},
-    {"GET", "/v1/runs/{id}/weights", "/v1/runs/1/weights", VIEWERS, 200, NULL},
-    {"GET", "/v1/runs/{id}/weights.npz", "/v1/runs/1/weights.npz", VIEWERS, 200, NULL},
-    {"GET", "/v1/runs/{id}/weights/{name}.npy", "/v1/runs/1/weights/W1.npy", VIEWERS, 200, NULL},
-    {"GET", "/v1/datasets", "/v1/datasets", VIEWERS, 200, NULL},
-    {"GET", "/v1/datasets/{name}", "/v1/datasets/strokes", VIEWERS, 200, NULL},
-    {"GET", "/v1/rules", "/v1/rules", VIEWERS, 200, NULL},
-    {"GET", "/v1/series", "/v1/series", VIEWERS, 200, NULL},
-    {"GET", "/v1/schema", "/v1/schema", VIEWERS, 200, NULL},
-    {"GET", "/v1/me", "/v1/me", VIEWERS, 200, NULL},
+    {"GET", "/", "/", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/assets/{name}", "/assets/app.js", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/assets/pages/{name}", "/assets/pages/users.js", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/v1", "/v1", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/healthz", "/healthz", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/readyz", "/readyz", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/openapi.json", "/openapi.json", EVERYBODY, 200, NULL, NULL},
+    {"GET", "/metrics", "/metrics", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/me", "/v1/me", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/rules", "/v1/rules", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/series", "/v1/series", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/schema", "/v1/schema", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/examples", "/v1/examples", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/datasets", "/v1/datasets", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/datasets/{name}", "/v1/datasets/strokes", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/datasets/{name}/samples.png", "/v1/datasets/strokes/samples.png", VIEWERS, 200,
+     NULL, NULL},
+    {"GET", "/v1/queue", "/v1/queue", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/experiments", "/v1/experiments", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/experiments/{id}", "/v1/experiments/1", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/experiments/{id}/summary", "/v1/experiments/1/summary", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/runs/{id}", "/v1/runs/1", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/runs/{id}/metrics", "/v1/runs/1/metrics", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/runs/{id}/protocol", "/v1/runs/1/protocol", VIEWERS, 404, NULL, NULL},
+    {"GET", "/v1/runs/{id}/weights", "/v1/runs/1/weights", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/runs/{id}/weights.npz", "/v1/runs/1/weights.npz", VIEWERS, 200, NULL, NULL},
+    {"GET", "/v1/runs/{id}/weights/{name}.npy", "/v1/runs/1/weights/W1.npy", VIEWERS, 200, NULL,
+     NULL},
+    {"GET", "/v1/runs/{id}/weights/{name}.png", "/v1/runs/1/weights/W1.png", VIEWERS, 200, NULL,
+     NULL},
+    {"POST", "/v1/runs/{id}/predict", "/v1/runs/1/predict", VIEWERS, 200,
+     "{\"part\":\"test\",\"indices\":[0]}", NULL},
+    /* The streams, if they began, would not end. */
+    {"GET", "/v1/events", "/v1/events?types=none", VIEWERS, 400, NULL, NULL},
+    {"GET", "/v1/runs/{id}/events", "/v1/runs/1/events?types=none", VIEWERS, 400, NULL, NULL},
     {"POST", "/v1/experiments", "/v1/experiments?dry_run=1", MEMBERS, 200,
-     "{\"dataset\":{\"name\":\"strokes\",\"train\":60,\"test\":20},"
-     "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"bp\"},"
-     "\"training\":{\"batch\":20}}"},
-    {"POST", "/v1/runs/{id}/fork", "/v1/runs/1/fork", MEMBERS, 201, "{\"changes\":{}}"},
-    {"POST", "/v1/experiments/{id}/cancel", "/v1/experiments/1/cancel", OWNERS, 200, NULL},
-    {"POST", "/v1/runs/{id}/cancel", "/v1/runs/1/cancel", OWNERS, 200, NULL},
-    {"GET", "/v1/users", "/v1/users", ADMINS, 200, NULL},
-    {"PUT", "/v1/users/{name}", "/v1/users/owner", ADMINS, 200, "{\"weight\":2,\"cap\":null}"},
-    {"GET", "/v1/tokens", "/v1/tokens", ADMINS, 200, NULL},
-    {"POST", "/v1/tokens", "/v1/tokens", ADMINS, 201, "{\"user\":\"new\",\"role\":\"viewer\"}"},
-    {"DELETE", "/v1/tokens/{id}", "/v1/tokens/1", ADMINS, 200, NULL}, // the revoked one
-    {"GET", "/v1/audit", "/v1/audit", ADMINS, 200, NULL},
+     "{\"dataset\":{\"name\":\"strokes\",\"train\":60,\"test\":20}," SMALL "}}", NULL},
+    {"POST", "/v1/runs/{id}/fork", "/v1/runs/1/fork", MEMBERS, 201, "{\"changes\":{}}", NULL},
+    {"POST", "/v1/runs/{id}/rerun", "/v1/runs/1/rerun", MEMBERS, 201, NULL, NULL},
+    {"POST", "/v1/import", "/v1/import", MEMBERS, 422, "PK", "application/zip"},
+    {"PUT", "/v1/datasets/{name}", "/v1/datasets/other", MEMBERS, 422, "a,label\n", "text/csv"},
+    {"POST", "/v1/actions", "/v1/actions", MEMBERS, 200,
+     "{\"action\":\"cancel\",\"select\":{\"ids\":[1]}}", NULL}, // others': refused, and told so
+    {"DELETE", "/v1/datasets/{name}", "/v1/datasets/lab", OWNERS, 409, NULL, NULL},
+    {"DELETE", "/v1/experiments/{id}", "/v1/experiments/1", OWNERS, 409, NULL, NULL},
+    {"POST", "/v1/experiments/{id}/cancel", "/v1/experiments/1/cancel", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/experiments/{id}/pause", "/v1/experiments/1/pause", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/experiments/{id}/resume", "/v1/experiments/1/resume", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/experiments/{id}/priority", "/v1/experiments/1/priority", OWNERS, 200,
+     "{\"priority\":1}", NULL},
+    {"POST", "/v1/runs/{id}/cancel", "/v1/runs/1/cancel", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/runs/{id}/pause", "/v1/runs/1/pause", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/runs/{id}/resume", "/v1/runs/1/resume", OWNERS, 200, NULL, NULL},
+    {"POST", "/v1/runs/{id}/priority", "/v1/runs/1/priority", OWNERS, 200, "{\"priority\":1}",
+     NULL},
+    {"POST", "/v1/runs/{id}/pin", "/v1/runs/1/pin", OWNERS, 200, "{}", NULL},
+    {"GET", "/v1/users", "/v1/users", ADMINS, 200, NULL, NULL},
+    {"PUT", "/v1/users/{name}", "/v1/users/owner", ADMINS, 200, "{\"weight\":2,\"cap\":null}",
+     NULL},
+    {"GET", "/v1/tokens", "/v1/tokens", ADMINS, 200, NULL, NULL},
+    {"POST", "/v1/tokens", "/v1/tokens", ADMINS, 201, "{\"user\":\"new\",\"role\":\"viewer\"}",
+     NULL},
+    {"DELETE", "/v1/tokens/{id}", "/v1/tokens/1", ADMINS, 200, NULL, NULL}, // the revoked one
+    {"GET", "/v1/audit", "/v1/audit", ADMINS, 200, NULL, NULL},
+    {"POST", "/v1/admin/backup", "/v1/admin/backup", ADMINS, 201, "{}", NULL},
+    {"POST", "/v1/admin/retention", "/v1/admin/retention", ADMINS, 200,
+     "{\"last\":1,\"dry_run\":true}", NULL},
 };
 
 static const struct expectation *expectation_of(const struct http_route *route)
@@ -120,13 +159,22 @@ static int start(void **state)
     return 0;
 }
 
+/* type: of the body; NULL: JSON. */
+static void send_as(enum who who, const char *method, const char *path, const char *body,
+                    const char *type, struct reply *reply)
+{
+    char token[128], content[64];
+    snprintf(token, sizeof token, who != NONE ? "Authorization: Bearer %s" : "Accept: */*%s",
+             tokens[who]);
+    snprintf(content, sizeof content, "Content-Type: %s", type != NULL ? type : "application/json");
+    ask_with(&server, method, path, body,
+             (const char *const[]){token, body != NULL ? content : NULL, NULL}, reply);
+}
+
 static void ask_as(enum who who, const char *method, const char *path, const char *body,
                    struct reply *reply)
 {
-    char header[128];
-    snprintf(header, sizeof header, "Authorization: Bearer %s", tokens[who]);
-    ask_with(&server, method, path, body, (const char *const[]){who != NONE ? header : NULL, NULL},
-             reply);
+    send_as(who, method, path, body, NULL, reply);
 }
 
 static json_t *json_as(enum who who, const char *method, const char *path, const char *body,
@@ -140,24 +188,43 @@ static json_t *json_as(enum who who, const char *method, const char *path, const
     return json;
 }
 
-/* Run 1 of the owner, to its end. */
-static void train(void)
+/* Run 1 of the owner, to its end; run 2, which needs a dataset of theirs, until it is paused. */
+static void await_as(enum who who, const char *path, const char *state)
 {
-    static const char definition[] =
-        "{\"name\":\"owned\",\"dataset\":{\"name\":\"strokes\",\"train\":60,\"test\":20},"
-        "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"bp\"},"
-        "\"training\":{\"epochs\":1,\"batch\":20},\"record\":{\"checkpoint_epochs\":1}}";
     const struct timespec pause = {.tv_nsec = WAIT_NS};
-    json_decref(json_as(OWNER, "POST", "/v1/experiments", definition, 201));
     for (int i = 0; i < WAIT_TRIES; i++) {
-        json_t *run = json_as(VIEWER, "GET", "/v1/runs/1", NULL, 200);
-        const bool over = is_over(run);
+        json_t *run = json_as(who, "GET", path, NULL, 200);
+        const bool there = strcmp(text(run, "state"), state) == 0;
         json_decref(run);
-        if (over)
+        if (there)
             return;
         nanosleep(&pause, NULL);
     }
-    fail_msg("run 1 does not end");
+    fail_msg("%s does not get %s", path, state);
+}
+
+static void prepare(void)
+{
+    struct reply reply;
+    json_decref(json_as(OWNER, "POST", "/v1/experiments",
+                        "{\"name\":\"owned\",\"dataset\":{\"name\":\"strokes\",\"train\":60,"
+                        "\"test\":20}," SMALL
+                        ",\"epochs\":1},\"record\":{\"checkpoint_epochs\":1}}",
+                        201));
+    await_as(VIEWER, "/v1/runs/1", "succeeded");
+    json_decref(json_as(OWNER, "POST", "/v1/runs/1/pin", "{}", 200));
+    send_as(OWNER, "PUT", "/v1/datasets/lab",
+            "a,label,b\n0.5,0,1\n1,2,2\n-1e-3,1,\"3\"\n4,1,5\n0,0,0\n", "text/csv", &reply);
+    expect(&reply, 201);
+    reply_free(&reply);
+    json_decref(json_as(
+        OWNER, "POST", "/v1/experiments",
+        "{\"name\":\"needs lab\",\"dataset\":{\"name\":\"lab\"},"
+        "\"network\":{\"layers\":[{\"units\":500},{\"units\":500}]},\"rule\":{\"name\":\"bp\"},"
+        "\"training\":{\"batch\":1,\"epochs\":100000}}",
+        201));
+    json_decref(json_as(OWNER, "POST", "/v1/runs/2/pause", NULL, 200));
+    await_as(VIEWER, "/v1/runs/2", "paused");
 }
 
 /* ---- tests ---- */
@@ -167,7 +234,7 @@ static void test_every_route(void **state)
     (void)state;
     char from[32], value[256];
     int failures = 0, asked = 0;
-    train();
+    prepare();
     for (const struct http_route *route = api_routes; route->method != NULL; route++) {
         const struct expectation *e = expectation_of(route);
         /* From an address of its own, so that the wrong tokens of other routes do not count. */
@@ -175,7 +242,7 @@ static void test_every_route(void **state)
         request_from = from;
         for (enum who who = NONE; who < WHO_COUNT; who++) {
             struct reply reply;
-            ask_as(who, e->method, e->path, e->body, &reply);
+            send_as(who, e->method, e->path, e->body, e->type, &reply);
             const long wanted = expected_status(e, who);
             if (reply.status != wanted) {
                 print_message("# %s %s as %s: %ld, wanted %ld: %.300s\n", e->method, e->path,
@@ -190,6 +257,15 @@ static void test_every_route(void **state)
         }
     }
     request_from = NULL;
+    struct reply metered; // each under its own name
+    ask_as(VIEWER, "GET", "/metrics", NULL, &metered);
+    for (const struct http_route *route = api_routes; route->method != NULL; route++) {
+        snprintf(value, sizeof value, "_count{method=\"%s\",route=\"%s\",", route->method,
+                 route->path);
+        if (strstr(metered.body, value) == NULL)
+            fail_msg("GET /metrics has no %s", value);
+    }
+    reply_free(&metered);
     print_message("# %d requests\n", asked);
     assert_int_equal(failures, 0);
 }
@@ -199,7 +275,7 @@ static void test_log(void **state)
 {
     (void)state;
     json_t *page = json_as(ADMIN, "GET", "/v1/audit?limit=500", NULL, 200), *entry;
-    size_t i, cancels = 0, forks = 0, submissions = 0, created = 0, others = 0;
+    size_t i, cancels = 0, forks = 0, submissions = 0, created = 0, others = 0, idle = 0;
     json_array_foreach(json_object_get(page, "entries"), i, entry)
     {
         const char *action = text(entry, "action"), *user = text(entry, "user");
@@ -213,12 +289,16 @@ static void test_log(void **state)
         forks += strcmp(action, "POST /v1/runs/{id}/fork") == 0;
         submissions += strcmp(action, "POST /v1/experiments") == 0;
         created += strcmp(action, "token create") == 0 && strcmp(user, "admin") == 0;
+        idle += strcmp(action, "POST /v1/actions") == 0 ||
+                strcmp(action, "POST /v1/admin/retention") == 0 ||
+                strstr(action, "predict") != NULL;
         others += strncmp(action, "GET", 3) == 0 || strcmp(user, "viewer") == 0;
     }
     json_decref(page);
     assert_int_equal(cancels, 2);
     assert_int_equal(forks, 3);
-    assert_int_equal(submissions, 1); // the dry runs changed nothing
+    assert_int_equal(submissions, 2); // the dry runs changed nothing
+    assert_int_equal(idle, 0);        // nor did these
     assert_int_equal(created, 1);
     assert_int_equal(others, 0);
     page = json_as(ADMIN, "GET", "/v1/audit?user=owner&limit=1", NULL, 200);

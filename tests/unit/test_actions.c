@@ -264,9 +264,9 @@ static void await_removal(struct store *store)
 static void assert_nothing_left(struct store *store, int64_t experiment)
 {
     char sql[300];
-    static const char *const by_run[] = {"run_definition", "metric",   "final",
-                                         "checkpoint",     "timeline", "attempt",
-                                         "protocol_result"};
+    static const char *const by_run[] = {"run_definition", "metric",      "metric_bin",
+                                         "final",          "timeline",    "attempt",
+                                         "checkpoint",     "run_dataset", "protocol_result"};
     for (size_t i = 0; i < sizeof by_run / sizeof *by_run; i++) {
         snprintf(sql, sizeof sql, "SELECT count(*) FROM %s WHERE run NOT IN (SELECT id FROM run)",
                  by_run[i]);
@@ -373,6 +373,27 @@ static void test_delete_in_steps(void **state)
     store_close(store);
 }
 
+/* Paused runs of a deleted experiment are not what a restart tries again. */
+static void test_delete_over_restart(void **state)
+{
+    (void)state;
+    struct store *store = open_store();
+    const struct store_receipt r = submit(store, "goes", 2, 1),
+                               other = submit(store, "stays", 1, 1);
+    for (int i = 0; i < 3; i++)
+        end(store, claim(store), RUN_PAUSED, "no dataset");
+    by_hand(store, (struct job){.work = begin_work, .run = r.experiment});
+    store_close(store);
+    store = open_store();
+    assert_int_equal(number(store, "SELECT queued FROM store"), 1);
+    assert_int_equal(claim(store), other.first_run);
+    assert_int_equal(claim(store), 0);
+    await_removal(store);
+    assert_nothing_left(store, r.experiment);
+    assert_int_equal(number(store, "SELECT sum(queued) FROM usage"), 0);
+    store_close(store);
+}
+
 /* A cancelled run whose worker is not done yet: what it still says falls on the floor. */
 static void test_delete_while_stopping(void **state)
 {
@@ -443,6 +464,7 @@ int main(void)
         TEST(test_delete),
         TEST(test_delete_knows_tables),
         TEST(test_delete_in_steps),
+        TEST(test_delete_over_restart),
         TEST(test_delete_while_stopping),
         TEST(test_several),
     };

@@ -108,7 +108,7 @@ static void test_while_writing(void **state)
         const uint64_t seen = scribe.step; // posted before the flush: written after it
         flush(store);
         least[i] = (int64_t)seen;
-        assert_ok(backup_write(path, file_in(copies[i]), &report_, &error), &error);
+        assert_ok(backup_write(path, NULL, file_in(copies[i]), &report_, &error), &error);
         assert_int_equal(report_.experiments, 1);
         assert_int_equal(report_.runs, 3);
     }
@@ -138,14 +138,14 @@ static void test_restore(void **state)
         report(store, run, step, TET_SERIES_TRAIN_LOSS, 0, (double)step);
     flush(store);
     end(store, run, RUN_SUCCEEDED, "");
-    assert_ok(backup_write(path, file_in("b.db"), &r, &error), &error);
+    assert_ok(backup_write(path, NULL, file_in("b.db"), &r, &error), &error);
     submit(store, "second", 1, 1);
 
-    assert_err(backup_restore(file_in("b.db"), path, kept, &r, &error), TET_CONFLICT, &error,
+    assert_err(backup_restore(file_in("b.db"), path, NULL, kept, &r, &error), TET_CONFLICT, &error,
                "in use by another server");
     store_close(store);
     error = (struct tet_error){0};
-    assert_ok(backup_restore(file_in("b.db"), path, kept, &r, &error), &error);
+    assert_ok(backup_restore(file_in("b.db"), path, NULL, kept, &r, &error), &error);
     assert_int_equal(r.experiments, 1);
     assert_int_equal(r.runs, 2);
 
@@ -169,10 +169,10 @@ static void test_restore_to_nothing(void **state)
     struct store *store = open_store();
     (void)state;
     submit(store, "first", 2, 1);
-    assert_ok(backup_write(path, file_in("b.db"), &r, &error), &error);
+    assert_ok(backup_write(path, NULL, file_in("b.db"), &r, &error), &error);
     store_close(store);
     snprintf(path, sizeof path, "%s", file_in("new.db"));
-    assert_ok(backup_restore(file_in("b.db"), path, kept, &r, &error), &error);
+    assert_ok(backup_restore(file_in("b.db"), path, NULL, kept, &r, &error), &error);
     assert_string_equal(kept, "");
     store = open_store();
     assert_int_equal(read_run(store, 2).state, RUN_QUEUED);
@@ -208,14 +208,14 @@ static void test_refusals(void **state)
     struct store *store = open_store();
     (void)state;
     submit(store, "a", 40, 1);
-    assert_ok(backup_write(path, file_in("b.db"), &r, &error), &error);
-    assert_err(backup_write(path, file_in("b.db"), &r, &error), TET_CONFLICT, &error, "b.db");
+    assert_ok(backup_write(path, NULL, file_in("b.db"), &r, &error), &error);
+    assert_err(backup_write(path, NULL, file_in("b.db"), &r, &error), TET_CONFLICT, &error, "b.db");
     error = (struct tet_error){0};
-    assert_err(backup_write(path, file_in("no/where.db"), &r, &error), TET_DATABASE, &error,
+    assert_err(backup_write(path, NULL, file_in("no/where.db"), &r, &error), TET_DATABASE, &error,
                "where.db");
     error = (struct tet_error){0};
-    assert_err(backup_write(file_in("none.db"), file_in("c.db"), &r, &error), TET_NOT_FOUND, &error,
-               "none.db");
+    assert_err(backup_write(file_in("none.db"), NULL, file_in("c.db"), &r, &error), TET_NOT_FOUND,
+               &error, "none.db");
     assert_absent(file_in("none.db"));
     store_close(store);
 
@@ -231,7 +231,8 @@ static void test_refusals(void **state)
         const char *bad = file_in("bad.db");
         spoil(file_in("b.db"), bad, cases[i].at, cases[i].n);
         error = (struct tet_error){0};
-        assert_err(backup_restore(bad, path, kept, &r, &error), cases[i].err, &error, "bad.db");
+        assert_err(backup_restore(bad, path, NULL, kept, &r, &error), cases[i].err, &error,
+                   "bad.db");
         assert_string_equal(kept, "");
     }
     assert_absent(file_in("lab.db.part"));
@@ -255,13 +256,13 @@ static void test_no_room(void **state)
     small.rlim_cur = 65536;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    const enum tet_err err = backup_write(path, file_in("b.db"), &r, &error);
+    const enum tet_err err = backup_write(path, NULL, file_in("b.db"), &r, &error);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     if (err != TET_BUSY && err != TET_DATABASE)
         fail_msg("%s: %s", tet_err_code(err), error.message);
     assert_absent(file_in("b.db"));
     assert_absent(file_in("b.db.part"));
-    assert_ok(backup_write(path, file_in("b.db"), &r, &error), &error);
+    assert_ok(backup_write(path, NULL, file_in("b.db"), &r, &error), &error);
 }
 
 int main(void)

@@ -70,13 +70,15 @@ static void test_live(void **state)
 {
     struct timespec now;
     (void)state;
-    put(7, 1, true, "moves");
-    do { // until it is too old, which it becomes by itself
-        char tag[RECENT_TAG];
+    char tag[RECENT_TAG] = "x";
+    recent_put(&recent, 7, 1, true, "moves", 5, tag);
+    assert_string_equal(tag, ""); // it is not to be asked for as what it was
+    do {                          // until it is too old, which it becomes by itself
         size_t size;
         char *got = recent_get(&recent, 7, 1, &size, tag);
         if (got == NULL)
             break;
+        assert_string_equal(tag, "");
         free(got);
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while (now.tv_sec >= 0);

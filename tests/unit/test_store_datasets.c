@@ -144,6 +144,23 @@ static void test_rows_deleted(void **state)
     store_close(store);
 }
 
+/* Paused runs of a deleted experiment need nothing any more, though their rows go later. */
+static void test_experiment_deleted(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct store *store = open_store();
+    const struct store_receipt r = submit_on(store, "d", 4);
+    struct store_order order = {.action = STORE_PAUSE, .experiments = &r.experiment, .n = 1};
+    struct store_acted acted;
+    assert_ok(store_act(store, &order, &acted, &error), &error);
+    check_uses(store, "d", 4);
+    order.action = STORE_DELETE;
+    assert_ok(store_act(store, &order, &acted, &error), &error);
+    check_uses(store, "d", 0);
+    store_close(store);
+}
+
 /* The runs of a database from before are counted. */
 static void test_migration(void **state)
 {
@@ -173,6 +190,6 @@ static void test_migration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_names), TEST(test_uses), TEST(test_rows_deleted),
-                                       TEST(test_migration)};
+                                       TEST(test_experiment_deleted), TEST(test_migration)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
