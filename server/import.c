@@ -15,6 +15,7 @@
 #include "protocol.h"
 
 enum { JSON_MAX_BYTES = 64 << 20 };
+static const uint64_t MAX_STEPS = (uint64_t)1 << 53;
 
 /* ---- members ---- */
 
@@ -206,6 +207,24 @@ static const char *keep_divergence(struct import_reading *r, const json_t *value
     return text;
 }
 
+/* What a sweep can have written: paths of a definition. They go into tables and CSV, where another
+ * name would be a formula of the reader's spreadsheet. */
+static bool are_parameters(const json_t *parameters)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.";
+    const char *path;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)parameters, path, value)
+    {
+        const char first = json_is_string(value) ? *json_string_value(value) : '\0';
+        if (*path == '\0' || strspn(path, letters) != strlen(path) || first == '=' ||
+            first == '+' || first == '@')
+            return false;
+    }
+    return json_is_object(parameters);
+}
+
 static enum tet_err read_facts(struct import_reading *r, const json_t *run, const char *where,
                                int64_t was, struct store_imported_run *into)
 {
@@ -216,12 +235,14 @@ static enum tet_err read_facts(struct import_reading *r, const json_t *run, cons
     enum tet_err err = read_state(r, run, where, into);
     if (err != TET_OK)
         return err;
-    if (!json_is_object(parameters))
-        return BAD(r, "%s/run.json: /parameters is no object", where);
+    if (!are_parameters(parameters))
+        return BAD(r,
+                   "%s/run.json: /parameters is no object of values by their paths in a definition",
+                   where);
     into->step = number_of(progress, "step");
     into->steps = number_of(progress, "steps");
-    if (into->steps < 1 || into->step > into->steps)
-        return BAD(r, "%s/run.json: /progress: found step %llu of %llu", where,
+    if (into->steps < 1 || into->steps > MAX_STEPS || into->step > into->steps)
+        return BAD(r, "%s/run.json: /progress: found step %llu of %llu steps", where,
                    (unsigned long long)into->step, (unsigned long long)into->steps);
     into->memory_bytes = number_of(run, "memory_bytes");
     into->train_seconds = json_number_value(seconds) > 0.0 ? json_number_value(seconds) : 0.0;

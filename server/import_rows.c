@@ -69,6 +69,10 @@ static enum tet_err read_line(struct store_imported_run *run, int64_t was, char 
         return tet_error_set(error, TET_BAD_DEFINITION,
                              "line %zu is not run %lld, a step, a series and a value", number,
                              (long long)was);
+    if (row->step > run->steps)
+        return tet_error_set(error, TET_BAD_DEFINITION,
+                             "line %zu is of step %llu, the run has %llu", number,
+                             (unsigned long long)row->step, (unsigned long long)run->steps);
     const long name = find_name(run, field[2], last);
     if (name == -1)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");

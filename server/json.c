@@ -54,6 +54,39 @@ static enum tet_err check_depth(const char *text, size_t size, struct tet_error 
     return TET_OK;
 }
 
+/* Whole numbers that were read as doubles become integers again, so that one number out of range
+ * makes no fault of the others. */
+static json_t *restored(const json_t *value)
+{
+    const double x = json_real_value(value);
+    return json_is_real(value) && fabs(x) <= 0x1p53 && floor(x) == x ? json_integer((json_int_t)x)
+                                                                     : NULL;
+}
+
+static bool restore_integers(json_t *value)
+{
+    const char *key;
+    json_t *member, *whole;
+    void *next;
+    size_t i;
+    bool good = true;
+    json_object_foreach_safe(value, next, key, member)
+    {
+        if ((whole = restored(member)) != NULL)
+            good = json_object_set_new(value, key, whole) == 0 && good;
+        else
+            good = restore_integers(member) && good;
+    }
+    json_array_foreach(value, i, member)
+    {
+        if ((whole = restored(member)) != NULL)
+            good = json_array_set_new(value, i, whole) == 0 && good;
+        else
+            good = restore_integers(member) && good;
+    }
+    return good;
+}
+
 enum tet_err json_read(json_t **value, const char *text, size_t size, struct tet_error *error)
 {
     *value = NULL;
@@ -64,10 +97,20 @@ enum tet_err json_read(json_t **value, const char *text, size_t size, struct tet
     *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
     /* An integer beyond 64 bits may still be a double; the schema then says what is wrong with it.
      */
-    if (*value == NULL && json_error_code(&why) == json_error_numeric_overflow)
+    if (*value == NULL && json_error_code(&why) == json_error_numeric_overflow) {
         *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
+        if (*value != NULL && !restore_integers(*value)) {
+            json_decref(*value);
+            *value = NULL;
+            why = (json_error_t){0}; // no text: out of memory
+        }
+    }
     if (*value != NULL)
         return TET_OK;
+    if (json_error_code(&why) == json_error_null_character ||
+        json_error_code(&why) == json_error_null_byte_in_key)
+        return tet_error_set(error, TET_BAD_JSON, "line %d, column %d: \\u0000 is not allowed",
+                             why.line, why.column);
     if (why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory while reading JSON");
     return tet_error_set(error, TET_BAD_JSON, "line %d, column %d: %s", why.line, why.column,

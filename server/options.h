@@ -102,7 +102,7 @@ enum {
     X(LOG_LEVEL, "log-level", "TETRAD_LOG_LEVEL", COMMAND_SERVE, "LEVEL", "warning",               \
       "least that is logged: debug, info (requests and runs), warning or error")                   \
     X(BACKUPS, "backups", "TETRAD_BACKUPS", COMMAND_SERVE, "DIR", NULL,                            \
-      "folder for backups asked for over HTTP (default: FILE.backups)")                            \
+      "folder of this server alone for backups asked for over HTTP (default: FILE.backups)")       \
     X(OUT, "out", "TETRAD_OUT", COMMAND_RUN | COMMAND_EXPORT, "PATH", NULL,                        \
       "run: FILE.npz of the final weights (several: FILE-1.npz, ...); export: the new folder")     \
     X(METRICS, "metrics", "TETRAD_METRICS", COMMAND_RUN, "FILE.csv", NULL,                         \

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tetrad/trainer.h>
@@ -27,6 +28,7 @@
 #include "definition/definition.h"
 #include "log.h"
 #include "machine.h"
+#include "store/backup.h"
 #include "store/datasets.h"
 #include "store/queue.h"
 #include "watch.h"
@@ -289,6 +291,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
         api->backups_folder = p->backups;
     }
     if (err == TET_OK)
+        backup_clean(api->backups_folder);
+    if (err == TET_OK)
         err = open_state(api, options, error);
     if (err == TET_OK)
         err = start_events(api, (uint32_t)heartbeat_s * 1000, error);
@@ -337,6 +341,10 @@ int serve_command(const struct options *options)
     struct tet_error error = {0};
     sigset_t set;
     block_signals(&set);
+    /* strftime, and libzip for each member, look at the time zone: without TZ they read a file each
+     * time. Ours are all UTC. */
+    setenv("TZ", "UTC", 0);
+    tzset();
     const enum tet_err err = start(&parts, options, &error);
     if (err == TET_OK) {
         const char *listen = options->value[OPTION_LISTEN];

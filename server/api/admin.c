@@ -50,8 +50,10 @@ void api_backup(void *context, const struct http_request *request, struct http_r
         err = tet_error_set(&error, TET_BUSY, "a backup is being made");
     } else {
         err = name_backup(api, name, &error);
-        if (err == TET_OK)
+        if (err == TET_OK) {
+            backup_clean(api->backups_folder);
             err = backup_write(api->database, state_folder(api->state), name, &report, &error);
+        }
         atomic_store(&api->backing_up, false);
     }
     if (err != TET_OK)

@@ -76,7 +76,8 @@ static void unknown(const struct field *fields, size_t n, const char *pointer, c
         json_array_append_new(names, json_string(fields[i].name));
         text_printf(&list, "%s%s", i > 0 ? ", " : "", fields[i].name);
     }
-    faults_add(faults, pointer, found, faults_nearest(name, names), "%s", text_get(&list));
+    faults_add(faults, pointer, found, faults_nearest(name, names), "%s",
+               n > 0 ? text_get(&list) : "no members");
     text_free(&list);
     json_decref(names);
 }

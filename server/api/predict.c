@@ -61,8 +61,9 @@ static void check_count(struct predicting *p, const char *pointer, const json_t 
 {
     const size_t n = json_array_size(list);
     if (!json_is_array(list) || n < 1 || n > EXAMPLES_MAX)
-        faults_add(&p->faults, pointer, json_is_array(list) ? NULL : list, NULL, "array of 1 to %d",
-                   EXAMPLES_MAX);
+        faults_add(&p->faults, pointer, json_is_array(list) ? NULL : list, NULL,
+                   json_is_array(list) ? "array of 1 to %d, not of %zu" : "array of 1 to %d",
+                   EXAMPLES_MAX, n);
     else
         p->n = (uint32_t)n;
 }
@@ -134,7 +135,9 @@ static enum tet_err read_inputs(struct predicting *p, struct tet_error *error)
         snprintf(pointer, sizeof pointer, "/inputs/%u", i);
         if (!json_is_array(row) || json_array_size(row) != d) {
             faults_add(&p->faults, pointer, json_is_array(row) ? NULL : row, NULL,
-                       "array of %u numbers, as the dataset has", d);
+                       json_is_array(row) ? "array of %u numbers, as the dataset has, not of %zu"
+                                          : "array of %u numbers, as the dataset has",
+                       d, json_array_size(row));
             continue;
         }
         for (uint32_t k = 0; k < d; k++) {

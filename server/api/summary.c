@@ -223,13 +223,15 @@ static void put_number(struct text *text, const json_t *value)
         text_printf(text, "%.17g", json_number_value(value));
 }
 
+/* value: NULL where the point lacks the parameter, as in a sweep of several parts. */
 static void put_parameter(struct text *text, const json_t *value)
 {
+    if (value == NULL)
+        return;
     char *canonical = json_is_string(value) ? NULL : json_canonical(value);
-    if (value != NULL)
-        api_csv_field(text, json_is_string(value) ? json_string_value(value)
-                            : canonical != NULL   ? canonical
-                                                  : "");
+    api_csv_field(text, json_is_string(value) ? json_string_value(value)
+                        : canonical != NULL   ? canonical
+                                              : "");
     free(canonical);
 }
 

@@ -49,6 +49,13 @@ static bool strokes_defaults(json_t *dataset, struct faults *faults)
     return good;
 }
 
+static bool strokes_can_be_made(const json_t *dataset)
+{
+    const json_int_t train = count(dataset, "train"), test = count(dataset, "test");
+    return train >= 1 && train <= TET_STROKES_MAX && test <= TET_STROKES_MAX &&
+           json_object_get(dataset, "test") != NULL && json_object_get(dataset, "seed") != NULL;
+}
+
 static void report_catalog(const struct inputs *inputs, const struct inputs_dataset *entry,
                            const json_t *name, struct faults *faults)
 {
@@ -132,9 +139,8 @@ enum tet_err resolve_dataset(json_t *run, struct inputs *inputs, struct faults *
                    "no seed: only strokes is drawn from one");
     if (!good)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory while resolving a definition");
-    if (strokes && (count(dataset, "train") > TET_STROKES_MAX ||
-                    count(dataset, "test") > TET_STROKES_MAX || count(dataset, "train") < 1))
-        return TET_OK;
+    if (strokes && !strokes_can_be_made(dataset))
+        return TET_OK; // reported
     enum tet_err err = definition_dataset(&spec, run, NULL);
     if (err != TET_OK)
         return tet_error_set(error, err, "the dataset cannot be told");

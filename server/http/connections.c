@@ -15,18 +15,24 @@
  * A thread looks at all of them several times within a patience, and shuts down the sockets of those
  * that are late; libmicrohttpd then ends the connection as if the client had.
  *
+ * So ends a body whose client closed its end before it was whole: libmicrohttpd, which waits for edges
+ * of epoll, misses an end that comes together with bytes, and the body would hold its room (one of few
+ * uploads) for all of its time.
+ *
  * An entry is made by the acceptor and freed when libmicrohttpd says that the connection is closed,
  * which it does before it closes the socket: a socket in the list is open. An entry's body_* belong to
- * its connection's thread, acknowledged to ours, until_ms and the flags are atomic; `lock` guards the
- * rest.
+ * its connection's thread, acknowledged and cut to ours, until_ms and the flags are atomic; `lock`
+ * guards the rest.
  */
 #include "http/http_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -168,19 +174,23 @@ void connected_body(struct connections *all, struct connected *c, size_t bytes)
         c->body_bytes = 0;
     }
     c->body_bytes += bytes;
+    atomic_store_explicit(&c->receiving, true, memory_order_relaxed);
     until(c, c->body_from_ms + all->patience_ms + (int64_t)(c->body_bytes * 1000 / RATE));
 }
 
 void connected_handled(struct connected *c)
 {
-    if (c != NULL)
-        until(c, 0);
+    if (c == NULL)
+        return;
+    atomic_store_explicit(&c->receiving, false, memory_order_relaxed);
+    until(c, 0);
 }
 
 void connected_reply(struct connections *all, struct connected *c, size_t bytes)
 {
     if (c == NULL)
         return;
+    atomic_store_explicit(&c->receiving, false, memory_order_relaxed);
     atomic_store_explicit(&c->measured, false, memory_order_relaxed);
     atomic_store_explicit(&c->replying, bytes > 0, memory_order_relaxed);
     until(c, bytes > 0 ? now_ms() + all->patience_ms : 0);
@@ -211,12 +221,26 @@ static bool is_reading(const struct connections *all, struct connected *c)
     return !measured || c->acknowledged - before >= (uint64_t)(all->patience_ms * RATE / 1000);
 }
 
+/* Whether the client has closed its end and the rest of a body will never come. Only the second look
+ * believes it: between the last bytes and the call of connected_handled is a moment. */
+static bool is_cut(struct connected *c)
+{
+    struct pollfd end = {.fd = c->fd, .events = POLLRDHUP};
+    int unread = 0;
+    const bool ended = atomic_load_explicit(&c->receiving, memory_order_relaxed) &&
+                       poll(&end, 1, 0) == 1 && (end.revents & POLLRDHUP) != 0 &&
+                       ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
+    c->cut = ended ? c->cut + 1 : 0;
+    return c->cut > 1;
+}
+
 static void end_late(struct connections *all)
 {
     const int64_t now = now_ms();
     for (struct connected *c = all->first; c != NULL; c = c->next) {
         const int64_t limit = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
-        if (limit == 0 || limit > now)
+        const bool cut = is_cut(c);
+        if (limit == 0 || (limit > now && !cut))
             continue;
         if (is_reading(all, c)) {
             until(c, now + all->patience_ms);

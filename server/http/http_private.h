@@ -249,6 +249,8 @@ struct connected {
     int fd;
     struct http_peer peer;
     atomic_int_least64_t until_ms; // monotonic: it must have come further by then; 0: no limit
+    atomic_bool receiving;         // a body comes in
+    unsigned cut;                  // looks in a row that found its end without the rest of its body
     atomic_bool replying;          // a reply of known size goes out
     atomic_bool measured;          // `acknowledged` is of this reply
     uint64_t acknowledged;         // bytes, when it was last looked at

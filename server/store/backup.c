@@ -12,6 +12,7 @@
  */
 #include "store/backup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,6 +160,36 @@ static void remove_part(const char *part)
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (name_make(name, part, suffixes[i], NULL) == TET_OK)
             (void)unlink(name);
+}
+
+/* Whether a name is what the server gives to a backup, and behind that `end`. */
+static bool is_of_backup(const char *name, const char *end)
+{
+    static const char model[] = "tetrad-00000000T000000Z.db";
+    const size_t n = sizeof model - 1;
+    for (size_t i = 0; i < n; i++)
+        if (model[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != model[i])
+            return false;
+    return strcmp(name + n, end) == 0;
+}
+
+void backup_clean(const char *folder)
+{
+    static const char *const ends[] = {".part", ".part-journal", ".part-wal", ".part-shm"};
+    char contents[BACKUP_NAME];
+    DIR *all = opendir(folder);
+    if (all == NULL)
+        return;
+    for (const struct dirent *one; (one = readdir(all)) != NULL;) {
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+            if (is_of_backup(one->d_name, ends[i]))
+                (void)unlinkat(dirfd(all), one->d_name, 0);
+        if (is_of_backup(one->d_name, ".files.part") &&
+            snprintf(contents, sizeof contents, "%s/%s", folder, one->d_name) <
+                (int)sizeof contents)
+            contents_remove(contents);
+    }
+    closedir(all);
 }
 
 /* The copy in the name's place, where nothing is yet. */

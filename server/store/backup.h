@@ -30,6 +30,10 @@ struct backup_report {
 TET_MUST_CHECK enum tet_err backup_write(const char *path, const char *files, const char *file,
                                          struct backup_report *report, struct tet_error *error);
 
+/* backup_clean: takes away what servers that were killed left of backups named tetrad-TIME.db, in a
+ * folder in which no other server makes one. */
+void backup_clean(const char *folder);
+
 /* backup_restore: checks the backup `file` and puts a copy of it in the place of the database at
  * `path`, which no server may have open, and what FILE.files has into the state folder `files` (NULL:
  * PATH.files), where contents that are there already stay. A database that is there is renamed to `kept`, of

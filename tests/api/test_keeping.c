@@ -282,6 +282,15 @@ static size_t count_files(const char *path, const char *end)
     return n;
 }
 
+static void touch(const char *folder, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+}
+
 /* A backup of a server that trains goes on where it was made, to the same digest. */
 static void test_backup(void **state)
 {
@@ -294,12 +303,23 @@ static void test_backup(void **state)
     (void)state;
     const json_int_t run = submit(&server, definition);
     json_decref(daemon_wait(&server, run, is_training));
+    /* What a server that was killed left of one goes, and nothing else. */
+    snprintf(folder, sizeof folder, "%s.backups", server.db);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    touch(folder, "tetrad-20260101T000000Z.db.part");
+    touch(folder, "tetrad-20260101T000000Z.db.part-journal");
+    touch(folder, "mine.db.part");
     json_t *backup = post(201, "", "/v1/admin/backup");
+    assert_int_equal(count_files(folder, ".part"), 1);
+    assert_int_equal(count_files(folder, ".part-journal"), 0);
     json_t *end = await_end(&server, run, "succeeded");
     const char *file = text(backup, "file");
-    snprintf(folder, sizeof folder, "%s.backups", server.db);
     assert_int_equal(count_files(folder, ".db"), 1);
-    assert_int_equal(count_files(folder, ".part"), 0);
+    assert_int_equal(count_files(folder, ".part"), 1);
+    json_t *refused = post(422, "{\"name\":\"x\"}", "/v1/admin/backup");
+    const json_t *faults = json_object_get(json_object_get(refused, "error"), "details");
+    assert_string_equal(text(json_array_get(faults, 0), "allowed"), "no members");
+    json_decref(refused);
 
     snprintf(other, sizeof other, "%s/other.db", server.folder);
     run_program(&server, &ended, (const char *[]){"restore", file, "--db", other, NULL});

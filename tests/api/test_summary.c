@@ -234,20 +234,26 @@ static void test_csv(void **state)
     json_array_foreach(json_object_get(json, "points"), i, point)
     {
         line = strsep(&rest, "\n");
-        assert_int_equal(sscanf(line, "%99[^,],%lf,%lf,%lf,%lf,%lf", parameters, &n, &mean, &sd,
-                                &low, &high),
-                         6);
+        assert_int_equal(
+            sscanf(line, "%99[^,],%lf,%lf,%lf,%lf,%lf", parameters, &n, &mean, &sd, &low, &high),
+            6);
         assert_string_equal(parameters, text(json_object_get(point, "parameters"), "rule.name"));
-        assert_true(n == real(point, "n") && mean == real(point, "mean") && sd == real(point, "sd"));
-        assert_true(low == json_number_value(json_array_get(json_object_get(point, "interval"), 0)));
-        assert_true(high == json_number_value(json_array_get(json_object_get(point, "interval"), 1)));
+        assert_true(n == real(point, "n") && mean == real(point, "mean") &&
+                    sd == real(point, "sd"));
+        assert_true(low ==
+                    json_number_value(json_array_get(json_object_get(point, "interval"), 0)));
+        assert_true(high ==
+                    json_number_value(json_array_get(json_object_get(point, "interval"), 1)));
     }
     assert_string_equal(rest, "");
     reply_free(&reply);
     json_decref(json);
-    static const char *const bad[][2] = {{"metric=x", "metric"}, {"at=never", "at"},
-                                         {"steps=some", "steps"}, {"baseline=zz", "baseline"},
-                                         {"baseline=rule.name:kp", "baseline"}, {"format=xml", "format"}};
+    static const char *const bad[][2] = {{"metric=x", "metric"},
+                                         {"at=never", "at"},
+                                         {"steps=some", "steps"},
+                                         {"baseline=zz", "baseline"},
+                                         {"baseline=rule.name:kp", "baseline"},
+                                         {"format=xml", "format"}};
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_t *error = get(&server, 400, "/v1/experiments/%lld/summary?%s", id, bad[i][0]);
         const json_t *fault =
@@ -255,6 +261,26 @@ static void test_csv(void **state)
         assert_string_equal(text(fault, "parameter"), bad[i][1]);
         json_decref(error);
     }
+}
+
+/* A sweep of parts: a point has not every parameter, and its field is empty. */
+static void test_csv_of_parts(void **state)
+{
+    (void)state;
+    const json_int_t id =
+        experiment("{\"dataset\":{\"name\":\"strokes\",\"train\":100,\"test\":50}," NETWORK
+                   ",\"rule\":{\"name\":\"bp\"},\"training\":{\"epochs\":1,\"batch\":50},"
+                   "\"sweep\":[{\"optimizer.lr\":[0.5]},{\"training.batch\":[25]}]}",
+                   2);
+    char path[120];
+    struct reply reply;
+    snprintf(path, sizeof path, "/v1/experiments/%lld/summary?format=csv", (long long)id);
+    ask_with(&server, "GET", path, NULL, (const char *const[]){NULL}, &reply);
+    expect(&reply, 200);
+    assert_non_null(strstr(reply.body, "optimizer.lr,training.batch,n,"));
+    assert_non_null(strstr(reply.body, "\n0.5,,1,"));
+    assert_non_null(strstr(reply.body, "\n,25,1,"));
+    reply_free(&reply);
 }
 
 int main(void)
@@ -265,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_object_baseline, start, server_stop),
         cmocka_unit_test_setup_teardown(test_random_sweep, start, server_stop),
         cmocka_unit_test_setup_teardown(test_csv, start, server_stop),
+        cmocka_unit_test_setup_teardown(test_csv_of_parts, start, server_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """schema/openapi.json: a linter from npm, what every operation says, and that it has the server's routes and no others."""
-import json, os, shutil, subprocess, sys, urllib.error, urllib.request
+import json, os, shutil, subprocess, sys, time, urllib.error, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "api")]
@@ -81,6 +81,37 @@ def test_routes():
                 continue
         routes = {(r["method"], r["path"]) for r in index["routes"]}
     assert routes == set(OPERATIONS), routes ^ set(OPERATIONS)
+
+
+def ask(url, method, path, **headers):
+    request = urllib.request.Request(url + path, b"{}" if method in ("POST", "PUT") else None,
+                                     {"Content-Type": "application/json", **headers}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_refusals_are_listed():
+    """What any route may say for reasons that are not its own: a token that is none, an Accept that cannot be met."""
+    with Server() as s:
+        for (method, path), operation in OPERATIONS.items():
+            listed = operation["responses"]
+            assert {"400", "401", "403", "429", "500", "503"} <= set(listed), (method, path)
+            if not path.endswith("/events"):  # these do not end
+                one = path.replace("{id}", "1").replace("{name}", "W1")
+                status = ask(s.url, method, one, Accept="font/woff")
+                assert str(status) in listed, (method, path, status)
+        made = subprocess.run([tap.TETRAD, "token", "create", "--user", "a", "--role", "viewer", "--db", s.path("t.db")],
+                              capture_output=True, text=True)
+        assert made.returncode == 0, made
+        until = time.monotonic() + 10
+        while ask(s.url, "GET", "/v1/me") != 401 and time.monotonic() < until:  # another process made it
+            time.sleep(0.05)
+        status = {ask(s.url, m, p.replace("{id}", "1").replace("{name}", "x"), Authorization="Bearer tet_none")
+                  for m, p in OPERATIONS}
+        assert status == {401, 429}, status
 
 
 tap.run(globals())

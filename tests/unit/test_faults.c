@@ -75,6 +75,10 @@ static const struct bad_case bad_cases[] = {
     {"{\"dataset\":{\"name\":\"strokes\",\"train\":1000001},\"network\":{},"
      "\"rule\":{\"name\":\"bp\"}}",
      {{"/dataset/train", "1000001", "from 1 to 1000000", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"test\":[]},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/test", "[]", "=integer from 0 to 4294967295", NULL}}},
+    {"{\"dataset\":{\"name\":\"strokes\",\"seed\":-1},\"network\":{},\"rule\":{\"name\":\"bp\"}}",
+     {{"/dataset/seed", "-1", "integer from 0", NULL}}},
     {"{\"dataset\":{\"name\":\"mnist\",\"sha256\":\"sha256:"
      "0000000000000000000000000000000000000000000000000000000000000000\"},\"network\":{},"
      "\"rule\":{\"name\":\"bp\"}}",

@@ -8,7 +8,7 @@
 
 #include "http/http_private.h"
 
-enum { PATIENCE_MS = 200, LARGE = 8 << 20, MANY = 10000 };
+enum { PATIENCE_MS = 200, LONG_PATIENCE_MS = 4000, LARGE = 8 << 20, MANY = 10000 };
 
 static char large_bytes[LARGE];
 
@@ -27,7 +27,7 @@ static const struct http_route abuse_routes[] = {
     {ROLE_VIEWER, NULL, NULL, NULL, false, NULL},
 };
 
-static int start(void **state)
+static int start_patient(void **state, uint32_t patience_ms)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct tet_error error = {0};
@@ -37,7 +37,7 @@ static int start(void **state)
                                          .max_total_bytes = TOTAL,
                                          .max_connections = CONNECTIONS,
                                          .max_waiting = WAITING,
-                                         .patience_ms = PATIENCE_MS};
+                                         .patience_ms = patience_ms};
     sem_init(&f->entered, 0, 0);
     sem_init(&f->gate, 0, 0);
     sem_init(&f->drained, 0, 0);
@@ -47,6 +47,16 @@ static int start(void **state)
         return 0;
     print_error("http_start: %s\n", error.message);
     return -1;
+}
+
+static int start(void **state)
+{
+    return start_patient(state, PATIENCE_MS);
+}
+
+static int start_slow(void **state)
+{
+    return start_patient(state, LONG_PATIENCE_MS);
 }
 
 #define ABUSE(name) cmocka_unit_test_setup_teardown(name, start, tear_down)
@@ -126,6 +136,37 @@ static void test_slow_body(void **state)
     close(fd);
     await_no_connection(f);
     assert_int_equal(atomic_load(&f->server->budget.used), 0);
+}
+
+/* A body whose client is gone holds its room no longer, whatever time it would have. The end comes
+ * with the last bytes, in one edge of epoll. */
+static void test_cut_body(void **state)
+{
+    struct fixture *f = *state;
+    char request[512];
+    const int n =
+        snprintf(request, sizeof request, json_post, "/size", "application/json", 50000, "", "123");
+    const int64_t from = now_ms();
+    for (int i = 0; i < 4; i++) {
+        const int fd = client_open(f->port);
+        client_send_bytes(fd, request, (size_t)n);
+        close(fd);
+    }
+    pause_ms(50);
+    await_no_connection(f);
+    print_message("# %lld ms\n", (long long)(now_ms() - from));
+    assert_true(now_ms() - from < LONG_PATIENCE_MS / 2);
+    assert_int_equal(atomic_load(&f->server->budget.used), 0);
+    /* One that closes its end once it has sent all has its answer. */
+    const int fd = client_open(f->port);
+    client_send(fd, json_post, "/size", "application/json", 1, "", "1");
+    shutdown(fd, SHUT_WR);
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    char line[16] = "";
+    assert_int_equal(poll(&answer, 1, CLIENT_TIMEOUT_S * 1000), 1);
+    assert_int_equal(recv(fd, line, 12, MSG_WAITALL), 12);
+    assert_string_equal(line, "HTTP/1.1 201");
+    close(fd);
 }
 
 /* Slower than the patience, but not too slow. */
@@ -343,6 +384,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         ABUSE(test_slow_headers),
         ABUSE(test_slow_body),
+        cmocka_unit_test_setup_teardown(test_cut_body, start_slow, tear_down),
         ABUSE(test_steady_body),
         ABUSE(test_slow_handler),
         ABUSE(test_slow_readers),
