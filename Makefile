@@ -49,7 +49,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
         core/telemetry/traces.c
 
-SERVER := server/admission.c server/audit.c server/backup.c server/dataset.c server/embed.c server/fetch.c server/file.c \
+SERVER := server/admission.c server/audit.c server/backup.c server/embed.c server/fetch.c server/file.c \
           server/help.c server/import.c server/import_rows.c server/import_weights.c server/json.c server/log.c server/machine.c \
           server/matrix.c server/meters.c server/options.c server/picture.c server/pool.c server/protocol.c \
           server/rules.c server/run.c server/serve.c server/session.c server/statistics.c server/summary.c \
@@ -258,6 +258,8 @@ install: $(PROGRAM) $(LIBRARY)
 	$(PROGRAM) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tetrad
 	$(PROGRAM) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tetrad
 	$(PROGRAM) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tetrad.fish
+	chmod 644 $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1/tetrad.1 $(COMPLETIONS))
+	install -m 755 deploy/examples/* $(DESTDIR)$(PREFIX)/share/tetrad/examples/
 	install -m 644 schema/experiment.schema.json schema/openapi.json $(DESTDIR)$(PREFIX)/share/tetrad/
 
 uninstall:

@@ -22,8 +22,9 @@ static const uint64_t MAX_STEPS = (uint64_t)1 << 53;
 static bool is_member(const char *name, char number[24])
 {
     static const char *const top[] = {"experiment.json", "summary.json", "README.md"};
-    static const char *const of_run[] = {"run.json", "definition.json", "metrics.csv",
-                                         "weights.npz", ""};
+    static const char *const of_run[] = {
+        "run.json", "definition.json", "metrics.csv", "weights.npz", "protocol.json", "start.npz",
+        ""};
     for (size_t i = 0; i < 3; i++)
         if (strcmp(name, top[i]) == 0)
             return true;
@@ -35,7 +36,7 @@ static bool is_member(const char *name, char number[24])
     if (digits < 1 || digits > 18 || name[5] == '0' || name[5 + digits] != '/')
         return false;
     snprintf(number, 24, "%.*s", (int)digits, name + 5);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < sizeof of_run / sizeof *of_run; i++)
         if (strcmp(name + 6 + digits, of_run[i]) == 0)
             return true;
     return false;
@@ -46,7 +47,7 @@ static enum tet_err check_members(struct import_reading *r)
 {
     const zip_int64_t n = zip_get_num_entries(r->zip, 0);
     uint64_t sum = 0;
-    if (n > 5 * (zip_int64_t)IMPORT_MAX_RUNS + 8)
+    if (n > 7 * (zip_int64_t)IMPORT_MAX_RUNS + 8)
         return BAD(r, "the archive has %lld members: too many", (long long)n);
     for (zip_int64_t i = 0; i < n; i++) {
         zip_stat_t st;
@@ -103,6 +104,15 @@ enum tet_err import_member(struct import_reading *r, const char *name, uint64_t 
     return TET_OK;
 }
 
+/* About how many values a text of JSON has. */
+static size_t count_values(const char *text, size_t size)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < size; i++)
+        n += text[i] == ':' ? 3 : text[i] == ',' || text[i] == '[' || text[i] == '{' ? 1 : 0;
+    return n;
+}
+
 /* A JSON object, which stays until the import is freed. */
 static enum tet_err read_json(struct import_reading *r, const char *name, json_t **value)
 {
@@ -115,6 +125,12 @@ static enum tet_err read_json(struct import_reading *r, const char *name, json_t
         return err;
     if (text == NULL)
         return BAD(r, "the archive has no %s", name);
+    const size_t values = count_values(text, size);
+    if (values > r->values) {
+        free(text);
+        return BAD(r, "%s: the archive's JSON has too many values", name);
+    }
+    r->values -= values;
     err = json_read(value, text, size, &why);
     free(text);
     if (err == TET_NO_MEMORY)
@@ -295,7 +311,16 @@ static enum tet_err read_protocol(struct import_reading *r, const char *where, c
                                   struct store_imported_run *into)
 {
     const json_t *rows = json_object_get(json_object_get(run, "protocol"), "rows");
-    char digest[STORE_HASH];
+    char digest[STORE_HASH], name[IMPORT_NAME];
+    json_t *copy = NULL;
+    snprintf(name, sizeof name, "%s/protocol.json", where);
+    if (zip_name_locate(r->zip, name, 0) >= 0) {
+        const enum tet_err err = read_json(r, name, &copy);
+        if (err != TET_OK)
+            return err;
+        if (!json_equal(copy, json_object_get(run, "protocol")))
+            return BAD(r, "%s is not what run.json says", name);
+    }
     if (into->state != RUN_SUCCEEDED)
         return TET_OK;
     protocol_digest(digest, rows);
@@ -325,6 +350,8 @@ static enum tet_err read_run(struct import_reading *r, size_t i, int64_t was)
     if (err == TET_OK)
         err = protocol_patterns(definition) > 0 ? read_protocol(r, where, json, run)
                                                 : import_weights(r, where, definition, run);
+    if (err == TET_OK)
+        err = import_start(r, where, definition, run);
     if (err == TET_OK && run->state != RUN_SUCCEEDED)
         run->digest = NULL;
     snprintf(name, sizeof name, "%s/metrics.csv", where);
@@ -332,7 +359,8 @@ static enum tet_err read_run(struct import_reading *r, size_t i, int64_t was)
         err = import_member(r, name, UINT64_MAX, &csv, &size);
     if (err != TET_OK || csv == NULL)
         return err;
-    err = import_rows(run, was, csv, size, &why);
+    err = import_rows(run, was, csv, size, r->rows, &why);
+    r->rows -= run->n_rows;
     free(csv);
     return err == TET_BAD_DEFINITION ? BAD(r, "%s: %s", name, why.message)
            : err != TET_OK           ? tet_error_set(r->error, err, "%s", why.message)
@@ -383,6 +411,7 @@ static enum tet_err read_all(struct import_reading *r)
     if (import->runs == NULL || import->was == NULL)
         return tet_error_set(r->error, TET_NO_MEMORY, "out of memory");
     import->store.runs = import->runs;
+    r->values = IMPORT_VALUES + IMPORT_RUN_VALUES * json_array_size(runs);
     json_array_foreach(runs, i, run)
     {
         const json_int_t was = json_integer_value(json_object_get(run, "id"));
@@ -400,7 +429,11 @@ static enum tet_err read_all(struct import_reading *r)
 enum tet_err import_read(struct import *import, int fd, uint64_t max_unpacked,
                          struct tet_error *error)
 {
-    struct import_reading r = {.import = import, .left = max_unpacked, .error = error};
+    struct import_reading r = {.import = import,
+                               .left = max_unpacked,
+                               .values = IMPORT_LIST_VALUES,
+                               .rows = IMPORT_MAX_ROWS,
+                               .error = error};
     int code = 0;
     const int own = dup(fd);
     *import = (struct import){.kept = json_array()};
@@ -427,6 +460,7 @@ void import_free(struct import *import)
             free(run->names[k]);
         free(run->names);
         free(run->rows);
+        store_checkpoint_free(&run->start);
         store_checkpoint_free(&run->checkpoint);
     }
     for (size_t i = 0; i < import->n_texts; i++)

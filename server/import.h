@@ -7,6 +7,8 @@
  *     runs/ID/definition.json    the run's resolved definition
  *     runs/ID/metrics.csv        run,step,series,value
  *     runs/ID/weights.npz        the final weights; not of protocol runs, nor of runs without any
+ *     runs/ID/protocol.json      of protocol runs: what run.json says of it
+ *     runs/ID/start.npz          of forks: the checkpoint that it began with
  *     summary.json, README.md    passed over
  *
  * Names are only compared, never used as paths. Hashes of definitions and digests of weights are
@@ -19,7 +21,17 @@
 
 #include "store/imports.h"
 
-enum { IMPORT_MAX_RUNS = 10000, IMPORT_MAX_SERIES = 4096 };
+/* A small archive may unpack to much, and that be much more in memory: so much may be in one in all. */
+enum {
+    IMPORT_MAX_RUNS = 10000,
+    IMPORT_MAX_SERIES = 4096,
+    IMPORT_MAX_ROWS = 1 << 24,
+    /* Values of JSON, of which a member of an object counts 4: in experiment.json, in the other files
+     * together, and for each run besides. A run with its definition has about 1,000. */
+    IMPORT_LIST_VALUES = 1 << 22,
+    IMPORT_VALUES = 1 << 20,
+    IMPORT_RUN_VALUES = 1 << 11
+};
 
 struct import {
     struct store_import store; // what it points to is owned by the rest

@@ -12,7 +12,8 @@ enum { IMPORT_NAME = 80 }; // bytes of a member's name
 struct import_reading {
     struct import *import;
     zip_t *zip;
-    uint64_t left; // bytes that may still be unpacked
+    uint64_t left;       // bytes that may still be unpacked
+    size_t values, rows; // that may still be read
     struct tet_error *error;
 };
 
@@ -28,5 +29,9 @@ TET_MUST_CHECK enum tet_err import_member(struct import_reading *r, const char *
 TET_MUST_CHECK enum tet_err import_weights(struct import_reading *r, const char *where,
                                            const json_t *definition,
                                            struct store_imported_run *run);
+
+/* import_start: the checkpoint that a fork began with, from WHERE/start.npz where there is one. */
+TET_MUST_CHECK enum tet_err import_start(struct import_reading *r, const char *where,
+                                         const json_t *definition, struct store_imported_run *run);
 
 #endif

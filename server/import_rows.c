@@ -85,7 +85,7 @@ static enum tet_err read_line(struct store_imported_run *run, int64_t was, char 
 }
 
 enum tet_err import_rows(struct store_imported_run *run, int64_t was, char *text, size_t size,
-                         struct tet_error *error)
+                         size_t most, struct tet_error *error)
 {
     char *rest = text, *line = strsep(&rest, "\n");
     size_t lines = 0, last = 0;
@@ -96,6 +96,9 @@ enum tet_err import_rows(struct store_imported_run *run, int64_t was, char *text
                              "it is no text, or does not begin with run,step,series,value");
     for (const char *c = rest; c != NULL && *c != '\0'; c++)
         lines += *c == '\n';
+    if (lines > most)
+        return tet_error_set(error, TET_BAD_DEFINITION, "the archive has more than %d records",
+                             IMPORT_MAX_ROWS);
     run->rows = calloc(lines + 2, sizeof *run->rows);
     if (run->rows == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory for %zu records", lines);

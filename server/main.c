@@ -9,7 +9,6 @@
 #include "audit.h"
 #include "backup.h"
 #include "client/client.h"
-#include "dataset.h"
 #include "help.h"
 #include "options.h"
 #include "rules.h"

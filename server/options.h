@@ -135,8 +135,8 @@ enum {
     X(YES, "yes", NULL, COMMAND_DELETE, NULL, NULL, "do not ask")                                  \
     X(METRIC, "metric", NULL, COMMAND_SUMMARY, "SERIES", NULL,                                     \
       "what to compare (the server's default: test/accuracy)")                                     \
-    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "JSON", NULL,                                   \
-      "the point to compare with, such as '{\"rule.name\": \"bp\"}'")                              \
+    X(BASELINE, "baseline", NULL, COMMAND_SUMMARY, "PATH:VALUE", NULL,                             \
+      "the point to compare with, such as rule.name:bp or rule.name:bp,optimizer.lr:0.1")          \
     X(NAME, "name", NULL, COMMAND_DATASET, "NAME", NULL,                                           \
       "what an uploaded dataset is to be called")                                                  \
     X(LABEL, "label", NULL, COMMAND_DATASET, "COLUMN", NULL,                                       \

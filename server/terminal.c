@@ -95,6 +95,8 @@ void faults_print(FILE *out, const json_t *details)
     const json_t *fault;
     json_array_foreach(details, i, fault)
     {
+        if (json_object_get(fault, "parameter") != NULL)
+            continue; // of a query: the message says it
         char *found = json_dumps(json_object_get(fault, "found"), JSON_ENCODE_ANY | JSON_COMPACT);
         const char *pointer = json_string_value(json_object_get(fault, "pointer"));
         const char *allowed = json_string_value(json_object_get(fault, "allowed"));

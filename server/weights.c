@@ -269,3 +269,52 @@ enum tet_err weights_npz(struct npy **arrays, size_t *n, const struct store_chec
     free(list);
     return TET_OK;
 }
+
+enum tet_err weights_whole(struct npy **arrays, size_t *n, double cursor[WEIGHTS_CURSOR],
+                           const struct store_checkpoint *checkpoint, struct tet_error *error)
+{
+    const struct tet_cursor *c = &checkpoint->cursor;
+    const double values[WEIGHTS_CURSOR] = {
+        (double)c->step, (double)c->records, c->loss_sum, (double)c->correct,
+        c->epoch,        c->last_loss,       c->batch};
+    memcpy(cursor, values, sizeof values);
+    *n = checkpoint->n + 1;
+    *arrays = calloc(*n, sizeof **arrays);
+    if (*arrays == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < checkpoint->n; i++)
+        (*arrays)[i] = weights_npy(&checkpoint->arrays[i]);
+    (*arrays)[checkpoint->n] = (struct npy){.name = "cursor",
+                                            .type = NPY_F8,
+                                            .rank = 1,
+                                            .shape = {WEIGHTS_CURSOR},
+                                            .n = WEIGHTS_CURSOR,
+                                            .data = cursor};
+    return TET_OK;
+}
+
+/* Whole numbers up to `most`, which a double has exactly. */
+static bool is_count(double value, double most)
+{
+    return value >= 0.0 && value <= most && floor(value) == value;
+}
+
+bool weights_cursor(const struct npy *array, struct tet_cursor *cursor)
+{
+    static const double most[WEIGHTS_CURSOR] = {0x1p53,     0x1p53, 0,         0x1p53,
+                                                UINT32_MAX, 0,      UINT32_MAX};
+    if (array == NULL || array->type != NPY_F8 || array->rank != 1 || array->n != WEIGHTS_CURSOR)
+        return false;
+    const double *v = array->data;
+    for (int i = 0; i < WEIGHTS_CURSOR; i++)
+        if (most[i] > 0.0 && !is_count(v[i], most[i]))
+            return false;
+    *cursor = (struct tet_cursor){.step = (uint64_t)v[0],
+                                  .records = (uint64_t)v[1],
+                                  .loss_sum = v[2],
+                                  .correct = (uint64_t)v[3],
+                                  .epoch = (uint32_t)v[4],
+                                  .last_loss = v[5],
+                                  .batch = (uint32_t)v[6]};
+    return isfinite(v[2]);
+}

@@ -51,4 +51,14 @@ TET_MUST_CHECK enum tet_err weights_npz(struct npy **arrays, size_t *n,
                                         const struct store_checkpoint *checkpoint,
                                         struct tet_error *error);
 
+/* weights_whole: the same with all that training goes on from: also "velocity/W1" and "state/NAME", and
+ * "cursor", the doubles of struct tet_cursor in its order, which are kept in `cursor`. */
+enum { WEIGHTS_CURSOR = 7 };
+TET_MUST_CHECK enum tet_err weights_whole(struct npy **arrays, size_t *n,
+                                          double cursor[WEIGHTS_CURSOR],
+                                          const struct store_checkpoint *checkpoint,
+                                          struct tet_error *error);
+/* weights_cursor: such an array read again; false: no cursor. */
+bool weights_cursor(const struct npy *array, struct tet_cursor *cursor);
+
 #endif

@@ -42,6 +42,19 @@ bool api_weights_begin(struct api *api, const struct http_request *request,
     return err == TET_OK;
 }
 
+/* Whether ?state=true asks for more than the weights; false: it is something else, and replied to. */
+static bool read_whole(const struct http_request *request, struct http_reply *reply, bool *whole)
+{
+    const char *text = http_query(request, "state");
+    struct tet_error error;
+    *whole = text != NULL && strcmp(text, "true") == 0;
+    if (text == NULL || *whole || strcmp(text, "false") == 0)
+        return true;
+    tet_error_set(&error, TET_BAD_REQUEST, "state: found \"%.40s\", allowed true or false", text);
+    http_reply_error(reply, &error, api_query_fault("state", text, "true or false"));
+    return false;
+}
+
 static bool begin(struct api *api, const struct http_request *request, struct http_reply *reply,
                   const char *kind, struct api_facts *facts, struct store_checkpoint *checkpoint)
 {
@@ -119,9 +132,15 @@ void api_weights_npz(void *context, const struct http_request *request, struct h
     struct npy *arrays = NULL;
     void *bytes = NULL;
     size_t n = 0, size = 0;
-    if (!begin(context, request, reply, "npz", &facts, &checkpoint))
+    double cursor[WEIGHTS_CURSOR];
+    bool whole = false;
+    if (!http_query_only(request, reply, (const char *const[]){"step", "state", NULL}) ||
+        !read_whole(request, reply, &whole) ||
+        !api_weights_begin(context, request, reply, whole ? "npz-whole" : "npz", &facts,
+                           &checkpoint))
         return;
-    enum tet_err err = weights_npz(&arrays, &n, &checkpoint, &error);
+    enum tet_err err = whole ? weights_whole(&arrays, &n, cursor, &checkpoint, &error)
+                             : weights_npz(&arrays, &n, &checkpoint, &error);
     if (err == TET_OK)
         err = npz_write_memory(arrays, n, &bytes, &size, &error);
     if (err != TET_OK) {

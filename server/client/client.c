@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "file.h"
 #include "json.h"
@@ -186,9 +187,22 @@ void client_prepare(const struct client *c, CURL *curl, const char *path,
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 }
 
+/* How much of a form has been sent, on a terminal. */
+static int show_sent(void *context, curl_off_t a, curl_off_t b, curl_off_t total, curl_off_t now)
+{
+    (void)context, (void)a, (void)b;
+    if (total > 0 && isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%5.1f of %.1f MB%s", (double)now / 1e6, (double)total / 1e6,
+                now == total ? ", being checked " : "");
+    return client_interrupted;
+}
+
 static void set_body(const struct client *c, const struct client_request *r)
 {
-    if (r->upload != NULL) {
+    if (r->form != NULL) {
+        curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, r->form);
+        curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, show_sent);
+    } else if (r->upload != NULL) {
         rewind(r->upload);
         curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
         curl_easy_setopt(c->curl, CURLOPT_READDATA, r->upload);
@@ -227,7 +241,10 @@ static CURLcode perform(struct client *c, const struct client_request *r,
     const CURLcode code = curl_easy_perform(c->curl);
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
     curl_slist_free_all(headers);
-    return code;
+    if (r->form != NULL && isatty(STDERR_FILENO))
+        fputc('\n', stderr);
+    /* A server that refuses what is sent may end the connection before all was: its answer counts. */
+    return c->status >= 400 && c->size > 0 && !client_interrupted ? CURLE_OK : code;
 }
 
 /* Whether to ask again, after a pause: the server was busy and says for how long; or the connection

@@ -43,6 +43,7 @@ struct client_request {
     const char *body; // NULL: none
     size_t size;
     FILE *upload;     // a body of `size` bytes from here; NULL: `body`
+    curl_mime *form;  // a body of files, made with the client's handle; NULL: as above
     const char *type; // the body's media type; NULL: JSON
     const char *key;  // Idempotency-Key; with one, a request that got no answer is sent again
 };
@@ -105,6 +106,7 @@ extern volatile sig_atomic_t client_interrupted;
 void client_catch_interrupt(void);
 
 /* ---- the commands: each returns the exit status ---- */
+int dataset_command(const struct options *options);
 int submit_command(const struct options *options);
 int watch_command(const struct options *options);
 int list_command(const struct options *options);

@@ -165,8 +165,9 @@ static enum tet_err write_metrics(struct export *e, json_int_t run, const char *
     return err == TET_OK ? closed : err;
 }
 
-/* The weights of the newest checkpoint; a run may have none. */
-static enum tet_err write_weights(struct export *e, json_int_t run, const char *name)
+/* Weights at a checkpoint: query "" is the newest; *there: a run may have none. */
+static enum tet_err write_weights(struct export *e, json_int_t run, const char *query,
+                                  const char *name, bool *there)
 {
     char path[PATH];
     json_t *reply = NULL;
@@ -174,7 +175,8 @@ static enum tet_err write_weights(struct export *e, json_int_t run, const char *
     if (file == NULL)
         return e->client->error.err;
     e->client->file = file;
-    enum tet_err err = client_get(e->client, &reply, "/v1/runs/%lld/weights.npz", (long long)run);
+    enum tet_err err =
+        client_get(e->client, &reply, "/v1/runs/%lld/weights.npz%s", (long long)run, query);
     e->client->file = NULL;
     const bool none = err == TET_OK && e->client->status == 404;
     if (err == TET_OK && e->client->status != 200 && !none)
@@ -183,6 +185,7 @@ static enum tet_err write_weights(struct export *e, json_int_t run, const char *
                             (long long)run);
     json_decref(reply);
     const enum tet_err closed = finish(e, file, path);
+    *there = !none;
     if (none)
         remove(path);
     return err == TET_OK ? closed : err;
@@ -190,15 +193,35 @@ static enum tet_err write_weights(struct export *e, json_int_t run, const char *
 
 /* ---- runs ---- */
 
-static void describe(struct export *e, const json_t *run)
+/* Names of datasets are of letters, digits, - and _; a stranger's server may say otherwise. */
+static void describe_dataset(struct export *e, const json_t *dataset)
+{
+    const char *sum = client_text(dataset, "sha256"), *name = client_text(dataset, "name");
+    const bool plain = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                    "-_") == strlen(name);
+    if (*name == '\0')
+        return;
+    text_printf(&e->readme, "- dataset `%s`, ", plain ? name : "?");
+    if (*sum != '\0')
+        text_printf(&e->readme, "`%.71s`\n", sum);
+    else
+        text_puts(&e->readme, "made anew from the definition\n");
+}
+
+/* started: start.npz is there. */
+static void describe(struct export *e, const json_t *run, bool started)
 {
     const json_t *definition = json_object_get(run, "definition");
     const json_int_t id = client_integer(run, "id");
     text_printf(&e->readme, "\n## Run r%lld: %s\n\n- hash `%s`\n", (long long)id,
                 client_text(run, "state"), client_text(run, "hash"));
+    describe_dataset(e, json_object_get(definition, "dataset"));
     if (json_object_get(definition, "fork") != NULL)
-        text_puts(&e->readme, "- began at a checkpoint of another run (`fork` in definition.json): "
-                              "`tetrad fork` makes it again where that run is\n");
+        text_puts(&e->readme,
+                  started ? "- began at a checkpoint of another run, start.npz: `tetrad import` "
+                            "this folder, then `tetrad rerun` the run's new number\n"
+                          : "- began at a checkpoint of another run that is not kept any more: "
+                            "`tetrad fork` makes it again where that run is\n");
     else
         text_printf(&e->readme, "- `tetrad run runs/%lld/definition.json`\n", (long long)id);
     if (*client_text(run, "digest") != '\0')
@@ -207,7 +230,8 @@ static void describe(struct export *e, const json_t *run)
 
 static enum tet_err export_run(struct export *e, json_int_t id)
 {
-    char name[96], path[PATH];
+    char name[96], path[PATH], query[64];
+    bool there = false, started = false;
     json_t *run = NULL;
     int status = STATUS_SERVER;
     enum tet_err err = client_get(e->client, &run, "/v1/runs/%lld", (long long)id);
@@ -227,9 +251,13 @@ static enum tet_err export_run(struct export *e, json_int_t id)
     if (err == TET_OK)
         err = write_metrics(e, id, NAME("metrics.csv"));
     if (err == TET_OK)
-        err = write_weights(e, id, NAME("weights.npz"));
+        err = write_weights(e, id, "", NAME("weights.npz"), &there);
+    const json_t *fork = json_object_get(json_object_get(run, "definition"), "fork");
+    snprintf(query, sizeof query, "?state=true&step=%lld", (long long)client_integer(fork, "step"));
+    if (err == TET_OK && fork != NULL)
+        err = write_weights(e, id, query, NAME("start.npz"), &started);
 #undef NAME
-    describe(e, run);
+    describe(e, run, started);
     json_decref(run);
     return err;
 }
@@ -244,12 +272,13 @@ static enum tet_err export_all(struct export *e)
     if (err == TET_OK && !client_good(e->client, experiment, &status))
         err = tet_error_set(&e->client->error, TET_ADDRESS, "experiment %lld is not to be had",
                             (long long)e->id);
-    text_printf(&e->readme,
-                "# Experiment %lld\n\nExported by tetrad %s. `experiment.json` is what the server "
-                "says of it, hash `%s`; `summary.json` compares its points.\nDatasets are not part "
-                "of this folder: a run that names one needs `--data DIR`. The same bits come out "
-                "on any machine.\n",
-                (long long)e->id, TETRAD_VERSION, client_text(experiment, "hash"));
+    text_printf(
+        &e->readme,
+        "# Experiment %lld\n\nExported by tetrad %s. `experiment.json` is what the server "
+        "says of it, hash `%s`; `summary.json` compares its points.\nDatasets are not part "
+        "of this folder: a run on one with a checksum needs `--data DIR`. The same bits come out "
+        "on any machine.\n",
+        (long long)e->id, TETRAD_VERSION, client_text(experiment, "hash"));
     if (err == TET_OK)
         err = write_json(e, "experiment.json", experiment);
     if (err == TET_OK)
@@ -273,8 +302,8 @@ static enum tet_err export_all(struct export *e)
 /* Takes away what was made: only what export makes has these names. */
 static void remove_part(const struct export *e, const json_t *runs)
 {
-    static const char *const files[] = {"run.json", "definition.json", "protocol.json",
-                                        "metrics.csv", "weights.npz"};
+    static const char *const files[] = {"run.json",    "definition.json", "protocol.json",
+                                        "metrics.csv", "weights.npz",     "start.npz"};
     static const char *const tops[] = {"experiment.json", "summary.json", "README.md", "runs"};
     char path[PATH];
     size_t i;

@@ -17,8 +17,11 @@ static enum tet_err add(struct client *c, zip_t *zip, const char *folder, const 
                         bool required)
 {
     char path[PATH];
+    struct stat st;
     if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
         return tet_error_set(&c->error, TET_IO, "%s: the name is too long", folder);
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) // a folder from elsewhere may name our files
+        return tet_error_set(&c->error, TET_IO, "%s: it is no regular file", path);
     if (access(path, R_OK) != 0)
         return required ? tet_error_set(&c->error, TET_IO, "%s: %s; is it an export?", path,
                                         strerror(errno))
@@ -33,8 +36,8 @@ static enum tet_err add(struct client *c, zip_t *zip, const char *folder, const 
 
 static enum tet_err add_runs(struct client *c, zip_t *zip, const char *folder)
 {
-    static const char *const files[] = {"run.json", "definition.json", "metrics.csv", "weights.npz",
-                                        "protocol.json"};
+    static const char *const files[] = {"run.json",    "definition.json", "metrics.csv",
+                                        "weights.npz", "protocol.json",   "start.npz"};
     char path[PATH];
     snprintf(path, sizeof path, "%.4000s/runs", folder);
     DIR *runs = opendir(path);

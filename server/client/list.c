@@ -121,7 +121,9 @@ static void show_run(const json_t *run)
     printf("run r%lld of experiment %lld\n", (long long)client_integer(run, "id"),
            (long long)client_integer(run, "experiment"));
     print_run(run);
-    printf("  hash    %s\n  digest  %s\n  checkpoints at steps", client_text(run, "hash"),
+    const json_t *dataset = json_object_get(json_object_get(run, "definition"), "dataset");
+    printf("  dataset %s %s\n  hash    %s\n  digest  %s\n  checkpoints at steps",
+           client_text(dataset, "name"), client_text(dataset, "sha256"), client_text(run, "hash"),
            client_text(run, "digest"));
     json_array_foreach(json_object_get(run, "checkpoints"), i, item)
     {

@@ -155,8 +155,10 @@ static int say_agreement(struct client *c, json_int_t run)
         status = agrees ? STATUS_OK : STATUS_FAILED;
         if (c->json)
             client_print(reply);
-        else if (agrees)
+        else if (agrees && *client_text(reply, "digest") != '\0')
             printf("the digests agree: %s\n", client_text(reply, "digest"));
+        else if (agrees)
+            printf("both diverged at the same step, with the same metrics until then\n");
         else if (json_is_integer(step))
             printf("the runs differ, first at step %lld in %s\n",
                    (long long)json_integer_value(step),
@@ -181,7 +183,9 @@ int rerun_command(const struct options *options)
         client_id(&c, options->argument[0], CLIENT_RUN, &id) == TET_OK) {
         snprintf(path, sizeof path, "/v1/runs/%lld/rerun", (long long)id.number);
         status = submit(&c, path, NULL, 0, &run);
-        if (status == STATUS_OK && options_switch(options, OPTION_WATCH))
+        /* A rerun that diverges as the original did has come out as it should. */
+        if ((status == STATUS_OK || status == STATUS_DIVERGED) &&
+            options_switch(options, OPTION_WATCH))
             status = say_agreement(&c, run);
     }
     return client_close(&c, status);

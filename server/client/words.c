@@ -84,9 +84,13 @@ bool client_ended(const char *state)
 
 /* ---- what is printed ---- */
 
-static int status_of_refusal(long status)
+/* What is wrong with a request is the caller's command line where no definition was sent. */
+static int status_of_refusal(const struct client *c)
 {
-    return status == 422 || status == 400 || status == 413 ? STATUS_DEFINITION : STATUS_SERVER;
+    if (c->status == 400 && (c->options->command & (COMMANDS_NEW | COMMAND_IMPORT)) == 0)
+        return STATUS_USAGE;
+    return c->status == 422 || c->status == 400 || c->status == 413 ? STATUS_DEFINITION
+                                                                    : STATUS_SERVER;
 }
 
 bool client_good(const struct client *c, const json_t *reply, int *status)
@@ -104,7 +108,7 @@ bool client_good(const struct client *c, const json_t *reply, int *status)
     else
         faults_print(stderr, json_object_get(error, "details"));
     text_free(&text);
-    *status = status_of_refusal(c->status);
+    *status = status_of_refusal(c);
     return false;
 }
 

@@ -89,11 +89,15 @@ static enum tet_err put_rows(struct db *db, int64_t run, const struct store_impo
     return err != TET_OK ? err : closed;
 }
 
-static enum tet_err put_checkpoint(struct store *store, int64_t run,
-                                   const struct store_imported_run *r, struct tet_error *error)
+static enum tet_err put_checkpoints(struct store *store, int64_t run,
+                                    const struct store_imported_run *r, struct tet_error *error)
 {
-    const enum tet_err err =
-        checkpoint_put(store, run, &r->checkpoint, (struct store_keep){0}, error);
+    const struct store_keep all = {0};
+    enum tet_err err = TET_OK;
+    if (r->start.n > 0)
+        err = checkpoint_begin(store, run, &r->start, error);
+    if (err == TET_OK && r->checkpoint.n > 0)
+        err = checkpoint_put(store, run, &r->checkpoint, all, error);
     if (err != TET_OK)
         return err;
     /* It is the end's, whatever is known of the way to it. */
@@ -133,7 +137,7 @@ static enum tet_err put_all(struct store *store, int64_t experiment,
         err = bins_choose(db, *run, &level, error);
     if (err == TET_OK)
         err = bins_remake(db, *run, (uint32_t)level, 0, error);
-    return err == TET_OK && r->checkpoint.n > 0 ? put_checkpoint(store, *run, r, error) : err;
+    return err == TET_OK ? put_checkpoints(store, *run, r, error) : err;
 }
 
 static enum tet_err import_work(struct store *store, struct job *base, struct tet_error *error)

@@ -23,7 +23,7 @@ struct store_imported_run {
     size_t n_names;
     struct store_imported_row *rows; // (n_rows) each step and series once
     size_t n_rows;
-    struct store_checkpoint checkpoint; // n 0: none
+    struct store_checkpoint start, checkpoint; // what a fork began with, the end; n 0: none
 };
 
 struct store_import {

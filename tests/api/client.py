@@ -1,28 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real daemon and the client's commands, for the tests in Python."""
-import http.server, os, re, shutil, subprocess, tempfile, threading
+import http.server, json, os, re, shutil, subprocess, tempfile, threading, time
 
 import tap
 
 
 class Server:
+    """A folder of its own, which is also its clients' home: --server need not be given."""
+
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="tetrad-test-")
         os.mkdir(self.path("data"))
-        self.process = subprocess.Popen(
-            [tap.TETRAD, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--db", self.path("t.db"), "--data",
-             self.path("data")], stdout=subprocess.PIPE, text=True, env=environment(self.folder))
-        self.url = re.search(r"http://\S+", self.process.stdout.readline()).group()
+        self.start("127.0.0.1:0")
+        os.makedirs(self.path(".config/tetrad"))
+        with open(self.path(".config/tetrad/config"), "w") as f:
+            f.write(f"server = {self.url}\n")
         return self
 
-    def __exit__(self, *_):
+    def start(self, listen):
+        self.process = subprocess.Popen(
+            [tap.TETRAD, "serve", "--listen", listen, "--workers", "1", "--db", self.path("t.db"), "--data",
+             self.path("data")], stdout=subprocess.PIPE, text=True, env=environment(self.folder))
+        self.url = re.search(r"http://\S+", self.process.stdout.readline()).group()
+
+    def stop(self):
         self.process.terminate()
-        self.process.wait(15)
+        assert self.process.wait(60) == 0
         self.process.stdout.close()
+
+    def __exit__(self, *_):
+        self.stop()
         shutil.rmtree(self.folder)
+
+    def restart(self):
+        """At the same address."""
+        self.stop()
+        self.start(self.url.removeprefix("http://"))
 
     def path(self, name):
         return os.path.join(self.folder, name)
+
+    def write(self, name, value):
+        with open(self.path(name), "w") as f:
+            f.write(value if isinstance(value, str) else json.dumps(value))
+        return self.path(name)
+
+    def tetrad(self, *arguments, status=0, **more):
+        """What a command writes to standard output."""
+        return tetrad(*arguments, home=self.folder, status=status, **more).stdout
+
+    def json(self, *arguments, **more):
+        return json.loads(self.tetrad(*arguments, "--json", **more))
+
+    def refused(self, *arguments, status=7, **more):
+        """What a command that ends with this status writes to standard error."""
+        return tetrad(*arguments, home=self.folder, status=status, **more).stderr
+
+    def submit(self, definition, *options, **more):
+        """The experiment's number."""
+        return self.json("submit", self.write("definition.json", definition), *options, **more)["id"]
+
+    def done(self, definition, status=0):
+        """Submits and waits; the experiment, as the server has it."""
+        id = self.submit(definition)
+        self.tetrad("watch", str(id), status=status)
+        return self.json("show", str(id))
+
+    def await_state(self, what, state):
+        for _ in range(600):
+            if self.json("show", what)["state"] == state:
+                return
+            time.sleep(0.05)
+        raise AssertionError((what, state, self.json("show", what)))
 
 
 def environment(home, **more):

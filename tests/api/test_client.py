@@ -21,8 +21,6 @@ def write(path, value):
 
 def test_commands():
     with Server() as s:
-        os.makedirs(os.path.join(s.folder, ".config/tetrad"))
-        write(s.path(".config/tetrad/config"), f"server = {s.url}\n")  # read by every command below
         file = write(s.path("d.json"), DEFINITION)
         assert tetrad("submit", file, "--dry-run", home=s.folder).stdout.startswith("fine: 2 runs, 40 steps")
         submitted = json.loads(tetrad("submit", file, "--json", "--idempotency-key", "k", home=s.folder).stdout)

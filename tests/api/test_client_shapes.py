@@ -68,6 +68,8 @@ def test_import():
     assert seen[-1][2]["Content-Type"] == "application/zip"
     names = set(zipfile.ZipFile(io.BytesIO(seen[-1][3])).namelist())
     assert names == {"experiment.json", "runs/7/run.json", "runs/7/definition.json"}, names
+    os.symlink(os.path.join(folder, "secret"), folder + "/runs/7/weights.npz")
+    assert "no regular file" in tetrad("import", folder, "--server", url, home=HOME, status=9).stderr
     os.remove(folder + "/experiment.json")
     assert "is it an export?" in tetrad("import", folder, "--server", url, home=HOME, status=9).stderr
     server.shutdown()

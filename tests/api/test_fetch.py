@@ -223,7 +223,7 @@ def test_server():
             assert len(os.listdir(folder + "/state/datasets")) == 2
             open(folder + "/big.npz", "wb").write(os.urandom(5 << 20))
             assert "at most 1048576" in command("upload", folder + "/big.npz", "--name", "big", "--server", url,
-                                                status=7)
+                                                status=4)
             assert "is deleted" in command("delete", "flowers", "--server", url)
             assert "no dataset" in command("delete", "flowers", "--server", url, status=7)
             assert "server's own" in command("delete", "strokes", "--server", url, status=7)

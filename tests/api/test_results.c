@@ -330,6 +330,8 @@ static void test_weights(void **state)
     for (i = 0; i < sizeof missing / sizeof *missing; i++)
         json_decref(get(&server, 404, "/v1/runs/%lld/%s", id, missing[i]));
     json_decref(get(&server, 400, "/v1/runs/%lld/weights?step=0", id));
+    json_decref(get(&server, 400, "/v1/runs/%lld/weights.npz?state=1", id));
+    json_decref(get(&server, 400, "/v1/runs/%lld/weights?state=true", id));
     json_decref(run);
 }
 

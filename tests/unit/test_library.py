@@ -18,6 +18,8 @@ folder = tempfile.TemporaryDirectory()
 PLACE = folder.name
 USR = os.path.join(PLACE, "usr")
 PROGRAM = os.path.join(PLACE, "train_strokes")
+PAGES = {"man": "man/man1/tetrad.1", "bash": "bash-completion/completions/tetrad", "zsh": "zsh/site-functions/_tetrad",
+         "fish": "fish/vendor_completions.d/tetrad.fish"}
 
 
 def command(*words, **more):
@@ -30,7 +32,8 @@ def command(*words, **more):
 def make(target):
     built = [os.path.join(BUILD, name) for name in ("tetrad", "libtetrad.a")]
     as_built = [f"--old-file={file}" for file in built]
-    command("make", target, f"BUILD={BUILD}", f"DESTDIR={PLACE}", "PREFIX=/usr", *as_built)
+    # Nobody else could read what a careful administrator's umask makes.
+    command("make", target, f"BUILD={BUILD}", f"DESTDIR={PLACE}", "PREFIX=/usr", *as_built, umask=0o077)
 
 
 def pkg_config(*words):
@@ -52,8 +55,23 @@ def test_install():
     headers = sorted(os.listdir(os.path.join(tap.ROOT, "include", "tetrad")))
     wanted = [f"include/tetrad/{name}" for name in headers]
     wanted += ["bin/tetrad", "lib/libtetrad.a", "lib/pkgconfig/tetrad.pc", "share/tetrad/examples/train_strokes.c"]
+    wanted += [f"share/tetrad/examples/{name}" for folder in ("schema", "deploy")
+               for name in os.listdir(os.path.join(tap.ROOT, folder, "examples")) if "." in name]
+    wanted += [f"share/tetrad/{name}" for name in ("openapi.json", "experiment.schema.json")]
+    wanted += [f"share/{name}" for name in PAGES.values()]
     missing = set(wanted) - set(files())
-    assert len(headers) >= 4 and not missing, f"not installed: {missing}"
+    assert len(headers) >= 4 and "share/tetrad/examples/curl.sh" in wanted and not missing, f"not installed: {missing}"
+    closed = [name for name in files() if os.stat(os.path.join(USR, name)).st_mode & 0o444 != 0o444]
+    assert not closed, f"not readable by everybody: {closed}"
+
+
+def test_pages():
+    """The manual and the completions are the installed program's own, and shells and man can read them."""
+    for form, name in PAGES.items():
+        with open(os.path.join(USR, "share", name)) as page:
+            assert page.read() == command(os.path.join(USR, "bin", "tetrad"), "completion", form), name
+    complete = f'. "{USR}/share/{PAGES["bash"]}"; COMP_WORDS=(tetrad subm); COMP_CWORD=1; _tetrad; echo "${{COMPREPLY[*]}}"'
+    assert command("bash", "-c", complete) == "submit\n"
 
 
 def test_pkg_config():

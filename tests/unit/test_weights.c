@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,12 +111,7 @@ static void digests(void **state)
         kernel[i] = (float)(i - 4);
     struct store_array arrays[] = {
         {.name = "b1", .rank = 1, .shape = {2}, .n = 2, .data = bias},
-        {.name = "velocity/W1",
-         .rank = 1,
-         .shape = {1},
-         .n = 1,
-         .state = true,
-         .data = velocity},
+        {.name = "velocity/W1", .rank = 1, .shape = {1}, .n = 1, .state = true, .data = velocity},
         {.name = "W1", .rank = 4, .shape = {2, 1, 2, 3}, .n = 12, .data = kernel}};
     const struct store_checkpoint c = {.n = 3, .arrays = arrays};
     char digest[STORE_HASH];
@@ -226,12 +222,67 @@ static void archives(void **state)
     tet_trainer_destroy(b);
 }
 
+/* All that a checkpoint has, by way of a file, is a checkpoint again; what is no cursor is refused. */
+static void whole(void **state)
+{
+    (void)state;
+    struct tet_plan plan = make_plan(3);
+    plan.momentum = 0.5f;
+    struct tet_trainer *a = make_trainer(&plan, 3);
+    struct store_checkpoint c = capture(a);
+    struct npy *arrays;
+    struct npz npz = {0};
+    struct tet_cursor cursor;
+    double values[WEIGHTS_CURSOR];
+    size_t n;
+    c.cursor.loss_sum = 1.0 / 3.0;
+    assert_int_equal(weights_whole(&arrays, &n, values, &c, NULL), TET_OK);
+    write_archive(arrays, n);
+    free(arrays);
+    assert_int_equal(npz_read(&npz, path, 1 << 24, NULL), TET_OK);
+    assert_int_equal(npz.n, c.n + 1);
+    for (size_t i = 0; i < c.n; i++) {
+        const struct npy *array = npz_find(&npz, c.arrays[i].name);
+        assert_non_null(array);
+        assert_int_equal(array->n, c.arrays[i].n);
+        assert_memory_equal(array->data, c.arrays[i].data, array->n * sizeof(float));
+    }
+    assert_non_null(npz_find(&npz, "velocity/W1"));
+    struct npy *read = (struct npy *)(uintptr_t)npz_find(&npz, "cursor");
+    assert_true(weights_cursor(read, &cursor));
+    assert_int_equal(cursor.step, c.cursor.step);
+    assert_int_equal(cursor.records, c.cursor.records);
+    assert_int_equal(cursor.correct, c.cursor.correct);
+    assert_int_equal(cursor.epoch, c.cursor.epoch);
+    assert_int_equal(cursor.batch, c.cursor.batch);
+    assert_memory_equal(&cursor.loss_sum, &c.cursor.loss_sum, sizeof(double));
+    assert_memory_equal(&cursor.last_loss, &c.cursor.last_loss, sizeof(double));
+
+    static const double bad[] = {-1.0, 0.5, 1e300, INFINITY, NAN};
+    static const int counts[] = {0, 1, 3, 4, 6};
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            double *value = (double *)read->data + counts[k], kept = *value;
+            *value = bad[i];
+            assert_false(weights_cursor(read, &cursor));
+            *value = kept;
+        }
+    read->n = 6;
+    assert_false(weights_cursor(read, &cursor));
+    assert_false(weights_cursor(npz_find(&npz, "W1"), &cursor));
+    assert_false(weights_cursor(NULL, &cursor));
+    npz_free(&npz);
+    store_checkpoint_free(&c);
+    tet_trainer_destroy(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests),
         cmocka_unit_test(restores),
         cmocka_unit_test(archives),
+        cmocka_unit_test(whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
