@@ -95,7 +95,9 @@ static enum tet_err read_inputs(struct predicting *p, struct tet_error *error)
         snprintf(pointer, sizeof pointer, "/inputs/%u", i);
         if (!json_is_array(row) || json_array_size(row) != d) {
             faults_add(&p->sent.faults, pointer, json_is_array(row) ? NULL : row, NULL,
-                       "array of %u numbers, as the dataset has", d);
+                       json_is_array(row) ? "array of %u numbers, as the dataset has, not of %zu"
+                                          : "array of %u numbers, as the dataset has",
+                       d, json_array_size(row));
             continue;
         }
         for (uint32_t k = 0; k < d; k++) {

@@ -162,25 +162,33 @@ static void remove_part(const char *part)
             (void)unlink(name);
 }
 
-/* Whether a file's name is what the server gives to a backup that is not whole: tetrad-TIME.db.part. */
-static bool is_part(const char *name)
+/* Whether a name is what the server gives to a backup, and behind that `end`. */
+static bool is_of_backup(const char *name, const char *end)
 {
-    static const char model[] = "tetrad-00000000T000000Z.db.part";
+    static const char model[] = "tetrad-00000000T000000Z.db";
     const size_t n = sizeof model - 1;
     for (size_t i = 0; i < n; i++)
         if (model[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != model[i])
             return false;
-    return name[n] == '\0' || name[n] == '-'; // -journal, -wal, -shm
+    return strcmp(name + n, end) == 0;
 }
 
 void backup_clean(const char *folder)
 {
+    static const char *const ends[] = {".part", ".part-journal", ".part-wal", ".part-shm"};
+    char contents[BACKUP_NAME];
     DIR *all = opendir(folder);
     if (all == NULL)
         return;
-    for (const struct dirent *one; (one = readdir(all)) != NULL;)
-        if (is_part(one->d_name))
-            (void)unlinkat(dirfd(all), one->d_name, 0);
+    for (const struct dirent *one; (one = readdir(all)) != NULL;) {
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+            if (is_of_backup(one->d_name, ends[i]))
+                (void)unlinkat(dirfd(all), one->d_name, 0);
+        if (is_of_backup(one->d_name, ".files.part") &&
+            snprintf(contents, sizeof contents, "%s/%s", folder, one->d_name) <
+                (int)sizeof contents)
+            contents_remove(contents);
+    }
     closedir(all);
 }
 

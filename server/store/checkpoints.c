@@ -188,6 +188,17 @@ enum tet_err checkpoint_put(struct store *store, int64_t run,
     return err;
 }
 
+enum tet_err checkpoint_begin(struct store *store, int64_t run,
+                              const struct store_checkpoint *start, struct tet_error *error)
+{
+    const enum tet_err err = checkpoint_put(store, run, start, (struct store_keep){0}, error);
+    return err == TET_OK
+               ? change(&store->db,
+                        "UPDATE checkpoint SET pinned = 1 WHERE run = :run AND step = :step", run,
+                        ":step", (int64_t)start->cursor.step, NULL, 0, error)
+               : err;
+}
+
 struct checkpoint_job {
     struct job job;
     struct store_checkpoint checkpoint;

@@ -213,7 +213,7 @@ static enum tet_err submit_work(struct store *store, struct job *base, struct te
     if (err == TET_OK && !known)
         err = insert_datasets(db, receipt.first_run, s->n_runs, error);
     if (err == TET_OK && !known && s->start != NULL)
-        err = checkpoint_put(store, receipt.first_run, s->start, (struct store_keep){0}, error);
+        err = checkpoint_begin(store, receipt.first_run, s->start, error);
     if (err == TET_OK && !known && s->rerun_of != 0)
         err = note_rerun(db, receipt.first_run, s->rerun_of, error);
     if (err == TET_OK)

@@ -95,7 +95,7 @@ static enum tet_err put_checkpoints(struct store *store, int64_t run,
     const struct store_keep all = {0};
     enum tet_err err = TET_OK;
     if (r->start.n > 0)
-        err = checkpoint_put(store, run, &r->start, all, error);
+        err = checkpoint_begin(store, run, &r->start, error);
     if (err == TET_OK && r->checkpoint.n > 0)
         err = checkpoint_put(store, run, &r->checkpoint, all, error);
     if (err != TET_OK)

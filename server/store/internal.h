@@ -357,4 +357,10 @@ TET_MUST_CHECK enum tet_err checkpoint_put(struct store *store, int64_t run,
                                            const struct store_checkpoint *checkpoint,
                                            struct store_keep keep, struct tet_error *error);
 
+/* checkpoint_begin: where a fork begins, before it has one of its own. It is pinned, as without it
+ * the run could not be repeated. */
+TET_MUST_CHECK enum tet_err checkpoint_begin(struct store *store, int64_t run,
+                                             const struct store_checkpoint *start,
+                                             struct tet_error *error);
+
 #endif

@@ -10,6 +10,8 @@
 #define REST    "\"network\":{\"layers\":[{\"units\":8}]},\"rule\":{\"name\":\"sal\"},"
 #define STROKES "\"dataset\":{\"name\":\"strokes\",\"train\":200,\"test\":50}," REST
 
+enum { WORKERS = 2 };
+
 static int start(void **state)
 {
     (void)state;
@@ -146,9 +148,30 @@ static void test_fork(void **state)
     json_decref(await_end(&server, fork, "succeeded"));
     assert_agrees(rerun(fork), fork, "succeeded");
 
-    made = ask(&server, "POST", path, "{\"step\":40,\"changes\":{\"record.keep\":1}}", 201);
+    /* Where it began is pinned, so that newer checkpoints do not remove it ... */
+    static const char thrifty[] = "{\"step\":40,\"changes\":{\"record.keep\":1}}";
+    made = ask(&server, "POST", path, thrifty, 201);
+    const json_int_t kept = integer(made, "first_run");
+    json_decref(made);
+    json_decref(await_end(&server, kept, "succeeded"));
+    assert_agrees(rerun(kept), kept, "succeeded");
+
+    /* ... until somebody lets it go; the workers are taken, so that nothing is trained before. */
+    json_int_t busy[WORKERS];
+    for (int i = 0; i < WORKERS; i++)
+        busy[i] = submit(&server, "{" STROKES "\"optimizer\":{\"lr\":0.0001},"
+                                  "\"training\":{\"epochs\":100000,\"batch\":1}}");
+    for (int i = 0; i < WORKERS; i++)
+        json_decref(daemon_wait(&server, busy[i], is_training));
+    made = ask(&server, "POST", path, thrifty, 201);
     const json_int_t forgetful = integer(made, "first_run");
     json_decref(made);
+    snprintf(path, sizeof path, "/v1/runs/%lld/pin", (long long)forgetful);
+    json_decref(ask(&server, "POST", path, "{\"step\":40,\"pinned\":false}", 200));
+    for (int i = 0; i < WORKERS; i++) {
+        snprintf(path, sizeof path, "/v1/runs/%lld/cancel", (long long)busy[i]);
+        json_decref(ask(&server, "POST", path, NULL, 200));
+    }
     json_decref(await_end(&server, forgetful, "succeeded"));
     snprintf(path, sizeof path, "/v1/runs/%lld/rerun", (long long)forgetful);
     json_t *error = ask(&server, "POST", path, NULL, 409);

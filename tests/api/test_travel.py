@@ -117,8 +117,9 @@ def test_protocol():
 def test_fork():
     """With momentum: a fork goes on from velocities too, which the weights alone do not have."""
     with Pair() as p:
-        p.a.done(DENSE)
-        p.a.tetrad("fork", "r1", "--step", "9", "--changes", '{"optimizer.lr": 0.05}', "--watch")
+        p.a.done({**DENSE, "record": {"keep": 4}})  # of the fork only the last is kept, and its beginning
+        p.a.tetrad("fork", "r1", "--step", "9", "--changes", '{"optimizer.lr": 0.05, "record.keep": 1}', "--watch")
+        assert p.a.json("show", "r2")["checkpoints"] == [9, 36]
         folder, pairs = p.travel(2, ["start.npz"])
         names = set(zipfile.ZipFile(folder + "/runs/2/start.npz").namelist())
         assert {"W1.npy", "velocity/W1.npy", "cursor.npy"} <= names, names
