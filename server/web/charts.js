@@ -6,7 +6,7 @@
  *   series   [{label, x, y, low?, high?, colour?, dash?, thin?}]; x ascending; y not finite: a gap, null: passed over; low and high: a band
  *   version  anything that changes with the data: the chart is drawn anew only when it does
  *   marks    [{x, text}]: upright lines, interventions
- *   range    [low, high] of y, either may be null; log: whether it begins logarithmic; percent: values are shares
+ *   within   [low, high] that y shows at least; log: whether it begins logarithmic; percent: values are shares
  *
  * All charts share one queue that is worked off in animation frames: a chart is drawn at most 20 times a second, and
  * a frame in which much has been drawn leaves the rest to the next one.
@@ -183,7 +183,7 @@ function rowsOf(series, bands) {
 /* ---- drawing ---- */
 
 const axes = (em, percent) => ({
-    x: { axisLabelFormatter: (value) => format.tick(value), pixelsPerLabel: 5 * em, drawGrid: true },
+    x: { axisLabelFormatter: (value) => format.tick(value), pixelsPerLabel: 4 * em, drawGrid: true },
     y: { axisLabelFormatter: percent ? (value) => format.tickPercent(value) : (value) => format.tick(value), axisLabelWidth: 3.6 * em, pixelsPerLabel: 2.3 * em, ticker: yTicks },
 });
 
@@ -208,6 +208,23 @@ function marks(chart) {
     };
 }
 
+/* The range of y where it is to show at least `within`. */
+function rangeOf(series, within) {
+    let [low, high] = within;
+    for (const s of series) for (const list of [s.y, s.low ?? [], s.high ?? []]) for (const v of list) {
+        if (v !== null && v < low) low = v;
+        if (v > high) high = v;
+    }
+    const pad = 0.02 * (high - low);
+    return [low - pad, high + pad];
+}
+
+/* One step alone gets ground on both sides. */
+function around(series) {
+    const [x] = series[0].x;
+    return series.every((s) => s.x.length === 1 && s.x[0] === x) ? [x - 1, x + 1] : null;
+}
+
 function options(chart, series, bands) {
     const look = colours(), em = parseFloat(getComputedStyle(document.documentElement).fontSize), stroke = Math.max(1, em / 15);
     const own = Object.fromEntries(series.map((s, i) => [String(i), {
@@ -216,7 +233,7 @@ function options(chart, series, bands) {
     return {
         file: rowsOf(series, bands), labels: ["step", ...series.map((_, i) => String(i))], series: own,
         colors: series.map((s, i) => look.s[colourOf(s, i)]), customBars: bands, visibility: series.map((s) => !chart.hidden.has(s.label)),
-        logscale: chart.log, valueRange: chart.log ? null : chart.attrs.range ?? null, axisLineColor: look.line, gridLineColor: look.grid,
+        logscale: chart.log, valueRange: chart.log || !chart.attrs.within ? null : rangeOf(series, chart.attrs.within), dateWindow: around(series), axisLineColor: look.line, gridLineColor: look.grid,
         axisLabelFontSize: Math.round(0.78 * em), axes: axes(em, chart.attrs.percent), xRangePad: 4, yRangePad: chart.log ? 0 : 6,
     };
 }
@@ -268,7 +285,7 @@ function draw(chart) {
     chart.key = key;
     chart.bands = bands;
     if (chart.g) {
-        const zoomed = chart.g.isZoomed("x");
+        const zoomed = chart.zoomable && chart.g.isZoomed("x");
         chart.g.updateOptions(zoomed ? { ...set, dateWindow: chart.g.xAxisRange() } : set);
     } else {
         const { file, ...rest } = set;
@@ -277,6 +294,7 @@ function draw(chart) {
             highlightCallback: (event, x, points) => values(chart, x, points), unhighlightCallback: () => values(chart, null, []),
         });
     }
+    chart.zoomable = set.dateWindow === null;
     if (!chart.over && (whole || performance.now() - chart.written > LEGEND_MS)) {
         chart.written = performance.now();
         values(chart, null, []);

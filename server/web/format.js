@@ -10,7 +10,7 @@ export function number(value, digits = 4) {
     if (!isNumber(value)) return NONE;
     if (value === 0) return "0";
     const size = Math.abs(value);
-    if (size < 1e-3 || size >= 1e6) return value.toExponential(Math.max(0, digits - 2)).replace("-", "−");
+    if (size < 1e-3 || size >= 1e6) return value.toExponential(Math.max(0, digits - 2)).replace(/-/g, "−");
     const places = Math.max(0, Math.min(6, digits - 1 - Math.floor(Math.log10(Number(size.toPrecision(digits))))));
     return (Number.isInteger(value) ? String(value) : value.toFixed(places)).replace("-", "−");
 }

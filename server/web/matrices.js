@@ -50,10 +50,10 @@ export function shapeOf(product, shapes) {
     return [factors[0][0], factors.at(-1)[1]];
 }
 
-/* Whole pixels for each number, so that a picture's longer side is about so many em. */
-function scaleFor(side, em) {
-    const pixels = em * parseFloat(getComputedStyle(document.documentElement).fontSize);
-    return Math.max(1, Math.min(16, Math.floor(pixels / side)));
+/* Whole pixels for each number of a matrix that is to stand beside another: about 12 em wide, 18 high. */
+function scaleFor([rows, columns]) {
+    const em = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    return Math.max(1, Math.min(16, Math.floor(12 * em / columns), Math.floor(18 * em / rows)));
 }
 
 /* The cosine that the run recorded for a pair, last before the step. */
@@ -100,7 +100,7 @@ export function Matrices() {
             const names = arrays.filter(({ shape }) => shape.length >= 2).map(({ name }) => name), shapes = new Map(arrays.map((a) => [a.name, a.shape]));
             const src = (name, layout, scale) => `/v1/runs/${run}/weights/${encodeURIComponent(name)}.png${query({ step, layout, scale })}`;
             const picture = (name, caption, layout, scale) => m(Picture, { key: `${name} ${layout ?? ""}`, src: src(name, layout, scale), alt: `${formula(name)} at step ${step}`, caption });
-            const product = (name) => { const shape = shapeOf(name, shapes); return picture(name, `${formula(name)}: ${shape.map(format.count).join(" × ")}`, undefined, scaleFor(Math.max(...shape), 12)); };
+            const product = (name) => { const shape = shapeOf(name, shapes); return picture(name, `${formula(name)}: ${shape.map(format.count).join(" × ")}`, undefined, scaleFor(shape)); };
             const pairs = pairsOf(names, names.filter((name) => shapes.get(name).length > 2)), layers = [...new Set(pairs.map((p) => p.layer))];
             const shown = group ?? (pairs.length > 0 ? "products" : "fields"), layerNow = layers.includes(layer) ? layer : layers[0];
             const [neurons, ...field] = shapes.get("W1") ?? [0, 0], side = field.length > 1 ? field.at(-1) : Math.sqrt(field[0]);

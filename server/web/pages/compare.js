@@ -76,7 +76,7 @@ export default function Compare() {
         return m("section", { "aria-label": "Curves" }, m("details.series", m("summary", `Series (${chosen.size} of ${names.length})`),
             m("div.row.wide", names.map((name) => m("label.check", m("input", { type: "checkbox", checked: chosen.has(name), onchange: () => { if (!chosen.delete(name)) chosen.add(name); } }), name)))),
         m("div.grid", [...FIRST, ...names.filter((name) => !FIRST.includes(name))].filter((name) => chosen.has(name)).map((name) => m(Chart, {
-            key: name, title: name, yLabel: format.measure(name), percent: format.isAccuracy(name), log: name.endsWith("/loss"), range: format.measure(name) === "cosine" ? [null, 1.02] : undefined, version: `${version} ${shownFor}`,
+            key: name, title: name, yLabel: format.measure(name), percent: format.isAccuracy(name), log: name.endsWith("/loss"), within: format.measure(name) === "cosine" ? [0, 1] : undefined, version: `${version} ${shownFor}`,
             series: runs.flatMap((run, i) => {
                 const s = series.get(run.id)?.series[name];
                 return s ? [{ label: label(run), colour: i, x: s.steps, y: s.values }] : [];

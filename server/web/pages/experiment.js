@@ -62,7 +62,9 @@ function whatResultsMean(s) {
     if (s.points.every((p) => p.n === 0)) return "No run has succeeded with this metric yet: only those count.";
     const pairs = Math.max(0, ...s.points.map((p) => p.difference?.wilcoxon?.n ?? 0)), least = s.points.find((p) => p.difference?.wilcoxon?.n === pairs)?.difference.wilcoxon.p_min;
     return ["n: runs that succeeded, one for each seed. Intervals are of the mean, 95 %, by Student's t. ",
-        s.points.length > 1 && "Less the baseline: the mean of the differences seed by seed, for runs with one seed begin with the same weights and see the same mini-batches. Another baseline is chosen at the right. p: Wilcoxon's signed ranks, two-sided, adjusted by Holm for all comparisons of this table. ",
+        s.points.length > 1 && [s.baseline === null ? "Choose a baseline at the right to see what the others differ by. " : "",
+            "Less the baseline: the mean of the differences seed by seed, for runs with one seed begin with the same weights and see the same mini-batches. "],
+        s.points.length > 1 && s.baseline !== null && "p: Wilcoxon's signed ranks, two-sided, adjusted by Holm for all comparisons of this table. ",
         pairs > 0 && least > 0.05 && `With ${pairs} pairs that test cannot say less than p = ${format.number(least, 2)}: more seeds can.`];
 }
 
@@ -198,7 +200,7 @@ export default function Experiment({ attrs: { id } }) {
             metric && m(Chart, { key: `m ${metric}`, title: metric, yLabel: format.measure(metric), percent: format.isAccuracy(metric), version: v, series: linesOf(metric) }),
             list.includes("train/loss") && metric !== "train/loss" && m(Chart, { key: "loss", title: "train/loss", yLabel: "loss", version: v, series: linesOf("train/loss"), log: true })),
         aligned.length > 0 && [m("h2.part", "Alignment"), m("p.soft", "Cosines by training step: at 1 the circuit has assembled itself and carries the gradient, at 0 nothing of it. Modulation: the signal that teaches the layer, with the backpropagated one. Feedback: V B with Wᵀ V (without laterals B with Wᵀ). Lateral: W Wᵀ with V Vᵀ."),
-            m("div.grid", aligned.map(({ title, name }) => m(Chart, { key: name, title, yLabel: "cosine", range: [null, 1.02], version: v, series: linesOf(name) })))]);
+            m("div.grid", aligned.map(({ title, name }) => m(Chart, { key: name, title, yLabel: "cosine", within: [0, 1], version: v, series: linesOf(name) })))]);
     }
 
     function results() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One run: live curves, alignment, norms, its matrices at any kept checkpoint, what happened to it, downloads. */
-import { Buttons, Fork, compared, hasEnded, metricsCsv, saveText } from "../actions.js";
+import { Buttons, Fork, compared, csv, hasEnded, metricsCsv, saveText } from "../actions.js";
 import { api, download, listen } from "../api.js";
 import { Chart } from "../charts.js";
 import * as format from "../format.js";
@@ -16,7 +16,7 @@ const GROUPS = [
     ["Norms", "How large the matrices are. What grows without bound will diverge; what decays to 0 no longer teaches."],
     ["Others", ""],
 ];
-const COSINE = { group: "Alignment", range: [null, 1.02] };
+const COSINE = { group: "Alignment", within: [0, 1] };
 /* The charts, in their order: [title, which series, options]. Names that none of them takes get charts of their own. */
 const CHARTS = [
     ["Loss", /^(train|validation|test)\/loss$/, { group: "Learning", log: true }],
@@ -31,6 +31,9 @@ const CHARTS = [
     ["Norms of V and U", /^norm\/[VU]\/\d+$/, { group: "Norms", log: true }],
     ["B against W", /^norm\/ratio\/\d+$/, { group: "Norms" }],
 ];
+/* The columns of a protocol's table: title, member of a row, how it is written. */
+const PROTOCOL = [["Stimulated", "condition"], ["Synapses", "synapses"], ["n", "n", format.count], ["Driven change", "driven_relative", format.number], ["Mean driven change", "driven_mean", format.number],
+    ["Potentiated", "potentiated", format.percent], ["Depressed", "depressed", format.percent], ["Unchanged", "unchanged", format.percent], ["Whole change", "change_relative", format.number]];
 const PARTS = ["train", "validation", "test"];
 
 /* "alignment/lateral_descending/2" among its kind: "descending 2". */
@@ -57,7 +60,7 @@ export function chartsOf(names) {
 
 function whatHappened(event) {
     const d = event.detail ?? {};
-    const more = d.reason ?? Object.entries(d).map(([key, value]) => `${key} ${format.brief(value)}`).join(", ");
+    const more = d.reason ?? Object.entries(d).sort(([a], [b]) => (b === "type") - (a === "type")).map(([key, value]) => `${key} ${format.brief(value)}`).join(", ");
     return [event.event, more];
 }
 
@@ -101,7 +104,7 @@ export default function Run({ attrs: { id } }) {
         if (run && hasEnded(run.state) && series.next > 0) return;
         const kept = run?.checkpoints.length;
         await Promise.all([load(), series.more(series.next === 0)]);
-        if (run && (arrays === null || run.checkpoints.length !== kept)) await readArrays().catch(say);
+        if (run?.checkpoints.length > 0 && (arrays === null || run.checkpoints.length !== kept)) await readArrays().catch(say);
     }
 
     const soon = () => { soonTimer ??= setTimeout(() => { soonTimer = null; again().catch(say); }, 700); };
@@ -146,7 +149,7 @@ export default function Run({ attrs: { id } }) {
         const d = run.divergence;
         return d && m("section.problem", { "aria-label": "Divergence" }, m("h2", "It diverged"), m("p", run.reason),
             m("p", `Last finite: step ${format.count(d.last_step)}, loss ${format.number(d.last_loss)}. Norms before it: `,
-                Object.entries(d.norms ?? {}).map(([name, value]) => `${shortName(name)} ${format.number(value, 3)}`).join(", ")));
+                Object.entries(d.norms ?? {}).filter(([name]) => !name.startsWith("norm/ratio/")).map(([name, value]) => `${shortName(name)} ${format.number(value, 3)}`).join(", ")));
     }
 
     function charts() {
@@ -158,7 +161,7 @@ export default function Run({ attrs: { id } }) {
             m("div.grid", list.map(({ names: own, group: _, ...c }) => m(Chart, {
                 ...c, key: c.title, marks, version,
                 series: own.map((of, i) => ({ label: shortName(of), colour: i, x: series.series[of].steps, y: series.series[of].values })),
-            }))))), names.length === 0 && m("p.soft", { key: "none" }, hasEnded(run.state) ? "Nothing was recorded." : "Nothing is recorded yet."));
+            }))))), names.length === 0 && !run.protocol && m("p.soft", { key: "none" }, hasEnded(run.state) ? "Nothing was recorded." : "Nothing is recorded yet."));
     }
 
     function downloads() {
@@ -181,9 +184,11 @@ export default function Run({ attrs: { id } }) {
     function protocol() {
         const rows = run.protocol?.rows;
         if (!rows || rows.length === 0) return null;
-        const columns = Object.keys(rows[0]);
-        return m("section", m("h2.part", "Protocol"), m("div.scroll.high", m("table", m("caption.offscreen", "What the protocol ended with"), m("thead", m("tr", columns.map((c) => m("th.n", { scope: "col" }, c.replace(/_/g, " "))))),
-            m("tbody", rows.slice(0, 500).map((row, i) => m("tr", { key: i }, columns.map((c) => m("td.n", typeof row[c] === "number" ? format.number(row[c]) : format.brief(row[c])))))))));
+        const columns = Object.keys(rows[0]), save = () => saveText(csv([columns, ...rows.map((row) => columns.map((c) => row[c]))]), `run-${id}-protocol.csv`, "text/csv");
+        return m("section", m("div.row.wide", m("h2.part", "Protocol"), m("button", { type: "button", onclick: save }, "Save as CSV")),
+            m("p.soft", "Which synapses changed when these afferents were active. A driven change is what differs from the same weight when neither stream is stimulated and only decay acts; it is relative to the norm of the weights."),
+            m("div.scroll", m("table", m("caption.offscreen", "What the protocol ended with"), m("thead", m("tr", PROTOCOL.map(([title, , kind]) => m("th", { scope: "col", class: kind ? "n" : "" }, title)))),
+                m("tbody", rows.map((row, i) => m("tr", { key: i, class: row.driven_relative > 0 ? "chosen" : "" }, PROTOCOL.map(([, of, kind]) => kind ? m("td.n", kind(row[of])) : m("td", row[of]))))))));
     }
 
     return {
