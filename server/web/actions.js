@@ -41,15 +41,19 @@ export function Buttons() {
 }
 
 function Priority() {
+    let typed = null; // which no drawing may take away
     return {
         view: ({ attrs: { kind, id, value, why, changed } }) => m("label.inline", { title: why ?? "From -100 to 100, within your own work: more goes first" }, "Priority", m("input", {
-            type: "number", min: -100, max: 100, step: 1, value: value ?? 0, class: "short", disabled: why !== null,
+            type: "number", min: -100, max: 100, step: 1, value: typed ?? value ?? 0, class: "short", disabled: why !== null,
+            oninput: (event) => { typed = event.target.value; },
             onchange: async (event) => {
                 try {
                     await api.post(`/v1/${kind}s/${id}/priority`, { priority: Number(event.target.value) });
                     say(`priority ${event.target.value}`);
                     await changed?.();
                 } catch (error) { say(error); }
+                typed = null;
+                m.redraw();
             },
         })),
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Datasets: what there is, with sample images; uploading, with progress; deleting. */
 import { ApiError, api, ask, bearer, words } from "../api.js";
-import { Action, Problem, say, sure } from "../ui.js";
+import { Action, Problem, link, say, sure } from "../ui.js";
 import { style } from "../editor.js";
 import { refusal } from "../me.js";
 import * as format from "../format.js";
@@ -50,12 +50,12 @@ function Set() {
                     fact("to train", format.count(d.train)), fact("to test", format.count(d.test)), fact("size", format.bytes(d.bytes)),
                     d.kind && d.kind !== (d.source ?? d.kind) && fact("kind", d.kind), d.owner && fact("owner", d.owner),
                     d.sha256 && fact("content", m("span.sha", { title: d.sha256 }, `${d.sha256.slice(0, 19)}…`)))],
-            d.source === "upload" && m("p.actions", m(Action, { class: "danger", disabled: kept(d) !== null, title: kept(d) ?? "", act: async () => {
+            !d.error && m("p.actions", link(`/new?dataset=${encodeURIComponent(d.name)}`, { class: "button" }, "Train on it"), d.source === "upload" && [m(Action, { class: "danger", disabled: kept(d) !== null, title: kept(d) ?? "", act: async () => {
                 if (!await sure(`Delete ${d.name}?`, "The files are removed from the server. Results of runs that used it stay.", "Delete")) return;
                 await api.del(`/v1/datasets/${encodeURIComponent(d.name)}`);
                 say(`deleted ${d.name}`);
                 deleted();
-            } }, "Delete"), kept(d) && m("small.why", kept(d)))),
+            } }, "Delete"), kept(d) && m("small.why", kept(d))])),
     };
 }
 

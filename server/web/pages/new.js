@@ -49,13 +49,16 @@ export default function New() {
         m.redraw();
     }
 
-    /* Another experiment's definition (?from=3), the draft, or an example. */
+    /* Another experiment's definition (?from=3), a first one for a dataset (?dataset=mine), the draft, or an example. */
     async function origin() {
         const from = m.route.param("from");
         if (/^\d+$/.test(from ?? "")) {
             const { definition } = await api.get(`/v1/experiments/${from}`);
             return pretty(definition);
         }
+        const dataset = m.route.param("dataset");
+        if (dataset) return pretty({ name: `SAL and backpropagation on ${dataset}`, dataset: { name: dataset }, network: { layers: [{ units: 128 }] }, rule: { name: "sal" },
+            optimizer: { lr: 0.05, decay: 0.001 }, training: { epochs: 10 }, record: { every: 20 }, sweep: { "rule.name": ["sal", "bp"], "training.seed": [1, 2, 3] } });
         const draft = storage((s) => s.getItem(DRAFT));
         const example = examples.find((e) => e.file === FIRST) ?? examples[0];
         return draft ?? (example ? pretty(example.definition) : "{}");
