@@ -77,8 +77,8 @@ export function Picture() {
             url = URL.createObjectURL(blob);
             problem = null;
         } catch (error) {
-            if (error.name === "AbortError") return;
-            problem = error;
+            if (error.name === "AbortError" || path !== next) return;
+            problem = error.isAbsent && url ? null : error; // a run that goes on no longer keeps that checkpoint: the next is on its way
         }
         m.redraw();
     }
@@ -86,7 +86,7 @@ export function Picture() {
         oninit: ({ attrs }) => { show(attrs.src); },
         onupdate: ({ attrs }) => { show(attrs.src); },
         onremove() { control?.abort(); if (url) URL.revokeObjectURL(url); },
-        view: ({ attrs: { alt, caption } }) => m("figure.picture", problem ? m("p.soft.nothing", problem.isAbsent ? "this server draws no such picture" : problem.message)
+        view: ({ attrs: { alt, caption } }) => m("figure.picture", problem ? m("p.soft.nothing", problem.isAbsent ? "this checkpoint is no longer kept" : problem.message)
             : url ? m("img", { src: url, alt }) : m("p.soft.nothing", "…"), m("figcaption", caption)),
     };
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard in Debian's Chromium, driven by playwright-core from npm: the form's modules, the pages of a lab's daily
-work against the replies of a busy server, and what a new user does with a real one. The scripts beside this one print
-TAP themselves; it prepares, starts the daemon, and hands their lines on.
+work against the replies of a busy server, what a new user does with a real one, and what roles may and may not. The
+scripts beside this one print TAP themselves; it prepares, starts the daemon, and hands their lines on.
 
     TETRAD_SHOTS=FOLDER test_browser.py     takes pictures of all pages too, at three sizes in both themes
     test_browser.py pictures deploy         takes the README's pictures and tests nothing"""
-import hashlib, os, re, shutil, signal, subprocess, sys, tempfile
+import hashlib, json, os, re, shutil, signal, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
@@ -106,12 +106,32 @@ def weights(path):
     line(good and numpy.load(path)["W1"].std() > 0, "downloaded_weights_are_arrays")
 
 
+def tokens(folder):
+    """{user: token} of a new database in the folder, as JSON."""
+    made = {}
+    for user, role in (("chief", "admin"), ("ana", "member"), ("ben", "member"), ("vera", "viewer")):
+        command = [tap.TETRAD, "token", "create", "--db", os.path.join(folder, "t.db"), "--user", user, "--role", role, "--json"]
+        made[user] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)["token"]
+    return json.dumps(made)
+
+
+def roles(folder, tools):
+    os.makedirs(folder)
+    given = tokens(folder)
+    daemon = Daemon(folder)
+    try:
+        script("roles.mjs", daemon.base, TOKENS=given, **tools)
+    finally:
+        daemon.stop()
+
+
 def stories(daemon, folder, tools):
     if sys.argv[1:2] == ["pictures"]:
         return script("shots.mjs", daemon.base, os.path.abspath(sys.argv[2]), "readme", **tools)
     script("pages.mjs", daemon.base, **tools)
     script("user.mjs", daemon.base, folder, **tools)
     weights(os.path.join(folder, "weights.npz"))
+    roles(os.path.join(folder, "roles"), tools)
     if os.environ.get("TETRAD_SHOTS"):
         script("shots.mjs", daemon.base, os.path.abspath(os.environ["TETRAD_SHOTS"]), **tools)
 
