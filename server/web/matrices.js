@@ -113,7 +113,7 @@ export function Matrices() {
             m("p.soft", shown === "fields" ? "Each square is what one neuron of the first layer has learned to see: its weights from the inputs, laid out as the inputs are. "
                 : shown === "products" ? "Beside each other: two matrices that learning should make alike, up to a factor. " : "",
             "Blue is negative, white 0, red positive; each picture has its own symmetric scale."),
-            shown === "fields" ? m("div.pictures", [picture("W1", `W1: one field for each of ${format.count(neurons)} ${field.length > 1 ? "channels" : "neurons"}`, "fields", Math.max(2, Math.min(16, Math.round(56 / side))))])
+            shown === "fields" ? m("div.pictures.fields", [picture("W1", `W1: one field for each of ${format.count(neurons)} ${field.length > 1 ? "channels" : "neurons"}`, "fields", Math.max(2, Math.min(16, Math.round(56 / side))))])
             : shown === "products" ? m("div.grid", pairs.filter((p) => p.layer === layerNow).map((p) => m("div.pair.card", { key: p.kind + p.layer },
                 m("h3", `${p.title}, layer ${p.layer}`, m("span.soft", cosine(series, p, step))), m("p.explains", MEANING[p.kind]),
                 m("div.pictures", [product(p.left), m("span.beside", { key: "beside", "aria-hidden": "true" }, "∥"), product(p.right)]))))
