@@ -43,6 +43,13 @@ export function measure(name) {
 /* A metric's value: accuracies in per cent, the rest as numbers. */
 export const metric = (name, value) => isAccuracy(name) ? percent(value, 2).replace("-", "−") : number(value);
 
+/* A difference of a metric's values, with its sign: of accuracies in points, which are per cent of the whole. */
+export function difference(name, value) {
+    if (!isNumber(value)) return NONE;
+    const text = isAccuracy(name) ? (100 * value).toFixed(2).replace("-", "−") : number(value);
+    return value > 0 ? `+${text}` : text;
+}
+
 export function bytes(value) {
     if (!isNumber(value)) return NONE;
     const units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -35,11 +35,11 @@ async function each(list, n, act) {
 
 function summaryTable(s, points, baseline, choose) {
     const interval = (range, name) => range ? `${format.metric(name, range[0])} … ${format.metric(name, range[1])}` : "–";
-    const name = s.metric;
+    const name = s.metric, unit = format.isAccuracy(name) ? ", points" : "";
     return m("div.scroll", m("table.summary", m("caption.offscreen", `${name} over the seeds of each sweep point`), m("thead", m("tr",
         m("th", { scope: "col" }, "Sweep point"), m("th.n", { scope: "col", title: "runs that succeeded" }, "n"), m("th.n", { scope: "col" }, "Mean"),
         m("th.n", { scope: "col", title: "standard deviation" }, "SD"), m("th.n", { scope: "col" }, "95 % interval"), m("th.n", { scope: "col" }, "Least … greatest"),
-        m("th.n", { scope: "col", title: "paired by seed" }, "Less the baseline"), m("th.n", { scope: "col" }, "95 % interval"),
+        m("th.n", { scope: "col", title: "paired by seed" }, `Less the baseline${unit}`), m("th.n", { scope: "col" }, "95 % interval"),
         m("th.n", { scope: "col", title: "Wilcoxon's signed ranks, adjusted for all comparisons by Holm" }, "p (Holm)"), m("th", { scope: "col" }, "Baseline"))),
     m("tbody", s.points.map((p, i) => {
         const d = p.difference, own = points.find((q) => q.key === JSON.stringify(p.parameters));
@@ -50,8 +50,8 @@ function summaryTable(s, points, baseline, choose) {
                 format.parameters(p.parameters) || "all runs", broken > 0 && m("small.is-failed", ` ${broken} without a result`)),
             m("td.n", p.n), m("td.n", m("strong", format.metric(name, p.mean))), m("td.n", format.metric(name, p.sd)), m("td.n", interval(p.interval, name)),
             m("td.n", p.n > 0 ? `${format.metric(name, p.min)} … ${format.metric(name, p.max)}` : "–"),
-            m("td.n", d ? [d.mean > 0 ? "+" : "", format.metric(name, d.mean), m("small", ` n ${d.n}`)] : isBase ? m("small", "baseline") : "–"),
-            m("td.n", d ? interval(d.interval, name) : ""), m("td.n", d ? m("span", { title: d.wilcoxon ? `Wilcoxon p ${format.number(d.wilcoxon.p)}; with ${d.wilcoxon.n} pairs it can be no less than ${format.number(d.wilcoxon.p_min)}` : "" }, format.number(d.p_holm, 3)) : ""),
+            m("td.n", d ? [format.difference(name, d.mean), m("small", ` n ${d.n}`)] : isBase ? m("small", "baseline") : "–"),
+            m("td.n", d ? d.interval ? `${format.difference(name, d.interval[0])} … ${format.difference(name, d.interval[1])}` : "–" : ""), m("td.n", d ? m("span", { title: d.wilcoxon ? `Wilcoxon p ${format.number(d.wilcoxon.p)}; with ${d.wilcoxon.n} pairs it can be no less than ${format.number(d.wilcoxon.p_min)}` : "" }, format.number(d.p_holm, 3)) : ""),
             m("td", m("input", { type: "radio", name: "baseline", checked: baseline ? baseline === JSON.stringify(p.parameters) : isBase, "aria-label": `Compare with ${format.parameters(p.parameters)}`,
                 onchange: () => choose(i, p) })));
     }))));
