@@ -31,7 +31,7 @@ function shares(queue) {
 }
 
 function running(queue) {
-    return m("section", m("h2", `Running, ${queue.running.length} of ${queue.workers} workers`),
+    return m("section", m("h2", `Running, ${queue.running.length} of ${queue.workers} ${queue.workers === 1 ? "worker" : "workers"}`),
         queue.running.length === 0 ? m("p.empty", "Nothing is being trained.") : m("div.scroll", m("table", m("caption.offscreen", "Running"),
             m("thead", m("tr", ["Run", "Experiment", "Owner", "Worker", "Since", "Ends in"].map((t, i) => m("th", { scope: "col", class: i === 3 || i === 5 ? "n" : "" }, t)))),
             m("tbody", queue.running.map((r) => m("tr", { key: r.run }, m("td", runLink(r.run)), m("td", experimentLink(r.experiment)), m("td.text", r.owner), m("td.n", r.worker),
