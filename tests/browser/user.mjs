@@ -255,6 +255,7 @@ await step("a_dataset_is_uploaded_and_trained_on", async () => {
     const rows = Array.from({ length: 200 }, (_, i) => `${Math.sin(i)},${i % 2 ? 1 : -1},${Math.cos(i * i)},${i % 2}`);
     await page.getByRole("link", { name: "Datasets", exact: true }).click();
     await page.getByLabel("Files").setInputFiles({ name: "odd or even.csv", mimeType: "text/csv", buffer: Buffer.from(`a,b,c,label\n${rows.join("\n")}\n`) });
+    await drawn();
     assert.equal(await page.getByLabel("Name", { exact: true }).inputValue(), "odd-or-even");
     await page.getByRole("button", { name: "Upload" }).click();
     await page.getByText("uploaded odd-or-even").waitFor();
