@@ -3,17 +3,15 @@
  * Pictures of the dashboard. BASE is a daemon that may be given work, FOLDER where the pictures go.
  *   node shots.mjs BASE FOLDER           every page at three sizes in both themes: to be looked at
  *   node shots.mjs BASE FOLDER readme    the README's: light and dark an experiment (on a desk, a phone and a wall), a run and
- *                                        the form; light alone weights (of MNIST where it is there), results, two runs, the queue
+ *                                        the form; light alone weights (of MNIST where it is there), results, two runs
  */
 import path from "node:path";
 import { WAIT_MS, browser, done, open, test } from "./harness.mjs";
-import { HOSTILE, answer, everything } from "./mock.mjs";
+import { answer, everything } from "./mock.mjs";
 
 const [base, folder, readme] = process.argv.slice(2);
 const SIZES = { phone: [390, 844], desk: [1280, 800], wall: [2560, 1440] };
 const ENOUGH_MS = 300000;
-
-const friendly = JSON.parse(JSON.stringify(everything).replaceAll(HOSTILE, "cleo"));
 
 async function request(method, path_, body) {
     const reply = await fetch(base + path_, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
@@ -96,7 +94,7 @@ function pages({ first, second, sal, bp, digits: mnist }, size, scheme) {
     const compare = ["compare", `/compare?runs=${sal},${bp}`, charts];
     if (readme && size !== "desk") return [real[0]];
     if (readme && scheme === "dark") return real;
-    if (readme) return [...real, compare, ["queue", "/queue", null, friendly], ["results", `/experiments/${first}`, results], ["matrices", `/runs/${mnist ?? sal}`, weights("What should align")], ["fields", `/runs/${mnist ?? sal}`, weights("Receptive fields")]];
+    if (readme) return [...real, compare, ["results", `/experiments/${first}`, results], ["matrices", `/runs/${mnist ?? sal}`, weights("What should align")], ["fields", `/runs/${mnist ?? sal}`, weights("Receptive fields")]];
     return [...real, compare, ["experiments", "/experiments"], ["running", `/experiments/${second}`, charts],
         ["queue", "/queue", null, everything], ["users", "/users", null, everything], ["datasets", "/datasets"]];
 }

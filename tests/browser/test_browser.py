@@ -109,7 +109,7 @@ def weights(path):
 
 
 def fewer_colours(folder):
-    """Gives pictures that are too large fewer colours, where python3-pil is there."""
+    """Gives the pictures 256 colours, or as many fewer as make them small, where python3-pil is there."""
     try:
         from PIL import Image
     except ImportError:
@@ -119,11 +119,10 @@ def fewer_colours(folder):
         if name.startswith("dashboard-") and name.endswith(".png"):
             with Image.open(path) as image:
                 picture = image.convert("RGB")
-            picture.save(path, optimize=True)
-            colours = 256
-            while os.path.getsize(path) > LARGEST and colours >= 16:
-                picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
-                colours //= 2
+            for colours in (256, 128, 64, 32):
+                picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+                if os.path.getsize(path) <= LARGEST:
+                    break
             print(f"# {name}: {os.path.getsize(path) / 1024:.0f} KiB")
 
 
