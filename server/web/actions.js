@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What can be done with experiments and runs: buttons that several pages have. */
 import { api, ask, save } from "./api.js";
+import { refusal } from "./me.js";
 import { Action, Dialog, say, sure } from "./ui.js";
 import * as format from "./format.js";
 
@@ -23,30 +24,36 @@ async function act(kind, id, action) {
     say(`${kind} ${id}: ${DONE[action]}`);
 }
 
-/* Buttons to cancel, pause, resume and give priority. kind: "run" or "experiment"; object: as the server shows it. */
+/* Buttons to cancel, pause, resume and give priority; to others than the owner disabled, with the reason beside them.
+ * kind: "run" or "experiment"; object: as the server shows it. */
 export function Buttons() {
     return {
         view({ attrs: { kind, object, changed } }) {
-            const { id, state } = object;
+            const { id, state } = object, why = refusal(object.owner);
             const active = Object.values(object.counts ?? { [state]: 1 }), states = object.counts ? Object.keys(object.counts).filter((_, i) => active[i] > 0) : [state];
-            return [Object.keys(canDo).filter((action) => states.some(canDo[action])).map((action) =>
-                m(Action, { key: action, class: action === "cancel" ? "danger" : "", act: async () => { await act(kind, id, action); await changed?.(); } },
+            const actions = Object.keys(canDo).filter((action) => states.some(canDo[action]));
+            return [actions.map((action) =>
+                m(Action, { key: action, class: action === "cancel" ? "danger" : "", disabled: why !== null, title: why ?? "", act: async () => { await act(kind, id, action); await changed?.(); } },
                     action[0].toUpperCase() + action.slice(1))),
-            states.includes("queued") && m("span", m(Priority, { kind, id, value: object.priority, changed }))];
+            states.includes("queued") && m("span", m(Priority, { kind, id, value: object.priority, why, changed })), actions.length > 0 && why && m("small.why", why)];
         },
     };
 }
 
 function Priority() {
+    let typed = null; // which no drawing may take away
     return {
-        view: ({ attrs: { kind, id, value, changed } }) => m("label.inline", { title: "Within your own work: more goes first" }, "Priority", m("input", {
-            type: "number", min: -100, max: 100, step: 1, value: value ?? 0, class: "short",
+        view: ({ attrs: { kind, id, value, why, changed } }) => m("label.inline", { title: why ?? "From -100 to 100, within your own work: more goes first" }, "Priority", m("input", {
+            type: "number", min: -100, max: 100, step: 1, value: typed ?? value ?? 0, class: "short", disabled: why !== null,
+            oninput: (event) => { typed = event.target.value; },
             onchange: async (event) => {
                 try {
                     await api.post(`/v1/${kind}s/${id}/priority`, { priority: Number(event.target.value) });
                     say(`priority ${event.target.value}`);
                     await changed?.();
                 } catch (error) { say(error); }
+                typed = null;
+                m.redraw();
             },
         })),
     };

@@ -7,6 +7,7 @@
  * carries data-filter.
  */
 import { api, connection, hasToken, login, setToken } from "./api.js";
+import { introduce, me } from "./me.js";
 import { Dialog, Messages, Problem, Question, link, say } from "./ui.js";
 
 /*
@@ -35,9 +36,6 @@ const PAGES = [
 ];
 const NAV = [["/experiments", "Experiments"], ["/compare", "Compare"], ["/datasets", "Datasets"], ["/queue", "Queue"], ["/users", "Users"]];
 
-/* Who is asking: what GET /v1/me says, or null where the server does not say. */
-export const me = { user: null, role: null };
-
 let help = false;
 
 function markOfConnection() {
@@ -56,9 +54,9 @@ function header() {
             link("/new", { class: "button primary" }, "New"),
             m("button.quiet", { type: "button", onclick: () => tetradLook.turn(), title: "Dark or light (t)" }, tetradLook.dark() ? "☀" : "☾",
                 m("span.offscreen", "Dark or light")),
-            m("button.quiet", { type: "button", onclick: () => tetradLook.wall(), title: "Large, for a wall screen (w)" }, m("svg", { width: 14, height: 14, viewBox: "0 0 14 14", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, m("path", { d: "M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9" })),
+            m("button.quiet.desk", { type: "button", onclick: () => tetradLook.wall(), title: "Large, for a wall screen (w)" }, m("svg", { width: 14, height: 14, viewBox: "0 0 14 14", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, m("path", { d: "M1 5V1h4M9 1h4v4M13 9v4H9M5 13H1V9" })),
                 m("span.offscreen", "Large, for a wall screen")),
-            m("button.quiet", { type: "button", onclick: () => { help = true; }, title: "Keys (?)" }, "?", m("span.offscreen", "Keys")),
+            m("button.quiet.desk", { type: "button", onclick: () => { help = true; }, title: "Keys (?)" }, "?", m("span.offscreen", "Keys")),
             me.user && m("span.me", { title: me.role ? `${me.user}, ${me.role}` : me.user }, me.user),
             hasToken() && m("button.quiet", { type: "button", onclick: () => { setToken(null); location.reload(); } }, "Sign out")));
 }
@@ -158,7 +156,7 @@ function start() {
     addEventListener("tetrad-look", () => m.redraw());
     m.route(document.getElementById("app"), "/experiments", Object.fromEntries(PAGES.map((page) => [page[0], resolver(page)])));
     setInterval(() => { if (!document.hidden) m.redraw(); }, 10000); // "3 min ago"
-    api.maybe("/v1/me").then((who) => { Object.assign(me, who ?? {}); m.redraw(); }).catch(say);
+    api.maybe("/v1/me").then((who) => { introduce(who); m.redraw(); }).catch(say);
 }
 
 start();

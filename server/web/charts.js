@@ -6,14 +6,14 @@
  *   series   [{label, x, y, low?, high?, colour?, dash?, thin?}]; x ascending; y not finite: a gap, null: passed over; low and high: a band
  *   version  anything that changes with the data: the chart is drawn anew only when it does
  *   marks    [{x, text}]: upright lines, interventions
- *   range    [low, high] of y, either may be null; log: whether it begins logarithmic
+ *   within   [low, high] that y shows at least; log: whether it begins logarithmic; percent: values are shares
  *
  * All charts share one queue that is worked off in animation frames: a chart is drawn at most 20 times a second, and
  * a frame in which much has been drawn leaves the rest to the next one.
  */
 import { save } from "./api.js";
 import * as format from "./format.js";
-import { drawSvg, rasterize } from "./export.js";
+import { drawSvg, logTicks, rasterize } from "./export.js";
 import { say } from "./ui.js";
 
 const EACH_MS = 50, FRAME_MS = 8, CALM_MS = 400, LEGEND_MS = 250, COLOURS = 8;
@@ -182,11 +182,9 @@ function rowsOf(series, bands) {
 
 /* ---- drawing ---- */
 
-const axisText = (value) => format.tick(value);
-
-const axes = (em) => ({
-    x: { axisLabelFormatter: axisText, pixelsPerLabel: 5 * em, drawGrid: true },
-    y: { axisLabelFormatter: axisText, axisLabelWidth: 3.6 * em, pixelsPerLabel: 2.3 * em, ticker: yTicks },
+const axes = (em, percent) => ({
+    x: { axisLabelFormatter: (value) => format.tick(value), pixelsPerLabel: 4 * em, drawGrid: true },
+    y: { axisLabelFormatter: percent ? (value) => format.tickPercent(value) : (value) => format.tick(value), axisLabelWidth: 3.6 * em, pixelsPerLabel: 2.3 * em, ticker: yTicks },
 });
 
 function marks(chart) {
@@ -210,6 +208,23 @@ function marks(chart) {
     };
 }
 
+/* The range of y where it is to show at least `within`. */
+function rangeOf(series, within) {
+    let [low, high] = within;
+    for (const s of series) for (const list of [s.y, s.low ?? [], s.high ?? []]) for (const v of list) {
+        if (v !== null && v < low) low = v;
+        if (v > high) high = v;
+    }
+    const pad = 0.02 * (high - low);
+    return [low - pad, high + pad];
+}
+
+/* One step alone gets ground on both sides. */
+function around(series) {
+    const [x] = series[0].x;
+    return series.every((s) => s.x.length === 1 && s.x[0] === x) ? [x - 1, x + 1] : null;
+}
+
 function options(chart, series, bands) {
     const look = colours(), em = parseFloat(getComputedStyle(document.documentElement).fontSize), stroke = Math.max(1, em / 15);
     const own = Object.fromEntries(series.map((s, i) => [String(i), {
@@ -218,8 +233,8 @@ function options(chart, series, bands) {
     return {
         file: rowsOf(series, bands), labels: ["step", ...series.map((_, i) => String(i))], series: own,
         colors: series.map((s, i) => look.s[colourOf(s, i)]), customBars: bands, visibility: series.map((s) => !chart.hidden.has(s.label)),
-        logscale: chart.log, valueRange: chart.log ? null : chart.attrs.range ?? null, axisLineColor: look.line, gridLineColor: look.grid,
-        axisLabelFontSize: Math.round(0.78 * em), axes: axes(em), xRangePad: 4, yRangePad: chart.log ? 0 : 6,
+        logscale: chart.log, valueRange: chart.log || !chart.attrs.within ? null : rangeOf(series, chart.attrs.within), dateWindow: around(series), axisLineColor: look.line, gridLineColor: look.grid,
+        axisLabelFontSize: Math.round(0.78 * em), axes: axes(em, chart.attrs.percent), xRangePad: 4, yRangePad: chart.log ? 0 : 6,
     };
 }
 
@@ -228,9 +243,11 @@ const FIXED = {
     rightGap: 10, animatedZooms: false, digitsAfterDecimal: 6, labelsKMB: false,
 };
 
-/* On a logarithmic axis only what is labelled gets a line. */
-function yTicks(...given) {
-    return window.Dygraph.numericTicks(...given).filter((tick) => tick.label !== "");
+/* Round numbers, on a logarithmic axis as well. */
+function yTicks(low, high, pixels, option, chart, values) {
+    if (!option("logscale")) return window.Dygraph.numericTicks(low, high, pixels, option, chart, values);
+    const text = option("axisLabelFormatter");
+    return logTicks(low, high, Math.max(3, Math.floor(pixels / option("pixelsPerLabel")))).map((v) => ({ v, label: text(v) }));
 }
 
 /* What a logarithmic axis can show: bands that reach 0 or below end at the least value that there is. */
@@ -253,6 +270,7 @@ function shown(chart) {
 function draw(chart) {
     if (!chart.ground?.isConnected || !window.Dygraph) return;
     const series = shown(chart);
+    const whole = chart.whole;
     chart.whole = false;
     const key = series.map((s) => s.label).join("\n");
     chart.current = series;
@@ -262,11 +280,12 @@ function draw(chart) {
     if (chart.g && (chart.key !== key || chart.bands !== bands)) { // other series: begin again
         chart.g.destroy();
         chart.g = null;
+        chart.over = false;
     }
     chart.key = key;
     chart.bands = bands;
     if (chart.g) {
-        const zoomed = chart.g.isZoomed("x");
+        const zoomed = chart.zoomable && chart.g.isZoomed("x");
         chart.g.updateOptions(zoomed ? { ...set, dateWindow: chart.g.xAxisRange() } : set);
     } else {
         const { file, ...rest } = set;
@@ -275,11 +294,15 @@ function draw(chart) {
             highlightCallback: (event, x, points) => values(chart, x, points), unhighlightCallback: () => values(chart, null, []),
         });
     }
-    if (!chart.over && performance.now() - chart.written > LEGEND_MS) {
+    chart.zoomable = set.dateWindow === null;
+    if (!chart.over && (whole || performance.now() - chart.written > LEGEND_MS)) {
         chart.written = performance.now();
         values(chart, null, []);
     }
 }
+
+const valueText = (chart, value) => chart.attrs.percent ? format.percent(value) : format.number(value, 4);
+const lastOf = (s) => s.last ?? s.y.at(-1);
 
 /* Writes the values at x (or the last ones) beside the names in the legend. */
 function values(chart, x, points) {
@@ -287,7 +310,7 @@ function values(chart, x, points) {
     const of = new Map(points.map((p) => [p.name, p.yval]));
     chart.current.forEach((s, i) => {
         const at = chart.cells.get(s.label);
-        if (at) at.textContent = format.number(x === null ? s.last ?? s.y.at(-1) : of.get(String(i)), 4);
+        if (at) at.textContent = valueText(chart, x === null ? lastOf(s) : of.get(String(i)));
     });
     if (chart.where) chart.where.textContent = x === null ? "" : `step ${format.count(x)}`;
 }
@@ -297,7 +320,7 @@ function values(chart, x, points) {
 function picture(chart, scheme) {
     const g = chart.g, series = chart.current.filter((s) => !chart.hidden.has(s.label));
     return drawSvg({
-        title: chart.attrs.title, yLabel: chart.attrs.yLabel ?? "", marks: chart.attrs.marks ?? [], log: chart.log, xRange: g.xAxisRange(), yRange: g.yAxisRange(),
+        title: chart.attrs.title, yLabel: chart.attrs.yLabel ?? "", marks: chart.attrs.marks ?? [], log: chart.log, percent: chart.attrs.percent, xRange: g.xAxisRange(), yRange: g.yAxisRange(),
         ink: colour("--ink", scheme), soft: colour("--soft", scheme), grid: colour("--grid", scheme), paper: colour("--paper", scheme),
         series: series.map((s) => {
             const i = chart.current.indexOf(s);
@@ -313,6 +336,18 @@ async function exportAs(chart, kind) {
     else save(await rasterize(svg, 2), `${name}.png`);
 }
 
+/* Where a series' value stands. It may be made after its chart was drawn, and its like may go after it has come. */
+function legendCell(chart, s) {
+    return {
+        oncreate({ dom }) {
+            chart.cells.set(s.label, dom);
+            const drawn = chart.current.find((other) => other.label === s.label);
+            if (drawn && !chart.over) dom.textContent = valueText(chart, lastOf(drawn));
+        },
+        onremove({ dom }) { if (chart.cells.get(s.label) === dom) chart.cells.delete(s.label); },
+    };
+}
+
 function legend(chart, series) {
     return m("ul.legend", { "aria-label": "Series" }, series.map((s, i) => m("li", { key: s.label }, m("button", {
         type: "button", "aria-pressed": chart.hidden.has(s.label) ? "false" : "true", title: s.label,
@@ -320,7 +355,7 @@ function legend(chart, series) {
     }, m("svg", { width: 18, height: 8, "aria-hidden": "true", class: `c${colourOf(s, i)}` },
         m("line", { x1: 0, x2: 18, y1: 4, y2: 4, "stroke-width": 2.5, "stroke-dasharray": dashOf(s, i)?.join(" ") })),
     m("span.label", s.label),
-    m("span.value", { oncreate: ({ dom }) => chart.cells.set(s.label, dom), onremove: () => chart.cells.delete(s.label) })))));
+    m("span.value", legendCell(chart, s))))));
 }
 
 export function Chart() {
@@ -362,7 +397,8 @@ export function Chart() {
                         tool("1:1", "Whole range (double click)", () => chart.g?.resetZoom()),
                         tool("PNG", "Save as PNG", () => chart.g && exportAs(chart, "png").catch(say)),
                         tool("SVG", "Save as SVG", () => chart.g && exportAs(chart, "svg").catch(say)))),
-                m("div.frame", m("div.plot", { class: attrs.tall ? "tall" : "" }), empty && m("p.soft.nothing", attrs.nothing ?? "nothing recorded yet")),
+                attrs.explains && m("p.explains", attrs.explains),
+                m("div.frame", m("span.y-name", attrs.yLabel), m("div.plot", { class: attrs.tall ? "tall" : "" }), m("span.x-name", "step"), empty && m("p.soft.nothing", attrs.nothing ?? "nothing recorded yet")),
                 legend(chart, attrs.series ?? []));
         },
     };

@@ -18,12 +18,19 @@ export function ticks(low, high, n = 6) {
     return list;
 }
 
-function logTicks(low, high) {
+/* At most n numbers for a logarithmic axis: 1, 2 and 5 of each decade, decades, every so many decades; round numbers where
+ * it spans less than those. */
+export function logTicks(low, high, n = 12) {
+    if (!(low > 0) || !(high > low)) return [low];
     const list = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) {
         for (const k of [1, 2, 5]) if (k * 10 ** e >= low && k * 10 ** e <= high) list.push(k * 10 ** e);
     }
-    return list.length > 12 ? list.filter((v) => Math.abs(Math.log10(v) % 1) < 1e-9) : list;
+    if (list.length < 2) return ticks(low, high, Math.min(n, 6));
+    const decades = list.filter((v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9);
+    if (list.length <= n || decades.length < 2) return list.length <= n ? list : decades;
+    const each = Math.ceil(decades.length / n);
+    return decades.filter((v) => Math.round(Math.log10(v)) % each === 0);
 }
 
 /* Stretches of finite points as lists of [x, y]. */
@@ -63,7 +70,7 @@ export function drawSvg(c) {
         `<clipPath id="area"><rect x="${LEFT}" y="${TOP}" width="${W - LEFT - RIGHT}" height="${H - TOP - BOTTOM}"/></clipPath>`,
         `<text x="${LEFT}" y="20" font-size="14" font-weight="600">${escape(c.title)}</text>`];
     for (const v of c.log ? logTicks(y0, y1) : ticks(y0, y1))
-        out.push(`<path d="M${LEFT} ${px(y(v))}H${W - RIGHT}" stroke="${c.grid}"/><text x="${LEFT - 6}" y="${px(y(v) + 4)}" text-anchor="end" fill="${c.soft}">${escape(format.tick(v))}</text>`);
+        out.push(`<path d="M${LEFT} ${px(y(v))}H${W - RIGHT}" stroke="${c.grid}"/><text x="${LEFT - 6}" y="${px(y(v) + 4)}" text-anchor="end" fill="${c.soft}">${escape(c.percent ? format.tickPercent(v) : format.tick(v))}</text>`);
     for (const v of ticks(x0, x1, 8))
         out.push(`<path d="M${px(x(v))} ${H - BOTTOM}v4" stroke="${c.soft}"/><text x="${px(x(v))}" y="${H - BOTTOM + 17}" text-anchor="middle" fill="${c.soft}">${escape(format.tick(v))}</text>`);
     out.push(`<path d="M${LEFT} ${TOP}V${H - BOTTOM}H${W - RIGHT}" fill="none" stroke="${c.soft}"/>`,

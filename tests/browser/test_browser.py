@@ -1,17 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard in Debian's Chromium, driven by playwright-core from npm: the form's modules, the pages of a lab's daily
-work against the replies of a busy server, and what a new user does with a real one. The scripts beside this one print
-TAP themselves; it prepares, starts the daemon, and hands their lines on.
+work against the replies of a busy server, what a new user does with a real one, and what roles may and may not. The
+scripts beside this one print TAP themselves; it prepares, starts the daemon, and hands their lines on.
 
     TETRAD_SHOTS=FOLDER test_browser.py     takes pictures of all pages too, at three sizes in both themes
-    test_browser.py pictures deploy         takes the README's pictures and tests nothing"""
-import hashlib, os, re, shutil, signal, subprocess, sys, tempfile
+    TETRAD_DATA=/path/to/data test_browser.py pictures deploy     takes the README's pictures and tests nothing"""
+import hashlib, json, os, re, shutil, signal, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 import tap
 
+LARGEST = 150 * 1024  # bytes of a picture of the README
 BUILD = os.path.join(tap.ROOT, "build", "browser")
 NETWORK = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|network|timed? ?out", re.I)
 count, failed = 0, False
@@ -78,9 +79,10 @@ def driver():
 
 
 class Daemon:
-    def __init__(self, folder):
-        os.makedirs(os.path.join(folder, "data"), exist_ok=True)
-        self.process = subprocess.Popen([tap.TETRAD, "serve", "--db", os.path.join(folder, "t.db"), "--data", os.path.join(folder, "data"),
+    def __init__(self, folder, data=None):
+        data = data or os.path.join(folder, "data")
+        os.makedirs(data, exist_ok=True)
+        self.process = subprocess.Popen([tap.TETRAD, "serve", "--db", os.path.join(folder, "t.db"), "--data", data,
                                          "--listen", "127.0.0.1:0", "--workers", "1"], stdout=subprocess.PIPE, text=True)
         found = re.search(r"http://[\d.]+:\d+", self.process.stdout.readline())
         if not found:
@@ -106,12 +108,51 @@ def weights(path):
     line(good and numpy.load(path)["W1"].std() > 0, "downloaded_weights_are_arrays")
 
 
+def fewer_colours(folder):
+    """Gives the pictures 256 colours, or as many fewer as make them small, where python3-pil is there."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return print("# python3-pil is not there: the pictures stay as they are")
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.startswith("dashboard-") and name.endswith(".png"):
+            with Image.open(path) as image:
+                picture = image.convert("RGB")
+            for colours in (256, 128, 64, 32):
+                picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+                if os.path.getsize(path) <= LARGEST:
+                    break
+            print(f"# {name}: {os.path.getsize(path) / 1024:.0f} KiB")
+
+
+def tokens(folder):
+    """{user: token} of a new database in the folder, as JSON."""
+    made = {}
+    for user, role in (("chief", "admin"), ("ana", "member"), ("ben", "member"), ("vera", "viewer")):
+        command = [tap.TETRAD, "token", "create", "--db", os.path.join(folder, "t.db"), "--user", user, "--role", role, "--json"]
+        made[user] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)["token"]
+    return json.dumps(made)
+
+
+def roles(folder, tools):
+    os.makedirs(folder)
+    given = tokens(folder)
+    daemon = Daemon(folder)
+    try:
+        script("roles.mjs", daemon.base, TOKENS=given, **tools)
+    finally:
+        daemon.stop()
+
+
 def stories(daemon, folder, tools):
     if sys.argv[1:2] == ["pictures"]:
-        return script("shots.mjs", daemon.base, os.path.abspath(sys.argv[2]), "readme", **tools)
+        script("shots.mjs", daemon.base, os.path.abspath(sys.argv[2]), "readme", limit=1500, **tools)
+        return fewer_colours(os.path.abspath(sys.argv[2]))
     script("pages.mjs", daemon.base, **tools)
     script("user.mjs", daemon.base, folder, **tools)
     weights(os.path.join(folder, "weights.npz"))
+    roles(os.path.join(folder, "roles"), tools)
     if os.environ.get("TETRAD_SHOTS"):
         script("shots.mjs", daemon.base, os.path.abspath(os.environ["TETRAD_SHOTS"]), **tools)
 
@@ -126,7 +167,7 @@ def main():
     if chromium is None or module is None:
         return skip("browser", why or "there is no Chromium")
     with tempfile.TemporaryDirectory() as folder:
-        daemon = Daemon(folder)
+        daemon = Daemon(folder, os.environ.get("TETRAD_DATA") if sys.argv[1:2] == ["pictures"] else None)
         try:
             stories(daemon, folder, {"PLAYWRIGHT": module, "CHROMIUM": chromium})
         finally:

@@ -9,11 +9,12 @@ Object.assign(globalThis, { m: { redraw() {}, route: { param: () => ({}) } }, se
 const { ApiError, api, eventParser, query, words } = await import("../../server/web/api.js");
 const { RunSeries, meanAndBand } = await import("../../server/web/series.js");
 const { thin } = await import("../../server/web/charts.js");
-const { drawSvg, ticks } = await import("../../server/web/export.js");
+const { drawSvg, logTicks, ticks } = await import("../../server/web/export.js");
 const { csv } = await import("../../server/web/actions.js");
-const { formula, pairsOf } = await import("../../server/web/matrices.js");
+const { formula, pairsOf, shapeOf } = await import("../../server/web/matrices.js");
 const { differences } = await import("../../server/web/pages/compare.js");
 const { chartsOf } = await import("../../server/web/pages/run.js");
+const { introduce, known, me, refusal } = await import("../../server/web/me.js");
 const format = await import("../../server/web/format.js");
 
 let count = 0;
@@ -149,6 +150,12 @@ await test("ticks_are_round_and_inside", () => {
         assert.ok(list.length >= 1 && list.length <= 12 && list.every((v) => v >= low - 1e-12 && v <= high + 1e-9), `${low} ${high}: ${list}`);
     }
     assert.deepEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10]);
+    for (const [low, high] of [[1e-9, 1e9], [0.04, 2], [5.6, 12], [1.01, 1.02], [3, 3], [0.9, 1100]]) {
+        const list = logTicks(low, high, 6);
+        assert.ok(list.length >= 1 && list.length <= 7 && list.every((v) => v >= low * 0.999999 && v <= high * 1.000001), `${low} ${high}: ${list}`);
+    }
+    assert.deepEqual(logTicks(0.04, 2, 6).map(format.tick), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
+    assert.deepEqual(logTicks(0.5, 2000, 6), [1, 10, 100, 1000]);
 });
 
 /* ---- files ---- */
@@ -165,8 +172,25 @@ await test("pairs_are_those_of_the_circuit", () => {
     assert.deepEqual(sal, ["feedback 1: V1.B2 | W2.T.V2", "lateral 1: W1.W1.T | V1.V1.T", "lateral_descending 1: B2.B2.T | U1.U1.T", "laterals 1: U1 | V1.T",
         "feedback 2: V2.B3 | W3.T", "lateral 2: W2.W2.T | V2.V2.T", "lateral_descending 2: B3.B3.T | U2.U2.T", "laterals 2: U2 | V2.T"]);
     assert.deepEqual(pairsOf(["W1", "W2", "B2"]).map((p) => [p.left, p.right]), [["B2", "W2.T"]]); // Kolen-Pollack
+    const mixed = pairsOf(["W1", "W2", "W3", "B2", "B3", "V1", "V2", "U1", "U2"], ["W1", "W2", "B2"]).map((p) => `${p.left} | ${p.right}`);
+    assert.deepEqual(mixed, ["U1 | V1.T", "V2.B3 | W3.T", "B3.B3.T | U2.U2.T", "U2 | V2.T"]); // kernels of convolutions have no products
+    const shapes = new Map([["W2", [64, 128]], ["V2", [64, 32]], ["V1", [128, 96]]]);
+    assert.deepEqual([shapeOf("W2.T.V2", shapes), shapeOf("V1.V1.T", shapes), shapeOf("V1.T", shapes), shapeOf("W2", shapes)], [[128, 32], [128, 128], [96, 128], [64, 128]]);
     assert.deepEqual(pairsOf(["W1", "W2"]), []); // backpropagation has nothing to align
     assert.equal(formula("W2.T.V2"), "W2ᵀ V2");
+});
+
+await test("what_is_not_allowed_has_a_reason", async () => {
+    assert.equal(refusal("ben"), null); // before the server has said who asks
+    introduce({ user: "ana", role: "member", token: 2 });
+    await known;
+    assert.deepEqual([me.user, refusal(), refusal("ana")], ["ana", null, null]);
+    assert.match(refusal("ben"), /ben's/);
+    assert.match(refusal(null), /administrator/);
+    introduce({ user: "ana", role: "viewer" });
+    assert.match(refusal(), /viewer/);
+    introduce({ user: "ana", role: "admin" });
+    assert.deepEqual([refusal(), refusal("ben"), refusal(null)], [null, null, null]);
 });
 
 await test("every_series_has_a_chart", () => {
@@ -175,6 +199,7 @@ await test("every_series_has_a_chart", () => {
     assert.deepEqual(charts.flatMap((c) => c.names).sort(), [...names].sort());
     assert.deepEqual(charts[0].names, ["train/loss", "test/loss"]);
     assert.equal(new Set(charts.map((c) => c.title)).size, charts.length);
+    assert.ok(charts.every((c) => c.group && c.yLabel), JSON.stringify(charts));
 });
 
 await test("definitions_differ_where_they_do", () => {
@@ -186,7 +211,9 @@ await test("definitions_differ_where_they_do", () => {
 await test("numbers_are_short_and_right", () => {
     const pairs = [[format.number(0.12345678), "0.1235"], [format.number(-3), "−3"], [format.number(1234567.8), "1.23e+6"], [format.number(0.0001234), "1.23e−4"], [format.number(null), "–"], [format.number(NaN), "–"],
         [format.percent(0.98234, 2), "98.23 %"], [format.metric("test/accuracy", 0.5), "50.00 %"], [format.metric("train/loss", 0.5), "0.5000"], [format.bytes(1536), "1.5 KiB"], [format.bytes(17), "17 B"],
-        [format.duration(65), "1 min 05 s"], [format.duration(3700), "1 h 01 min"], [format.duration(0.25), "250 ms"], [format.tick(0.30000000000000004), "0.3"], [format.tick(0), "0"], [format.tick(2e-7), "2e−7"],
+        [format.duration(65), "1 min 05 s"], [format.duration(3700), "1 h 01 min"], [format.duration(0.25), "250 ms"], [format.duration(86400), "1 d"], [format.duration(90000), "1 d 1 h"], [format.number(0.99999), "1.000"], [format.number(-6.86e-4), "−6.86e−4"],
+        [format.difference("test/accuracy", 0.0075), "+0.75"], [format.difference("test/accuracy", -0.5), "−50.00"], [format.difference("train/loss", 0.5), "+0.5000"], [format.difference("x", null), "–"], [format.tickPercent(0.55), "55 %"],
+        [format.measure("alignment/modulation_angle/1"), "angle, degrees"], [format.measure("alignment/feedback/2"), "cosine"], [format.measure("spectrum/W/1"), "spectrum"], [format.tick(0.30000000000000004), "0.3"], [format.tick(0), "0"], [format.tick(2e-7), "2e−7"],
         [format.brief(0.02), "0.02"], [format.parameters({ "rule.name": "sal", "training.seed": 2 }), "sal · seed 2"],
         [format.ago("2026-01-01T00:00:00Z", Date.parse("2026-01-01T00:03:10Z")), "3 min ago"], [format.ago("x"), "–"]];
     for (const [found, wanted] of pairs) assert.equal(found, wanted);

@@ -76,7 +76,7 @@ export default function Compare() {
         return m("section", { "aria-label": "Curves" }, m("details.series", m("summary", `Series (${chosen.size} of ${names.length})`),
             m("div.row.wide", names.map((name) => m("label.check", m("input", { type: "checkbox", checked: chosen.has(name), onchange: () => { if (!chosen.delete(name)) chosen.add(name); } }), name)))),
         m("div.grid", [...FIRST, ...names.filter((name) => !FIRST.includes(name))].filter((name) => chosen.has(name)).map((name) => m(Chart, {
-            key: name, title: name, yLabel: name, log: name.endsWith("/loss"), version: `${version} ${shownFor}`,
+            key: name, title: name, yLabel: format.measure(name), percent: format.isAccuracy(name), log: name.endsWith("/loss"), within: format.measure(name) === "cosine" ? [0, 1] : undefined, version: `${version} ${shownFor}`,
             series: runs.flatMap((run, i) => {
                 const s = series.get(run.id)?.series[name];
                 return s ? [{ label: label(run), colour: i, x: s.steps, y: s.values }] : [];
@@ -85,14 +85,14 @@ export default function Compare() {
     }
 
     function columns(caption, rows, cell) {
-        return m("div.scroll.high", m("table", m("caption", caption), m("thead", m("tr", m("th", { scope: "col" }, ""), runs.map((run) => m("th.n", { scope: "col" }, link(`/runs/${run.id}`, {}, `run ${run.id}`))))),
+        return m("div.scroll", m("table.columns", m("caption", caption), m("thead", m("tr", m("th", { scope: "col" }, ""), runs.map((run) => m("th.n", { scope: "col" }, link(`/runs/${run.id}`, {}, `run ${run.id}`), m("small.of", format.parameters(run.parameters)))))),
             m("tbody", rows.map((row) => cell(row)))));
     }
 
     function definitions() {
         const rows = differences(runs.map(({ definition: { name, tags, ...rest } }) => rest));
         if (runs.length < 2) return null;
-        return m("section", rows.length === 0 ? m("p.soft", "Their definitions are the same.") : columns("What is different in their definitions", rows, ([path, list]) =>
+        return m("section", rows.length === 0 ? m("p.soft", "Their definitions are the same but for name and tags.") : columns("What is different in their definitions", rows, ([path, list]) =>
             m("tr", { key: path }, m("th.mono", { scope: "row" }, path), list.map((value) => m("td.n", format.brief(value))))));
     }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Datasets: what there is, with sample images; uploading, with progress; deleting. */
 import { ApiError, api, ask, bearer, words } from "../api.js";
-import { Action, Problem, say, sure } from "../ui.js";
+import { Action, Problem, link, say, sure } from "../ui.js";
 import { style } from "../editor.js";
-import { me } from "../app.js";
+import { refusal } from "../me.js";
 import * as format from "../format.js";
 
 await style("forms.css");
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-const SAMPLES = 40;
+const SAMPLES = 36; // six by six
 
 /* A picture that needs the token: fetched, not linked. */
 function Picture() {
@@ -37,10 +37,8 @@ function shape(d) {
 
 const fact = (label, value) => m("div", m("dt", label), m("dd", value));
 
-function mayDelete(d) {
-    const uploaded = d.source === "upload";
-    return uploaded && (me.role === "admin" || (me.role === "member" && me.user === d.owner));
-}
+/* Why it cannot be deleted now, or null. */
+const kept = (d) => refusal(d.owner) ?? (d.in_use > 0 ? "Runs wait for it or use it." : null);
 
 function Set() {
     return {
@@ -52,12 +50,12 @@ function Set() {
                     fact("to train", format.count(d.train)), fact("to test", format.count(d.test)), fact("size", format.bytes(d.bytes)),
                     d.kind && d.kind !== (d.source ?? d.kind) && fact("kind", d.kind), d.owner && fact("owner", d.owner),
                     d.sha256 && fact("content", m("span.sha", { title: d.sha256 }, `${d.sha256.slice(0, 19)}…`)))],
-            mayDelete(d) && m("p.actions", m(Action, { class: "danger", disabled: d.in_use > 0, title: d.in_use > 0 ? "runs wait for it or use it" : "", act: async () => {
+            !d.error && m("p.actions", link(`/new?dataset=${encodeURIComponent(d.name)}`, { class: "button" }, "Train on it"), d.source === "upload" && [m(Action, { class: "danger", disabled: kept(d) !== null, title: kept(d) ?? "", act: async () => {
                 if (!await sure(`Delete ${d.name}?`, "The files are removed from the server. Results of runs that used it stay.", "Delete")) return;
                 await api.del(`/v1/datasets/${encodeURIComponent(d.name)}`);
                 say(`deleted ${d.name}`);
                 deleted();
-            } }, "Delete"))),
+            } }, "Delete"), kept(d) && m("small.why", kept(d))])),
     };
 }
 
@@ -99,8 +97,10 @@ function put(path, { type, body }, progress, started) {
 
 function Upload() {
     let files = [], name = "", over = false, sent = null, request = null, error = null;
+    const blocked = () => sent !== null || refusal() !== null;
 
     function choose(list) {
+        if (blocked()) return;
         files = [...list];
         error = null;
         if (name === "" && files[0]) name = files[0].name.replace(/\.(npz|csv|gz|bin)$/gi, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 63);
@@ -131,14 +131,14 @@ function Upload() {
             ondragover: (event) => { event.preventDefault(); over = true; }, ondragleave: () => { over = false; },
             ondrop: (event) => { event.preventDefault(); over = false; choose(event.dataTransfer.files); },
         },
-            m("label", "Files", m("input", { type: "file", multiple: true, disabled: sent !== null, onchange: ({ target }) => choose(target.files) })),
-            m("label", "Name", m("input", { type: "text", maxlength: 63, spellcheck: false, value: name, disabled: sent !== null, oninput: ({ target }) => { name = target.value; } })),
+            m("label", "Files", m("input", { type: "file", multiple: true, disabled: blocked(), onchange: ({ target }) => choose(target.files) })),
+            m("label", "Name", m("input", { type: "text", maxlength: 63, spellcheck: false, value: name, disabled: blocked(), oninput: ({ target }) => { name = target.value; } })),
             sent ? [m("progress", { value: sent.loaded, max: sent.total || 1, "aria-label": "upload" }),
                 m("span", sent.total > 0 && sent.loaded === sent.total ? "being checked …" : `${format.bytes(sent.loaded)} of ${format.bytes(sent.total)}`),
                 m("button", { type: "button", onclick: () => request?.abort() }, "Cancel")]
-                : m("button.primary", { type: "submit" }, "Upload"),
+                : m("button.primary", { type: "submit", disabled: refusal() !== null, title: refusal() ?? "" }, "Upload"),
             files.length > 0 && !sent && m("span.soft", files.map((f) => f.name).join(", "), `, ${format.bytes(files.reduce((n, f) => n + f.size, 0))}`),
-            m("p.hint", "One .npz (arrays x and t), one .csv, or the files of MNIST (IDX, also .gz) or CIFAR (binary), chosen together or dropped here."),
+            m("p.hint", refusal() && m("strong.why", refusal(), " "), "One .npz (arrays x and t), one .csv, or the files of MNIST (IDX, also .gz) or CIFAR (binary), chosen together or dropped here."),
             error && m("p.problem", { role: "alert" }, words(error))),
     };
 }
@@ -159,8 +159,9 @@ export default function Datasets() {
             return [
                 m("header.page-head", m("h1", "Datasets"), list && m("span.soft", format.count(list.length)),
                     m("input", { type: "search", placeholder: "filter", "aria-label": "Filter by name", "data-filter": true, value: filter, oninput: ({ target }) => { filter = target.value; } })),
-                me.role !== "viewer" && m(Upload, { done: read }),
+                m(Upload, { done: read }),
                 error && m(Problem, { error, again: read }),
+                list === null && !error && m("p.soft", "Reading …"),
                 m("div.sets", shown.map((d) => m(Set, { key: d.name, d, deleted: read }))),
                 list && shown.length === 0 && m("p.empty", "No dataset of that name."),
             ];

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One experiment: curves of its sweep points, alignment, what they ended with, its runs, its definition, live. */
 import { Buttons, compared, csv, hasEnded, remove, saveText } from "../actions.js";
-import { api, listen, query } from "../api.js";
+import { api, download, listen, query } from "../api.js";
 import { Chart } from "../charts.js";
 import * as format from "../format.js";
+import { refusal } from "../me.js";
 import { RunSeries, meanAndBand } from "../series.js";
 import { Action, Problem, Progress, State, Time, copy, link, say } from "../ui.js";
 
 const SEED = "training.seed", MOST_RUNS = 300, MOST_EVENTS = 100, AT_ONCE = 6;
 const PREFERRED = ["test/accuracy", "validation/accuracy", "train/accuracy", "test/loss", "train/loss"];
 const KINDS = [["modulation", "Modulation"], ["feedback", "Feedback"], ["lateral", "Lateral"]];
+const BANDS = { interval: ["mean, 95 % interval", "Each line is the mean over the seeds of one sweep point, its band the 95 % interval of that mean (Student's t)."],
+    range: ["mean, least to greatest", "Each line is the mean over the seeds of one sweep point, its band reaches from the least to the greatest."], each: ["each run", "Each line is one run."] };
 /* What a metric can be: intervals are not drawn beyond. */
 const limits = (name) => name.startsWith("alignment/") ? [-1, 1] : name.endsWith("/accuracy") ? [0, 1] : [-Infinity, Infinity];
 
@@ -32,11 +35,11 @@ async function each(list, n, act) {
 
 function summaryTable(s, points, baseline, choose) {
     const interval = (range, name) => range ? `${format.metric(name, range[0])} … ${format.metric(name, range[1])}` : "–";
-    const name = s.metric;
+    const name = s.metric, unit = format.isAccuracy(name) ? ", points" : "";
     return m("div.scroll", m("table.summary", m("caption.offscreen", `${name} over the seeds of each sweep point`), m("thead", m("tr",
         m("th", { scope: "col" }, "Sweep point"), m("th.n", { scope: "col", title: "runs that succeeded" }, "n"), m("th.n", { scope: "col" }, "Mean"),
         m("th.n", { scope: "col", title: "standard deviation" }, "SD"), m("th.n", { scope: "col" }, "95 % interval"), m("th.n", { scope: "col" }, "Least … greatest"),
-        m("th.n", { scope: "col", title: "paired by seed" }, "Less the baseline"), m("th.n", { scope: "col" }, "95 % interval"),
+        m("th.n", { scope: "col", title: "paired by seed" }, `Less the baseline${unit}`), m("th.n", { scope: "col" }, "95 % interval"),
         m("th.n", { scope: "col", title: "Wilcoxon's signed ranks, adjusted for all comparisons by Holm" }, "p (Holm)"), m("th", { scope: "col" }, "Baseline"))),
     m("tbody", s.points.map((p, i) => {
         const d = p.difference, own = points.find((q) => q.key === JSON.stringify(p.parameters));
@@ -47,11 +50,22 @@ function summaryTable(s, points, baseline, choose) {
                 format.parameters(p.parameters) || "all runs", broken > 0 && m("small.is-failed", ` ${broken} without a result`)),
             m("td.n", p.n), m("td.n", m("strong", format.metric(name, p.mean))), m("td.n", format.metric(name, p.sd)), m("td.n", interval(p.interval, name)),
             m("td.n", p.n > 0 ? `${format.metric(name, p.min)} … ${format.metric(name, p.max)}` : "–"),
-            m("td.n", d ? [d.mean > 0 ? "+" : "", format.metric(name, d.mean), m("small", ` n ${d.n}`)] : isBase ? m("small", "baseline") : "–"),
-            m("td.n", d ? interval(d.interval, name) : ""), m("td.n", d ? m("span", { title: d.wilcoxon ? `Wilcoxon p ${format.number(d.wilcoxon.p)}; with ${d.wilcoxon.n} pairs it can be no less than ${format.number(d.wilcoxon.p_min)}` : "" }, format.number(d.p_holm, 3)) : ""),
+            m("td.n", d ? [format.difference(name, d.mean), m("small", ` n ${d.n}`)] : isBase ? m("small", "baseline") : "–"),
+            m("td.n", d ? d.interval ? `${format.difference(name, d.interval[0])} … ${format.difference(name, d.interval[1])}` : "–" : ""), m("td.n", d ? m("span", { title: d.wilcoxon ? `Wilcoxon p ${format.number(d.wilcoxon.p)}; with ${d.wilcoxon.n} pairs it can be no less than ${format.number(d.wilcoxon.p_min)}` : "" }, format.number(d.p_holm, 3)) : ""),
             m("td", m("input", { type: "radio", name: "baseline", checked: baseline ? baseline === JSON.stringify(p.parameters) : isBase, "aria-label": `Compare with ${format.parameters(p.parameters)}`,
                 onchange: () => choose(i, p) })));
     }))));
+}
+
+/* How to read the table of results. */
+function whatResultsMean(s) {
+    if (s.points.every((p) => p.n === 0)) return "No run has succeeded with this metric yet: only those count.";
+    const pairs = Math.max(0, ...s.points.map((p) => p.difference?.wilcoxon?.n ?? 0)), least = s.points.find((p) => p.difference?.wilcoxon?.n === pairs)?.difference.wilcoxon.p_min;
+    return ["n: runs that succeeded, one for each seed. Intervals are of the mean, 95 %, by Student's t. ",
+        s.points.length > 1 && [s.baseline === null ? "Choose a baseline at the right to see what the others differ by. " : "",
+            "Less the baseline: the mean of the differences seed by seed, for runs with one seed begin with the same weights and see the same mini-batches. "],
+        s.points.length > 1 && s.baseline !== null && "p: Wilcoxon's signed ranks, two-sided, adjusted by Holm for all comparisons of this table. ",
+        pairs > 0 && least > 0.05 && `With ${pairs} pairs that test cannot say less than p = ${format.number(least, 2)}: more seeds can.`];
 }
 
 export default function Experiment({ attrs: { id } }) {
@@ -148,12 +162,12 @@ export default function Experiment({ attrs: { id } }) {
 
     function head() {
         const counts = Object.entries(e.counts).filter(([, n]) => n > 0).map(([state, n]) => `${n} ${state}`).join(", ");
-        const isOver = e.runs.every((run) => hasEnded(run.state));
+        const isOver = e.runs.every((run) => hasEnded(run.state)), why = refusal(e.owner), no = refusal();
         return [m("div.page-head", m("h1", e.name || `Experiment ${e.id}`), m(State, { state: e.state }), e.tags.map((tag) => link(`/experiments${query({ tag })}`, { class: "tag" }, tag)),
             m("span.actions", m(Buttons, { kind: "experiment", object: e, changed: load }),
-                link(`/new?from=${e.id}`, { class: "button", title: "A new experiment that begins with this definition" }, "Run again"),
+                no ? m("button", { type: "button", disabled: true, title: no }, "Run again") : link(`/new?from=${e.id}`, { class: "button", title: "A new experiment that begins with this definition" }, "Run again"),
                 m("button", { type: "button", title: "The results of all runs as CSV", onclick: exportRuns }, "Export CSV"),
-                isOver && m(Action, { class: "danger", act: async () => { if (await remove(id)) m.route.set("/experiments"); } }, "Delete"))),
+                isOver && m(Action, { class: "danger", disabled: why !== null, title: why ?? "", act: async () => { if (await remove(id)) m.route.set("/experiments"); } }, "Delete"), isOver && why && m("small.why", why))),
         m("p.soft.facts-line", `experiment ${e.id} · ${e.owner} · submitted `, m(Time, { at: e.created_at }), ` · ${counts} · `,
             m("button.hash.mono", { type: "button", title: `${e.hash}: copy`, onclick: () => copy(e.hash, "hash copied") }, e.hash.slice(0, 19), "…"))];
     }
@@ -175,25 +189,30 @@ export default function Experiment({ attrs: { id } }) {
             m("label.inline", "Metric", m("select", { onchange: async (event) => { metric = event.target.value; await Promise.all([readSummary(), readSeries(true)]); m.redraw(); } },
                 list.map((name) => m("option", { value: name, selected: name === metric }, name)))),
             m("label.inline", "Over seeds", m("select", { onchange: (event) => { band = event.target.value; } },
-                [["interval", "mean, 95 % interval"], ["range", "mean, least to greatest"], ["each", "each run"]].map(([value, text]) => m("option", { value, selected: band === value }, text)))),
+                Object.entries(BANDS).map(([value, [text]]) => m("option", { value, selected: band === value }, text)))),
             layers.length > 1 && m("label.inline", "Layer", m("select", { onchange: (event) => { layer = event.target.value; } },
                 m("option", { value: "all" }, layers.length > 4 ? "first and last" : "all"), layers.map((l) => m("option", { value: l, selected: layer === String(l) }, l)))),
             e.runs.length > MOST_RUNS && m("span.soft", `the first ${MOST_RUNS} runs are drawn`)),
+        list.length > 0 && m("p.soft", BANDS[band][1]),
+        list.length === 0 && m("p.empty", e.runs.some((run) => run.protocol) || e.definition.type === "protocol" ? "A protocol records no curves: what it found stands with each run below."
+            : hasEnded(e.state) ? "Nothing was recorded." : "Curves come with the first records."),
         m("div.grid",
-            metric && m(Chart, { key: `m ${metric}`, title: metric, yLabel: metric, version: v, series: linesOf(metric) }),
-            metric !== "train/loss" && m(Chart, { key: "loss", title: "train/loss", yLabel: "loss", version: v, series: linesOf("train/loss"), log: true })),
-        aligned.length > 0 && [m("h2.part", "Alignment"), m("p.soft", "Cosines over steps; at 1 the circuit has assembled itself. Modulation: with the backpropagated signal. Feedback: V B with Wᵀ V, or B with Wᵀ. Lateral: W Wᵀ with V Vᵀ."),
-            m("div.grid", aligned.map(({ title, name }) => m(Chart, { key: name, title, yLabel: "cosine", version: v, series: linesOf(name) })))]);
+            metric && m(Chart, { key: `m ${metric}`, title: metric, yLabel: format.measure(metric), percent: format.isAccuracy(metric), version: v, series: linesOf(metric) }),
+            list.includes("train/loss") && metric !== "train/loss" && m(Chart, { key: "loss", title: "train/loss", yLabel: "loss", version: v, series: linesOf("train/loss"), log: true })),
+        aligned.length > 0 && [m("h2.part", "Alignment"), m("p.soft", "Cosines by training step: at 1 the circuit has assembled itself and carries the gradient, at 0 nothing of it. Modulation: the signal that teaches the layer, with the backpropagated one. Feedback: V B with Wᵀ V (without laterals B with Wᵀ). Lateral: W Wᵀ with V Vᵀ."),
+            m("div.grid", aligned.map(({ title, name }) => m(Chart, { key: name, title, yLabel: "cosine", within: [0, 1], version: v, series: linesOf(name) })))]);
     }
 
     function results() {
-        return m("section", { "aria-label": "Results" }, m("h2.part", `Results: ${summary?.metric ?? metric ?? ""}`),
+        if (metric === null && summary === null) return null;
+        const save = () => download(`/v1/experiments/${id}/summary${query({ metric, baseline: baselineQuery, format: "csv" })}`, `experiment-${id}-summary.csv`, "text/csv");
+        return m("section", { "aria-label": "Results" }, m("div.row.wide", m("h2.part", `Results: ${summary?.metric ?? metric ?? ""}`), summary?.points.length > 0 && m(Action, { act: save }, "Save as CSV")),
             summaryError ? summaryError.isAbsent ? m("p.soft", "This server makes no summary of it.") : m(Problem, { error: summaryError })
             : summary ? [summary.points.length > 0 ? summaryTable(summary, points, baseline, (i, p) => {
                 baseline = JSON.stringify(p.parameters);
                 baselineQuery = Object.entries(p.parameters).map(([k, v]) => `${k}:${typeof v === "string" ? v : JSON.stringify(v)}`).join(",");
                 readSummary().then(m.redraw);
-            }) : null, m("p.soft", summary.note)] : m("p.soft", "Reading …"));
+            }) : null, m("p.soft", whatResultsMean(summary))] : m("p.soft", "Reading …"));
     }
 
     function runRow(run, finals) {
@@ -219,10 +238,11 @@ export default function Experiment({ attrs: { id } }) {
 
     function rest() {
         const text = JSON.stringify(e.definition, null, 2);
-        return m("div.grid", m("section", m("div.row.wide", m("h2.part", "Definition"),
+        const quiet = events.length === 0 && e.runs.every((run) => hasEnded(run.state));
+        return m("div", { class: quiet ? "" : "grid" }, m("section", m("div.row.wide", m("h2.part", "Definition"),
             m("button", { type: "button", onclick: () => copy(text, "definition copied") }, "Copy"),
             m("button", { type: "button", onclick: () => saveText(text, `experiment-${e.id}.json`, "application/json") }, "Save")), m("pre", { tabindex: 0, "aria-label": "Definition" }, text)),
-        m("section", m("h2.part", "Events"), events.length === 0 ? m("p.soft", "Nothing has happened since this page was opened.")
+        !quiet && m("section", m("h2.part", "Events"), events.length === 0 ? m("p.soft", "Nothing has happened since this page was opened.")
             : m("ul.events", { "aria-live": "off" }, events.map((event) => m("li", { key: `${event.run} ${event.at} ${event.state}` }, m(Time, { at: event.at }), " run ", link(`/runs/${event.run}`, {}, event.run), " ",
                 m(State, { state: event.state }), event.step > 0 && ` at step ${format.count(event.step)}`, event.reason && m("span.soft", ` ${event.reason}`))))));
     }

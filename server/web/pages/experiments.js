@@ -3,6 +3,7 @@
 import { bulk } from "../actions.js";
 import { api, listen, query } from "../api.js";
 import * as format from "../format.js";
+import { refusal } from "../me.js";
 import { Action, Problem, Progress, State, Time, link } from "../ui.js";
 
 const STATES = ["queued", "running", "paused", "succeeded", "diverged", "failed", "cancelled"];
@@ -88,7 +89,7 @@ export default function Experiments() {
             oninput: (event) => { drafts[key] = event.target.value; clearTimeout(typed); typed = setTimeout(() => set(drafts), 300); },
         }));
         return m("form.filter", { role: "search", onsubmit: (event) => event.preventDefault() },
-            field("q", "Text", { "data-filter": "", placeholder: "name" }),
+            field("q", "Text", { "data-filter": "", placeholder: "in the name" }),
             m("label", "State", m("select", { onchange: (event) => set({ state: event.target.value }) },
                 m("option", { value: "" }, "any"), STATES.map((state) => m("option", { value: state, selected: f.state === state }, state)))),
             field("owner", "Owner"), field("tag", "Tag"),
@@ -98,14 +99,14 @@ export default function Experiments() {
     function selection() {
         if (chosen.size === 0) return null;
         const act = (action, select) => async () => { if (await bulk(action, select)) { chosen.clear(); await load(); } };
-        const ids = { ids: [...chosen] };
+        const ids = { ids: [...chosen] }, why = refusal();
         const f = Object.fromEntries(Object.entries(filter()).filter(([, value]) => value));
         return m("div.selection", { role: "group", "aria-label": "Selected experiments" },
             m("strong", `${chosen.size} selected`),
-            ["cancel", "pause", "resume", "delete"].map((action) => m(Action, { class: action === "cancel" || action === "delete" ? "danger" : "", act: act(action, ids) },
+            ["cancel", "pause", "resume", "delete"].map((action) => m(Action, { class: action === "cancel" || action === "delete" ? "danger" : "", disabled: why !== null, title: why ?? "", act: act(action, ids) },
                 action[0].toUpperCase() + action.slice(1))),
-            Object.keys(f).length > 0 && next !== null && m(Action, { class: "danger", act: act("cancel", f), title: "Also those further down" }, "Cancel all that match"),
-            m("button.quiet", { type: "button", onclick: () => chosen.clear() }, "None"));
+            Object.keys(f).length > 0 && next !== null && m(Action, { class: "danger", act: act("cancel", f), disabled: why !== null, title: why ?? "Also those further down" }, "Cancel all that match"),
+            m("button.quiet", { type: "button", onclick: () => chosen.clear() }, "None"), why && m("small.why", why));
     }
 
     function row(e) {

@@ -4,6 +4,7 @@
  * both of the same text. The server checks it while it is written (dry_run). What is written is kept in this browser.
  */
 import { ApiError, api, ask, words } from "../api.js";
+import { refusal } from "../me.js";
 import { Problem, say } from "../ui.js";
 import { editor, load, located, style } from "../editor.js";
 import * as fields from "../fields.js";
@@ -25,11 +26,12 @@ export default function New() {
 
     async function begin(dom) {
         try {
-            const [document, rules, datasets, all] = await Promise.all([api.get("/v1/schema", { headers: { Accept: "application/schema+json" } }),
-                api.get("/v1/rules"), api.get("/v1/datasets"), api.maybe("/v1/examples"), load()]);
+            const reading = readDatasets();
+            const [document, rules, all] = await Promise.all([api.get("/v1/schema", { headers: { Accept: "application/schema+json" } }),
+                api.get("/v1/rules"), api.maybe("/v1/examples"), load()]);
+            reading.catch(say);
             schema = new Schema(document);
             known.rules = rules.rules;
-            known.datasets = datasets.datasets;
             examples = all?.examples ?? [];
             const at = await origin();
             if (!dom.isConnected) return;
@@ -41,13 +43,22 @@ export default function New() {
         m.redraw();
     }
 
-    /* Another experiment's definition (?from=3), the draft, or an example. */
+    /* Not waited for: the server may have to read large files first. */
+    async function readDatasets() {
+        known.datasets = (await api.get("/v1/datasets")).datasets;
+        m.redraw();
+    }
+
+    /* Another experiment's definition (?from=3), a first one for a dataset (?dataset=mine), the draft, or an example. */
     async function origin() {
         const from = m.route.param("from");
         if (/^\d+$/.test(from ?? "")) {
             const { definition } = await api.get(`/v1/experiments/${from}`);
             return pretty(definition);
         }
+        const dataset = m.route.param("dataset");
+        if (dataset) return pretty({ name: `SAL and backpropagation on ${dataset}`, dataset: { name: dataset }, network: { layers: [{ units: 128 }] }, rule: { name: "sal" },
+            optimizer: { lr: 0.05, decay: 0.001 }, training: { epochs: 10 }, record: { every: 20 }, sweep: { "rule.name": ["sal", "bp"], "training.seed": [1, 2, 3] } });
         const draft = storage((s) => s.getItem(DRAFT));
         const example = examples.find((e) => e.file === FIRST) ?? examples[0];
         return draft ?? (example ? pretty(example.definition) : "{}");
@@ -92,6 +103,7 @@ export default function New() {
     }
 
     async function dryRun() {
+        if (refusal() !== null) return void show({ state: "none", faults: [], result: null, error: null });
         const mine = control = new AbortController();
         try {
             const result = await post("?dry_run=1", {}, mine.signal);
@@ -109,6 +121,7 @@ export default function New() {
     }
 
     async function submit() {
+        if (refusal() !== null) return say(refusal());
         if (sending || tree.error) return tree.error && edits.goTo(tree.error.at);
         sending = true;
         key ??= `form-${Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("")}`;
@@ -179,7 +192,7 @@ export default function New() {
         const there = known.datasets.some((d) => d.name === value);
         return row("f-dataset", "Dataset", m("select", { id: "f-dataset", disabled: why !== undefined || tree.error !== null, value: value ?? "",
             onchange: ({ target }) => put(fields.setSingle(text, "dataset.name", target.value)) },
-            !there && m("option", { value: value ?? "" }, typeof value === "string" ? `${value} (not here)` : "choose"),
+            !there && m("option", { value: value ?? "" }, typeof value === "string" ? `${value}${known.datasets.length > 0 ? " (not here)" : ""}` : "choose"),
             known.datasets.map((d) => m("option", { value: d.name, disabled: Boolean(d.error) }, d.name))), why);
     }
 
@@ -228,6 +241,7 @@ export default function New() {
     const fact = (label, value) => m("div", m("dt", label), m("dd", value));
 
     function verdict() {
+        if (refusal() !== null) return m("p.verdict", `${refusal()} The server neither checks nor takes a definition from you.`);
         if (tree.error && check.state === "syntax") {
             return m("p.verdict.bad", "Line ", lineOf(text, tree.error.at) + 1, ": ", tree.error.message, ". ",
                 m("button.mend", { type: "button", onclick: () => edits.goTo(tree.error.at) }, "Go there"));
@@ -261,9 +275,9 @@ export default function New() {
                 examples.length > 0 && m("label.start", "Start from ", m("select", { value: "", disabled: !edits, onchange: ({ target }) => { example(target.value); target.value = ""; } },
                     m("option", { value: "" }, "an example …"), examples.map((e) => m("option", { value: e.file }, e.name)))),
                 m("span.spring"),
-                m("button.primary", { type: "button", disabled: !edits || sending || tree.error !== null, title: "Ctrl-Enter", onclick: submit }, sending ? "Submitting …" : "Submit")),
+                m("button.primary", { type: "button", disabled: !edits || sending || tree.error !== null || refusal() !== null, title: refusal() ?? "Ctrl-Enter", onclick: submit }, sending ? "Submitting …" : "Submit")),
             problem && m(Problem, { error: problem, again: () => location.reload() }),
-            m("div.new-columns", m("aside.left", edits && controls()), m("div.editor"),
+            m("div.new-columns", m("aside.left", edits ? controls() : !problem && m("p.soft", "Reading …")), m("div.editor"),
                 m("aside.right", m("div", { role: "status", "aria-live": "polite" }, edits && verdict()), edits && summary(), edits && help()))),
     };
 }

@@ -10,6 +10,12 @@ await style("forms.css");
 const PAGE = 100, READ_MS = 1000;
 
 const runLink = (run) => link(`/runs/${run}`, { "data-row": true }, `run ${run}`);
+/* A time to come, more exactly than "in 12 min": many runs of a queue end within a minute. */
+function ahead(at) {
+    const seconds = (Date.parse(at) - Date.now()) / 1000;
+    return Number.isNaN(seconds) ? m("span.none", "–") : m("time", { datetime: at, title: format.absolute(at) }, seconds < 1 ? "now" : `in ${format.duration(seconds)}`);
+}
+
 const experimentLink = (id) => link(`/experiments/${id}`, {}, `experiment ${id}`);
 
 function shares(queue) {
@@ -25,7 +31,7 @@ function shares(queue) {
 }
 
 function running(queue) {
-    return m("section", m("h2", `Running, ${queue.running.length} of ${queue.workers} workers`),
+    return m("section", m("h2", `Running, ${queue.running.length} of ${queue.workers} ${queue.workers === 1 ? "worker" : "workers"}`),
         queue.running.length === 0 ? m("p.empty", "Nothing is being trained.") : m("div.scroll", m("table", m("caption.offscreen", "Running"),
             m("thead", m("tr", ["Run", "Experiment", "Owner", "Worker", "Since", "Ends in"].map((t, i) => m("th", { scope: "col", class: i === 3 || i === 5 ? "n" : "" }, t)))),
             m("tbody", queue.running.map((r) => m("tr", { key: r.run }, m("td", runLink(r.run)), m("td", experimentLink(r.experiment)), m("td.text", r.owner), m("td.n", r.worker),
@@ -37,7 +43,7 @@ function waiting(queue, more) {
         queue.queued.length === 0 ? m("p.empty", "Nothing waits.") : m("div.scroll", m("table", m("caption.offscreen", "Waiting"),
             m("thead", m("tr", ["Position", "Run", "Experiment", "Owner", "Priority", "Starts", "Ends"].map((t, i) => m("th", { scope: "col", class: i === 0 || i === 4 ? "n" : "" }, t)))),
             m("tbody", queue.queued.map((r) => m("tr", { key: r.run }, m("td.n", format.count(r.position)), m("td", runLink(r.run)), m("td", experimentLink(r.experiment)), m("td.text", r.owner),
-                m("td.n", r.priority), m("td", m(Time, { at: r.estimated_start_at })), m("td", m(Time, { at: r.estimated_end_at }))))))),
+                m("td.n", r.priority), m("td", ahead(r.estimated_start_at)), m("td", ahead(r.estimated_end_at))))))),
         queue.next && m("p", m("button", { type: "button", onclick: more }, "More")));
 }
 
@@ -78,6 +84,7 @@ export default function Queue() {
             m("header.page-head", m("h1", "Queue")),
             error && m(Problem, { error, again: read }),
             absent && m("p.empty", "This server does not tell about its queue."),
+            queue === null && !absent && !error && m("p.soft", "Reading …"),
             queue && m("div.queue-grid", shares(queue), running(queue), waiting(queue, () => { pages++; return read(); })),
         ],
     };

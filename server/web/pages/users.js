@@ -3,7 +3,7 @@
 import { api, query } from "../api.js";
 import { Action, Dialog, Problem, Time, copy, say, sure } from "../ui.js";
 import { style } from "../editor.js";
-import { me } from "../app.js";
+import { known, me } from "../me.js";
 import * as format from "../format.js";
 
 await style("forms.css");
@@ -95,8 +95,10 @@ function tokens(state, read) {
 
 /* ---- the audit log ---- */
 
+/* {"status": 201} as "status 201". */
 function detail(value) {
-    return value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
+    if (value === null || typeof value !== "object") return value === null || value === undefined ? "" : String(value);
+    return Object.entries(value).map(([key, inner]) => `${key.replace(/_/g, " ")} ${format.brief(inner)}`).join(", ");
 }
 
 function log(state, read) {
@@ -121,6 +123,9 @@ export default function Users() {
     }
 
     async function read() {
+        await known;
+        denied = me.role !== null && me.role !== "admin";
+        if (denied) return m.redraw();
         try {
             const found = await api.maybe("/v1/users");
             if (found === null) {
@@ -141,7 +146,7 @@ export default function Users() {
     return {
         oninit: read,
         view: () => [
-            m("header.page-head", m("h1", "Users"), me.user && m("span.soft", `you are ${me.user}, ${me.role}${ROLES[me.role] ? `: ${ROLES[me.role]}` : ""}`)),
+            m("header.page-head", m("h1", "Users"), me.user && m("span.soft", `You are ${me.user}. Your role is ${me.role}${ROLES[me.role] ? `: it ${ROLES[me.role]}` : ""}.`)),
             error && m(Problem, { error, again: read }),
             absent && m("p.empty", "This server has no users: whoever reaches it may do everything."),
             denied && m("p.empty", "Users, tokens and the log are for administrators. What everybody's share is, the queue tells."),
