@@ -159,7 +159,8 @@ def test_datasets():
         assert f"- dataset `table`, `{mine['sha256']}`\n" in readme and "`--data DIR`" in readme
         s.write("t.csv", table(100, 2))
         assert "409" in s.refused(*upload) or "another" in s.refused(*upload)
-        endless = s.submit({**ENDLESS, "dataset": {"name": "table"}})
+        endless = s.submit({**ENDLESS, "dataset": {"name": "table"}, "training": {"epochs": 100000, "batch": 1},
+                            "optimizer": {"lr": 0.0001}, "record": {"every": 0, "checkpoint_epochs": 1000}})
         s.await_state("r2", "running")
         assert "409" in s.refused("dataset", "delete", "table")  # in use
         s.tetrad("cancel", str(endless))
