@@ -12,6 +12,7 @@
 #include "api/results.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ enum {
     SIDE = 2000,       // rows or columns that are not averaged
     WISHED = 400,      // pixels of the longer side, about, where no scale is asked for
     FIELDS_MAX = 1024, // of a grid
+    DRAWN = 2,         // pictures at once: each may need hundreds of megabytes for a moment
     GAP_GREY = 255
 };
 
@@ -225,6 +227,26 @@ void api_reply_picture(struct http_reply *reply, const struct picture *picture)
         http_reply_bytes(reply, 200, "image/png", bytes, size);
 }
 
+static atomic_int drawn; // pictures being drawn
+
+/* Whether there is a turn; then it is given back with give_turn. */
+static bool take_turn(struct http_reply *reply)
+{
+    struct tet_error error = {0};
+    if (atomic_fetch_add(&drawn, 1) < DRAWN)
+        return true;
+    atomic_fetch_sub(&drawn, 1);
+    tet_error_set(&error, TET_BUSY,
+                  "%d pictures are being drawn, which is as many as may be at once", (int)DRAWN);
+    http_reply_error(reply, &error, NULL);
+    return false;
+}
+
+static void give_turn(void)
+{
+    atomic_fetch_sub(&drawn, 1);
+}
+
 void api_weights_png(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct drawing d = {0};
@@ -234,11 +256,13 @@ void api_weights_png(void *context, const struct http_request *request, struct h
     const char *name = http_part(request, 1);
     char kind[API_KIND + MATRIX_NAME], most[32];
     if (!http_query_only(request, reply, (const char *const[]){"layout", "scale", "step", NULL}) ||
-        !read_layout(request, reply, &d))
+        !read_layout(request, reply, &d) || !take_turn(reply))
         return;
     snprintf(kind, sizeof kind, "png-%d-%u-%.*s", (int)d.layout, d.scale, MATRIX_NAME, name);
-    if (!api_weights_begin(context, request, reply, kind, &facts, &checkpoint))
+    if (!api_weights_begin(context, request, reply, kind, &facts, &checkpoint)) {
+        give_turn();
         return;
+    }
     const enum tet_err err = draw(context, http_id(request, 0), name, &checkpoint, &d, &error);
     if (err != TET_OK) {
         http_reply_error(reply, &error, NULL);
@@ -251,4 +275,5 @@ void api_weights_png(void *context, const struct http_request *request, struct h
     picture_free(&d.picture);
     matrix_free(&d.m);
     store_checkpoint_free(&checkpoint);
+    give_turn();
 }

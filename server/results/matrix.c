@@ -57,9 +57,12 @@ static enum tet_err multiply(struct matrix *a, const struct matrix *b, struct te
 {
     struct matrix y;
     if ((double)a->rows * a->columns * b->columns > PRODUCT_MAX)
-        return tet_error_set(error, TET_BAD_REQUEST,
-                             "a product of (%u, %u) and (%u, %u) is more than is multiplied here",
-                             a->rows, a->columns, b->rows, b->columns);
+        return tet_error_set(
+            error, TET_BAD_REQUEST,
+            "a product of (%u, %u) and (%u, %u) takes %.3g multiplications, allowed "
+            "are %d",
+            a->rows, a->columns, b->rows, b->columns, (double)a->rows * a->columns * b->columns,
+            PRODUCT_MAX);
     const enum tet_err err = make(&y, a->rows, b->columns, error);
     for (size_t i = 0; err == TET_OK && i < a->rows; i++)
         for (size_t k = 0; k < a->columns; k++) {

@@ -62,6 +62,27 @@ function cosine(series, { kind, layer }, step) {
     return i >= 0 ? ` · cosine ${format.number(s.values[i], 3)}` : "";
 }
 
+/* Two pictures at a time: that many the server draws at once, for everybody. It may be busy with others'. */
+let drawing = 0;
+const waiting = [];
+async function draw(path, options) {
+    if (drawing >= 2) await new Promise((turn) => waiting.push(turn));
+    drawing++;
+    try {
+        for (let tries = 10; ; tries--) {
+            try {
+                return await api.blob(path, options);
+            } catch (error) {
+                if (error.status !== 503 || tries === 0) throw error;
+            }
+            await new Promise((later) => setTimeout(later, 1000));
+        }
+    } finally {
+        drawing--;
+        waiting.shift()?.();
+    }
+}
+
 /* A picture that needs the token: fetched, shown as a blob. The old one stays until the new one is there. */
 export function Picture() {
     let url = null, path = null, problem = null, control = null;
@@ -71,7 +92,7 @@ export function Picture() {
         control?.abort();
         control = new AbortController();
         try {
-            const blob = await api.blob(next, { signal: control.signal, headers: { Accept: "image/png" } });
+            const blob = await draw(next, { signal: control.signal, headers: { Accept: "image/png" } });
             if (path !== next) return;
             if (url) URL.revokeObjectURL(url);
             url = URL.createObjectURL(blob);
