@@ -105,7 +105,10 @@ def query(port, expression):
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         client.request("GET", "/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
-        answer = json.loads(client.getresponse().read())
+        reply = client.getresponse()
+        if reply.status == 503:  # it says that it is not ready
+            return None
+        answer = json.loads(reply.read())
     except OSError:  # it is not up yet
         return None
     finally:
