@@ -255,7 +255,7 @@ def test_storm():
             contents = {sha.split(":")[1] + ".npz" for sha, in db.execute("SELECT sha256 FROM dataset")}
         files = {f for _, _, names in os.walk(path + "/tetrad.db.files") for f in names} - {"lock"}
         assert files == contents, files ^ contents
-        assert not [f for f in os.listdir(path + "/tetrad.db.backups") if not f.endswith(".db")]
+        assert not [f for f in os.listdir(path + "/tetrad.db.backups") if not f.endswith((".db", ".db.files"))]
     note(f"{first.asked + second.asked} requests; {different} different definitions trained")
 
 
