@@ -12,6 +12,7 @@ import tap
 SOAK = bool(os.environ.get("TETRAD_SOAK"))
 SEED = int(os.environ.get("TETRAD_SEED") or random.SystemRandom().randrange(1 << 30))
 PATIENCE = 120.0  # seconds until a test gives up waiting: nothing but a bug takes that long
+IDLE = 30.0  # seconds for which a connection is kept without use; the server keeps it for 60
 FINAL = ("succeeded", "diverged", "failed", "cancelled")
 
 libc = ctypes.CDLL(None)
@@ -60,13 +61,16 @@ class Client:
     """One connection that is kept, for one thread. Answers are (status, JSON or bytes)."""
 
     def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.connection, self.used = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE), time.monotonic()
 
     def ask(self, method, path, body=None, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             body = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
+        if time.monotonic() - self.used > IDLE:  # the server may have ended it
+            self.connection.close()
+        self.used = time.monotonic()
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
         data = answer.read()
