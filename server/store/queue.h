@@ -10,7 +10,8 @@
  * among those with runs in the queue and below their cap; ties go to the older head. A running run
  * takes what it has taken or, where that is more, what it was thought to take when it began: so
  * that workers that become free at once, or one after the other within moments, do not all go to
- * the same user.
+ * the same user. A run that comes to its end is charged what it was thought to take, where that is
+ * between half and twice of what training it took, else that.
  *
  * Threads: any function from any thread, but store_set_policy.
  */

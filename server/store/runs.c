@@ -336,7 +336,7 @@ static enum tet_err end_work(struct store *store, struct job *base, struct tet_e
         e.state = RUN_PAUSED;
         (void)snprintf(e.reason, sizeof e.reason, "%s", PAUSED);
     }
-    err = share_end(store, run, run_state_final(e.state), error);
+    err = share_end(store, run, run_state_final(e.state), e.train_seconds, error);
     if (err == TET_OK && e.protocol != NULL && e.state == RUN_SUCCEEDED)
         err = write_protocol(db, run, e.protocol, error);
     if (err == TET_OK && e.checkpoint != NULL)

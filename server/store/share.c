@@ -162,7 +162,7 @@ static enum tet_err add_usage(struct store *store, const struct charge *charge, 
                    " ON CONFLICT (user) DO UPDATE SET seconds = :seconds, at_ms = :now",
                    error);
     query_bind_text(&q, ":user", charge->user);
-    query_bind_real(&q, ":seconds", seconds + charge->seconds);
+    query_bind_real(&q, ":seconds", fmax(0.0, seconds + charge->seconds));
     query_bind_int(&q, ":now", now);
     query_run(&q);
     return query_close(&q);
@@ -270,10 +270,42 @@ static enum tet_err learn(struct store *store, int64_t run, struct tet_error *er
     return query_close(&q);
 }
 
-enum tet_err share_end(struct store *store, int64_t run, bool whole, struct tet_error *error)
+/* A run that came to its end costs what it was thought to, where that is not far from what training
+ * it took, else what that took: what else the machine had to do meanwhile, and what a dataset took to
+ * be read for all, is not its user's doing. So equal runs cost the same. */
+static enum tet_err even_out(struct store *store, int64_t run, double train_seconds,
+                             struct tet_error *error)
+{
+    const int64_t now = queue_now(store);
+    const double trained = 1000.0 * train_seconds; // ms
+    struct charge charge = {0};
+    struct query q = query_open(&store->db,
+                                "SELECT a.owner, a.threads, a.expected_ms, a.began_ms"
+                                " FROM attempt a JOIN run r ON r.id = a.run"
+                                " WHERE a.run = :run AND r.flops > 0.0",
+                                error);
+    query_bind_int(&q, ":run", run);
+    if (query_row(&q)) {
+        const double expected = (double)query_int(&q, 2);
+        const double cost =
+            expected <= 2.0 * trained && trained <= 2.0 * expected ? expected : trained;
+        (void)snprintf(charge.user, sizeof charge.user, "%s", query_text(&q, 0));
+        charge.seconds =
+            (cost - (double)(now - query_int(&q, 3))) / 1000.0 * (double)query_int(&q, 1);
+    }
+    const enum tet_err err = query_close(&q);
+    return err != TET_OK || charge.seconds == 0.0 ? err : add_usage(store, &charge, now, error);
+}
+
+enum tet_err share_end(struct store *store, int64_t run, bool whole, double train_seconds,
+                       struct tet_error *error)
 {
     enum tet_err err = share_charge(store, run, error);
-    return err == TET_OK && whole ? learn(store, run, error) : err;
+    if (err == TET_OK && whole)
+        err = learn(store, run, error);
+    return err == TET_OK && whole && train_seconds > 0.0
+               ? even_out(store, run, train_seconds, error)
+               : err;
 }
 
 /* ---- settings (any thread) ---- */

@@ -58,7 +58,7 @@ TET_MUST_CHECK enum tet_err share_begin(struct store *store, int64_t run, struct
 TET_MUST_CHECK enum tet_err share_charge(struct store *store, int64_t run, struct tet_error *error);
 TET_MUST_CHECK enum tet_err share_charge_old(struct store *store, struct tet_error *error);
 TET_MUST_CHECK enum tet_err share_end(struct store *store, int64_t run, bool whole,
-                                      struct tet_error *error);
+                                      double train_seconds, struct tet_error *error);
 
 /* queue_now: ms since 1970; a test's own where it set store->clock_ms. */
 int64_t queue_now(const struct store *store);
