@@ -175,6 +175,52 @@ static void test_recent(void **state)
 /* ---- what stays as it was ---- */
 
 /* Priority orders a user's own runs; a turn before others it is not. */
+static double charged(const char *user)
+{
+    struct tet_error error = {0};
+    struct db db;
+    assert_ok(db_open(&db, path, true, &error), &error);
+    struct query q = query_open(&db, "SELECT seconds FROM usage WHERE user = :user", &error);
+    query_bind_text(&q, ":user", user);
+    const double seconds = query_row(&q) ? query_real(&q, 0) : NAN;
+    assert_ok(query_close(&q), &error);
+    db_close(&db);
+    return seconds;
+}
+
+/* Equal runs cost the same, whatever else the machine did; one that took far longer costs that. */
+static void test_cost(void **state)
+{
+    (void)state;
+    static const struct {
+        double busy_s, train_s, charged_s; // of a run that is thought to take 10 s
+    } cases[] = {{14.0, 12.0, 10.0}, {30.0, 6.0, 10.0}, {25.0, 25.0, 25.0}, {9.0, 3.0, 3.0}};
+    struct lab lab;
+    lab_open(&lab, 1);
+    store_set_speed(lab.store, 1e9);
+    for (size_t i = 0; i < 4; i++) {
+        struct tet_error error = {0};
+        struct store_receipt receipt;
+        const struct store_new_run run = {
+            "{\"rule\":\"sal\"}", "sha256:run", "{\"seed\":1}", 100, 1, 1e10, 1};
+        const struct store_submission s = {.name = "n",
+                                           .owner = users[i],
+                                           .definition = "{}",
+                                           .hash = "sha256:a",
+                                           .n_runs = 1,
+                                           .runs = &run};
+        assert_ok(store_submit(lab.store, &s, &receipt, &error), &error);
+        assert_int_equal(claim(lab.store), receipt.first_run);
+        lab.store->clock_ms += (int64_t)(1000.0 * cases[i].busy_s);
+        struct store_ending e = {
+            .state = RUN_SUCCEEDED, .step = 100, .train_seconds = cases[i].train_s};
+        snprintf(e.digest, sizeof e.digest, "sha256:d");
+        assert_ok(store_end(lab.store, receipt.first_run, &e, &error), &error);
+        assert_near(charged(users[i]), cases[i].charged_s, 0.01);
+    }
+    store_close(lab.store);
+}
+
 static void test_priority(void **state)
 {
     (void)state;
@@ -223,9 +269,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_equal),  TEST(test_unlike_lengths), TEST(test_weights),
-        TEST(test_caps),   TEST(test_newcomer),       TEST(test_long_run),
-        TEST(test_recent), TEST(test_priority),       TEST(test_memory),
+        TEST(test_equal),    TEST(test_unlike_lengths), TEST(test_weights), TEST(test_caps),
+        TEST(test_newcomer), TEST(test_long_run),       TEST(test_recent),  TEST(test_cost),
+        TEST(test_priority), TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
