@@ -69,6 +69,7 @@ def main():
         tetrad = os.path.abspath(arguments.tetrad)
         server = Server(tetrad, folder)
         busy, _ = server.ask("POST", "/v1/experiments", definition("busy", network={"layers": [{"units": 1024}]},
+                                                                   dataset={"name": "strokes", "train": 20000, "test": 100},
                                                                    training={"epochs": 100000, "batch": 50}))
         show("submit, one run", [server.ask("POST", "/v1/experiments", definition(f"small {i}"))[1]
                                  for i in range(arguments.small)], 5)
