@@ -14,7 +14,7 @@ import tap
 
 LARGEST = 150 * 1024  # bytes of a picture of the README
 BUILD = os.path.join(tap.ROOT, "build", "browser")
-NETWORK = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|network|timed? ?out", re.I)
+NETWORK = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|CERT|network|timed? ?out", re.I)
 count, failed = 0, False
 
 
