@@ -32,7 +32,9 @@ def test_linter():
         raise tap.Skip("npm's registry cannot be reached, or its certificate is not trusted here")
     assert got.returncode == 0, got.stderr
     for text, good in ((json.dumps(DOCUMENT), True), (json.dumps({**DOCUMENT, "paths": {"/x": {"get": 1}}}), False)):
-        done = subprocess.run(["node", "lint.js"], cwd=folder, input=text, capture_output=True, text=True)
+        with open(os.path.join(folder, "document.json"), "w") as file:
+            file.write(text)
+        done = subprocess.run(["node", "lint.js", "document.json"], cwd=folder, capture_output=True, text=True)
         assert (done.returncode == 0) == good, done.stdout + done.stderr
 
 
