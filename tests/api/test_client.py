@@ -138,7 +138,8 @@ def test_events():
                       b'event: state\r\ndata: {"run":7,\ndata: "state":"succeeded"}\r\n\r\n'):
             handler.wfile.write(piece)
             time.sleep(1.2 if piece == b"" else 0.1)
-        time.sleep(4)
+        handler.connection.settimeout(10)
+        handler.connection.recv(1)  # until the client goes, which has heard the end
         return 200, {}, b""
 
     server, url, seen = fake({"/v1/experiments/3": state, "/v1/events": events})

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A lab's day by the command line, against a real server: its queue, its datasets, its tokens, watching over a restart."""
-import json, os, random, re, subprocess, sys, time
+import json, os, random, re, socket, subprocess, sys, time
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(os.path.abspath(__file__))]
 import tap
@@ -125,13 +125,17 @@ def test_watch_while_it_is_away():
         s.await_state("r1", "running")
         watch = subprocess.Popen([tap.TETRAD, "watch", "r1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                  env=environment(s.folder))
-        time.sleep(0.5)
+        first = watch.stderr.readline()  # it has read the experiment
+        address = s.url.removeprefix("http://").split(":")
         s.stop()
-        time.sleep(1)
+        with socket.create_server((address[0], int(address[1]))) as nobody:
+            nobody.settimeout(30)
+            for _ in range(2):  # it asks, and asks again
+                nobody.accept()[0].close()
         assert watch.poll() is None
         s.start(s.url.removeprefix("http://"))
         out, err = watch.communicate(timeout=120)
-        assert watch.returncode == 0 and "sal" in out, (out, err)
+        assert watch.returncode == 0 and "sal" in out, (out, first + err)
         assert s.json("show", "r1")["state"] == "succeeded"
 
 
