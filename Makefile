@@ -188,7 +188,14 @@ $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
-tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS)
+tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS))
+
+# What makes a running server's surroundings fail: loaded before its libraries (LD_PRELOAD), never linked.
+PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
+$(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(LDFLAGS) -ldl -o $@
 
 check: deps-test
 	+$(Q)$(SUBMAKE) tests

@@ -212,3 +212,13 @@ def database(path):
             yield connection
         finally:
             connection.close()
+
+
+def preload(name):
+    """The environment that loads build/tests/fault/NAME.so before a program's libraries."""
+    build = os.path.dirname(os.path.abspath(tap.TETRAD))
+    for flavour in ("address-undefined", "thread"):
+        build = build.removesuffix("/" + flavour)
+    library = os.path.join(build, "tests/fault", name + ".so")
+    assert os.path.exists(library), f"{library} is not there: `make tests` builds it"
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
