@@ -15,7 +15,7 @@ RUN groupadd --system --gid 10001 tetrad && \
     useradd --system --uid 10001 --gid tetrad --home-dir /var/lib/tetrad --no-create-home --shell /usr/sbin/nologin tetrad && \
     apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends /tmp/tetrad_*.deb && \
-    rm -rf /tmp/tetrad_*.deb /var/lib/apt/lists/* /var/cache/apt/archives/*.deb && \
+    rm -rf /tmp/tetrad_*.deb /var/lib/apt/lists/* && \
     install -d -o tetrad -g tetrad -m 750 /var/lib/tetrad/tokens
 COPY deploy/container /usr/lib/tetrad/container
 ENV TETRAD_DB=/var/lib/tetrad/tetrad.db TETRAD_DATA=/var/lib/tetrad/data TETRAD_LISTEN=0.0.0.0:8080

@@ -59,7 +59,7 @@ def prepare():
 
 def base():
     """The folder of a minimal Debian, of which only copies and layers are changed. One test makes it, others wait."""
-    os.makedirs(os.path.join(PLACE, "archives", "partial"), exist_ok=True)
+    os.makedirs(PLACE, exist_ok=True)
     folder, url = os.path.join(PLACE, SUITE), mirror()
     with open(os.path.join(PLACE, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -102,7 +102,9 @@ class Root:
             mount("--bind", self.path, self.path)
         mount("-t", "proc", "proc", self.path + "/proc")
         mount("--rbind", "/dev", self.path + "/dev")
-        mount("--bind", os.path.join(PLACE, "archives"), self.path + "/var/cache/apt/archives")
+        archives = os.path.join(PLACE, "archives", os.path.basename(sys.argv[0]))  # apt locks it
+        os.makedirs(archives + "/partial", exist_ok=True)
+        mount("--bind", archives, self.path + "/var/cache/apt/archives")
         self.environment = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
     def at(self, path):
