@@ -77,7 +77,7 @@ def work(lab):
     good(lab.ask("POST", "/v1/admin/backup", {}), 201)
     good(lab.ask("POST", "/v1/admin/retention", {"dry_run": True, "last": 1}))
     assert b"<script" in good(lab.ask("GET", "/"))
-    good(lab.ask("PUT", "/v1/users/ana", {"weight": 2}))
+    good(lab.ask("PUT", "/v1/users/ana", {"weight": 2, "cap": None}))
     good(lab.ask("POST", "/v1/tokens", {"user": "ana", "role": "member"}), 201)
     stream(lab)
     return ended[0]["digest"]
