@@ -109,9 +109,9 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
     peer_of(from, &c->peer);
     atomic_init(&c->until_ms, now_ms() + all->patience_ms);
     pthread_mutex_lock(&all->lock);
-    const bool room = make_room(all, (size_t)fd) &&
-                      (c->peer.loopback || proxy_trusted(all->trusted, &c->peer) ||
-                       count_from(all, &c->peer) < all->per_address);
+    const bool room =
+        make_room(all, (size_t)fd) && (c->peer.loopback || proxy_trusted(all->trusted, &c->peer) ||
+                                       count_from(all, &c->peer) < all->per_address);
     if (room) {
         c->next = all->first;
         if (c->next != NULL)

@@ -111,8 +111,8 @@ static void test_prefixes(void **state)
 static void test_lists_that_are_none(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"localhost",  "127.0.0.1,x", "10.0.0.0/33", "10.0.0.0/",
-                                      "::1/129",    "/8",          "1.2.3",       "10.0.0.0/8/8",
+    static const char *const bad[] = {"localhost",   "127.0.0.1,x",  "10.0.0.0/33", "10.0.0.0/",
+                                      "::1/129",     "/8",           "1.2.3",       "10.0.0.0/8/8",
                                       "10.0.0.0/-1", "10.0.0.0/0008"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct http_server *server = NULL;
