@@ -80,12 +80,14 @@ def test_image_works():
         SMALL_DIGEST["image"] = lab.work(admin)
         watcher = lab.Lab(network, image.root.read(f"{STATE}/tokens/prometheus.token").strip())
         assert watcher.ask("GET", "/metrics")[0] == 200 and watcher.ask("POST", "/v1/experiments", lab.SMALL)[0] == 403
+        admin.close()
         server.terminate()
         assert server.wait(20) == 0
         assert not image.healthy(network)
         again = image.start(network)  # on the volume that is there: no new tokens
         until("the image to be healthy again", lambda: image.healthy(network), 0.1)
         assert len(admin.get("/v1/tokens")["tokens"]) == 3
+        admin.close()
         again.terminate()
         assert again.wait(20) == 0
 
