@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a lab does with a server that was installed: everything once that reads or writes a file, maps memory, opens a
 socket or starts a thread of another kind."""
-import csv, io, json, random, socket
+import csv, io, random, socket
 
-from roots import inside, tap
+from roots import inside
 from daemon import Client, until
 
 SMALL = {"name": "small", "dataset": {"name": "strokes", "train": 500, "test": 100},

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of deploy/ that other programs read: the unit's score, and whether compose, Prometheus and Grafana are told of
 files, ports and series that exist."""
-import json, os, re, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..")]
@@ -136,7 +136,6 @@ def test_grafana():
 
 def test_first_token():
     """Once, and only where there is no token; its file is its owner's alone."""
-    import tempfile
     with tempfile.TemporaryDirectory() as folder:
         words = [os.path.join(DEPLOY, "first-token"), f"admin:admin={folder}/admin", f"watch:viewer={folder}/watch", "--",
                  "--db", folder + "/t.db"]

@@ -7,7 +7,7 @@ import contextlib, glob, json, os, shutil, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dockerfile, lab, unit
-from roots import Root, inside, note, own_network, prepare, root, tap
+from roots import Root, note, own_network, prepare, tap
 from daemon import until
 
 LONG = {"name": "over the upgrade", "dataset": {"name": "strokes", "train": 4000, "test": 200},

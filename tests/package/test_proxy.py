@@ -6,7 +6,7 @@ import contextlib, http.client, json, os, shutil, socket, ssl, subprocess, sys, 
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab
-from roots import call, inside, libc, own_network, prepare, root, tap, CLONE_NEWNET
+from roots import inside, own_network, prepare, root, tap
 from daemon import folder, start_process, until
 
 NAME = "lab.example.org"

@@ -3,7 +3,7 @@
 its sandbox as far as a program can make one for itself: what may be written, system calls, rights.
 
     unit.py UNIT ROOT KEY        becomes the command that KEY (ExecStart, ExecStartPre) has in the unit"""
-import ctypes, os, re, resource, shlex, signal, socket, subprocess, sys, tempfile, time
+import ctypes, os, resource, shlex, signal, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from roots import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, PATH, call, libc, mount, tap
