@@ -95,7 +95,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 # ---- building ----------------------------------------------------------------------------------
 
 .PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
-        demo demo-stop clean
+        deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -114,12 +114,16 @@ help:
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
 #: make uninstall      take that away again
+#: make deb            a Debian package of the program as a service, in build/
 #: make clean          remove build/
 
 deps:
 	$(Q)deploy/deps build
+deps-deb:
+	$(Q)deploy/deps build deb
 deps-test:
 	$(Q)deploy/deps build test
+	$(Q)deploy/deps package || echo 'make check: goes on without packages' >&2
 	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
 
 # A change of flags rebuilds everything that they reach.
@@ -271,6 +275,14 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/tetrad $(DESTDIR)$(PREFIX)/lib/libtetrad.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tetrad.pc
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/tetrad.1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -rf $(DESTDIR)$(PREFIX)/include/tetrad $(DESTDIR)$(PREFIX)/share/tetrad
+
+# The package of this system's release: its libraries are what it depends on.
+deb: deps-deb
+	+$(Q)$(SUBMAKE) $(PROGRAM) $(LIBRARY)
+	$(Q)rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb
+	$(Q)$(MAKE) --no-print-directory -s install DESTDIR=$(BUILD)/deb PREFIX=/usr
+	$(Q)deploy/debian/build $(VERSION) $(BUILD)/deb $(BUILD)
+	@ls $(BUILD)/tetrad_$(VERSION)_*.deb
 
 demo: all
 	$(Q)deploy/demo $(PROGRAM)

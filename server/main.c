@@ -52,6 +52,8 @@ static const struct {
      COMMAND_SUMMARY, 1, summary_command},
     {"queue", "tetrad queue [options]", "show what runs and what waits", COMMAND_QUEUE, 0,
      queue_command},
+    {"health", "tetrad health [options]", "ask a server whether it is ready", COMMAND_HEALTH, 0,
+     health_command},
     {"cancel", "tetrad cancel ID... [options]", "end runs that have not ended", COMMAND_ACT,
      OPTIONS_ARGUMENTS, cancel_command},
     {"pause", "tetrad pause ID... [options]",

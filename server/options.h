@@ -37,6 +37,7 @@ enum command {
     COMMAND_IMPORT = 1 << 16,
     COMMAND_SUMMARY = 1 << 17,
     COMMAND_COMPLETION = 1 << 18,
+    COMMAND_HEALTH = 1 << 19,
     COMMAND_BACKUP = 1 << 20,
     COMMAND_RESTORE = 1 << 21
 };
@@ -49,8 +50,8 @@ enum {
         COMMAND_SERVE | COMMAND_TOKEN | COMMAND_BACKUP | COMMAND_RESTORE, // work on the database
     COMMANDS_CLIENT = COMMAND_SUBMIT | COMMAND_DATASET | COMMAND_WATCH | COMMAND_LIST |
                       COMMAND_SHOW | COMMAND_ACT | COMMAND_DELETE | COMMAND_FORK | COMMAND_RERUN |
-                      COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT |
-                      COMMAND_SUMMARY, // talk to a server
+                      COMMAND_QUEUE | COMMAND_EXPORT | COMMAND_IMPORT | COMMAND_SUMMARY |
+                      COMMAND_HEALTH, // talk to a server
     COMMANDS_HERE = COMMAND_RUN | COMMAND_RULES | COMMAND_AUDIT | COMMAND_COMPLETION,
     COMMANDS_WATCH = COMMAND_SUBMIT | COMMAND_FORK | COMMAND_RERUN,
     COMMANDS_LIMIT = COMMAND_LIST | COMMAND_QUEUE,
@@ -72,6 +73,8 @@ enum {
       "names that clients may call this server by, besides its addresses")                         \
     X(CORS_ORIGIN, "cors-origin", "TETRAD_CORS_ORIGIN", COMMAND_SERVE, "URL[,URL]", NULL,          \
       "origins, such as https://lab.example.org, whose pages may use this server")                 \
+    X(PROXY, "proxy", "TETRAD_PROXY", COMMAND_SERVE, "ADDR[,ADDR]", NULL,                          \
+      "proxies, such as 127.0.0.1 or 10.0.0.0/8, whose X-Forwarded-For tells who a client is")     \
     X(TLS_CERT, "tls-cert", "TETRAD_TLS_CERT", COMMAND_SERVE, "FILE", NULL,                        \
       "certificate chain in PEM; with --tls-key the server speaks HTTPS")                          \
     X(TLS_KEY, "tls-key", "TETRAD_TLS_KEY", COMMAND_SERVE, "FILE", NULL,                           \
@@ -91,8 +94,7 @@ enum {
     X(MAX_RUNNING_EACH, "max-running-per-user", "TETRAD_MAX_RUNNING_PER_USER", COMMAND_SERVE, "N", \
       NULL, "runs of one user trained at once, where the user has no cap (default: no bound)")     \
     X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, "DIR",     \
-      NULL,                                                                                        \
-      "folder of uploaded datasets (default: the database's name with .files)")                    \
+      NULL, "folder of uploaded datasets (default: the database's name with .files)")              \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
       "largest upload, such as 500M (default: 4G)")                                                \
     X(MAX_STREAMS, "max-streams", "TETRAD_MAX_STREAMS", COMMAND_SERVE, "N", "2000",                \

@@ -112,6 +112,7 @@ int watch_command(const struct options *options);
 int list_command(const struct options *options);
 int queue_command(const struct options *options);
 int show_command(const struct options *options);
+int health_command(const struct options *options);
 int cancel_command(const struct options *options);
 int pause_command(const struct options *options);
 int resume_command(const struct options *options);

@@ -50,7 +50,6 @@ static int64_t now_ms(void)
 static void peer_of(const struct sockaddr *from, struct http_peer *peer)
 {
     static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
-    static const unsigned char one[16] = {[15] = 1};
     *peer = (struct http_peer){0};
     if (from->sa_family == AF_INET) {
         memcpy(peer->address, mapped, sizeof mapped);
@@ -58,8 +57,7 @@ static void peer_of(const struct sockaddr *from, struct http_peer *peer)
     } else if (from->sa_family == AF_INET6) {
         memcpy(peer->address, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
     }
-    peer->loopback = http_peer_is_v4(peer) ? peer->address[12] == 127
-                                           : memcmp(peer->address, one, sizeof one) == 0;
+    peer_settle(peer);
 }
 
 bool http_peer_is_v4(const struct http_peer *peer)
@@ -73,11 +71,6 @@ void http_peer_text(const struct http_peer *peer, char text[64])
     const bool v4 = http_peer_is_v4(peer);
     if (inet_ntop(v4 ? AF_INET : AF_INET6, peer->address + (v4 ? 12 : 0), text, 64) == NULL)
         text[0] = '\0';
-}
-
-void http_peer(const struct http_request *request, struct http_peer *peer)
-{
-    *peer = request->connected != NULL ? request->connected->peer : (struct http_peer){0};
 }
 
 /* ---- the list ---- */
@@ -116,8 +109,9 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
     peer_of(from, &c->peer);
     atomic_init(&c->until_ms, now_ms() + all->patience_ms);
     pthread_mutex_lock(&all->lock);
-    const bool room = make_room(all, (size_t)fd) &&
-                      (c->peer.loopback || count_from(all, &c->peer) < all->per_address);
+    const bool room =
+        make_room(all, (size_t)fd) && (c->peer.loopback || proxy_trusted(all->trusted, &c->peer) ||
+                                       count_from(all, &c->peer) < all->per_address);
     if (room) {
         c->next = all->first;
         if (c->next != NULL)

@@ -398,6 +398,10 @@ static enum tet_err read_options(struct http_server *server, const struct http_o
     if (err == TET_OK)
         err = guard_check_list("cors-origin", options->origins, true, error);
     if (err == TET_OK)
+        err = proxy_check_list(options->proxies, error);
+    if (err == TET_OK)
+        err = keep_list(&server->all.trusted, options->proxies, error);
+    if (err == TET_OK)
         err = keep_list(&server->hosts, options->hosts, error);
     if (err == TET_OK)
         err = keep_list(&server->origins, options->origins, error);
@@ -506,6 +510,7 @@ void http_stop(struct http_server *server)
     tls_free(&server->tls);
     free(server->hosts);
     free(server->origins);
+    free(server->all.trusted);
     pthread_cond_destroy(&server->fewer);
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->spooler.wake);

@@ -104,6 +104,7 @@ struct http_options {
     bool beyond_loopback;      // other addresses may be listened on
     const char *hosts;         // names besides addresses that Host may have: "a.org,b"; NULL: none
     const char *origins;       // whose pages may use the server: "https://a.org,..."; NULL: none
+    const char *proxies;       // whose X-Forwarded-For is believed: "127.0.0.1,10.0.0.0/8"; NULL: none
     const char *tls_certificate, *tls_key; // PEM files; NULL: no TLS
     uint32_t patience_ms; // for headers, and for bodies and replies to start moving; 0: 10,000
 };
@@ -128,7 +129,8 @@ void http_stop(struct http_server *server);
 
 /* ---- the request ---- */
 
-/* The other end of a connection. */
+/* Who a request is from: the other end of the connection or, where that is one of `proxies`, the client
+ * that its X-Forwarded-For names. */
 struct http_peer {
     unsigned char address[16]; // IPv6; an IPv4 one as ::ffff:a.b.c.d
     bool loopback;

@@ -263,7 +263,8 @@ struct connections {
     struct connected *first;
     struct connected **by_fd; // (size)
     size_t size;
-    size_t per_address;  // connections from one address that is not loopback
+    size_t per_address;  // connections from one address that is neither loopback nor a proxy's
+    char *trusted;       // proxies, with commas; NULL: none
     int64_t patience_ms; // see connections.c
     bool started, stop;
     pthread_cond_t wake;
@@ -285,6 +286,12 @@ void connected_handled(struct connected *connected); // all is read
 void connected_reply(struct connections *all, struct connected *connected,
                      size_t bytes); // the reply has so many bytes; 0: not known
 void connected_idle(struct connections *all, struct connected *connected); // the reply is out
+
+/* ---- proxy.c ---- */
+void peer_settle(struct http_peer *peer); // sets loopback
+/* proxy_trusted: whether a list of addresses and ADDRESS/BITS (NULL: an empty one) has the peer. */
+bool proxy_trusted(const char *list, const struct http_peer *peer);
+TET_MUST_CHECK enum tet_err proxy_check_list(const char *list, struct tet_error *error);
 
 /* ---- tls.c ---- */
 struct tls {

@@ -49,19 +49,24 @@ static enum tet_err read_connections(const struct options *options, uint32_t *co
 }
 
 /* Whoever is not on this machine needs a token, be it that we listen for them or that a proxy does,
- * which --host tells. */
+ * which --host or --proxy tells. */
 static enum tet_err check_closed(const struct api *api, const struct options *options,
                                  struct tet_error *error)
 {
     const char *listen = options->value[OPTION_LISTEN], *host = options->value[OPTION_HOST];
-    if (admission_closed(api->admission) || (!http_listens_beyond(listen) && host == NULL))
+    const char *proxy = options->value[OPTION_PROXY];
+    if (admission_closed(api->admission) ||
+        (!http_listens_beyond(listen) && host == NULL && proxy == NULL))
         return TET_OK;
     return tet_error_set(error, TET_ADDRESS,
                          "%s %s, and %s has no access token: first make one with `tetrad token "
                          "create --user NAME --role admin --db %s`",
-                         host != NULL ? host : listen,
-                         host != NULL ? "is a name that others call this server by"
-                                      : "is not a loopback address",
+                         host != NULL    ? host
+                         : proxy != NULL ? proxy
+                                         : listen,
+                         host != NULL    ? "is a name that others call this server by"
+                         : proxy != NULL ? "is a proxy that others come through"
+                                         : "is not a loopback address",
                          options->value[OPTION_DB], options->value[OPTION_DB]);
 }
 
@@ -92,6 +97,7 @@ enum tet_err serve_listen(struct api *api, const struct options *options, uint16
                                 .beyond_loopback = admission_closed(api->admission),
                                 .hosts = options->value[OPTION_HOST],
                                 .origins = options->value[OPTION_CORS_ORIGIN],
+                                .proxies = options->value[OPTION_PROXY],
                                 .tls_certificate = options->value[OPTION_TLS_CERT],
                                 .tls_key = options->value[OPTION_TLS_KEY]};
     struct http_server *server = NULL;

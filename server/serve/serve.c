@@ -147,6 +147,7 @@ static void stop(struct api *api)
 {
     struct http_server *http = atomic_load(&api->http);
     api->stopping = true;
+    serve_notify("STOPPING=1");
     alarm(STOP_SECONDS);
     if (http != NULL)
         http_drain(http, DRAIN_MS);
@@ -184,6 +185,7 @@ int serve_command(const struct options *options)
                (int)(strrchr(listen, ':') - listen), listen, parts.port, options->value[OPTION_DB],
                options->value[OPTION_DATA], pool_workers(parts.api.pool), tet_isa_name());
         fflush(stdout);
+        serve_notify("READY=1");
         int number = 0;
         sigwait(&set, &number);
     } else {

@@ -24,4 +24,7 @@ TET_MUST_CHECK enum tet_err serve_files(struct api *api, const struct options *o
 TET_MUST_CHECK enum tet_err serve_listen(struct api *api, const struct options *options,
                                          uint16_t *port, struct tet_error *error);
 
+/* serve_notify: tells systemd, where it started us and wants to know, a state as sd_notify(3) has it. */
+void serve_notify(const char *state);
+
 #endif
