@@ -17,6 +17,17 @@ else
   override CFLAGS  += -DNDEBUG # assertions are for the builds with sanitizers
 endif
 
+# FUZZ=1 builds what tests/fuzz needs: by clang, with its counters of edges.
+ifneq ($(FUZZ),)
+  override BUILD   := $(BUILD)/fuzz
+  override CC      := $(filter ccache,$(CC)) clang
+  override CFLAGS  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+                      -fno-omit-frame-pointer
+  override LDFLAGS += -fsanitize=address,undefined
+  # Of the kernels: clang takes minutes over vectors with all of that, and what they are given was checked before.
+  UNCOUNTED := -O1 -fno-sanitize=undefined,fuzzer-no-link
+endif
+
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 ifneq ($(CI),)
   WARNINGS += -Werror
@@ -133,7 +144,7 @@ FORCE:
 $(BUILD)/core/%.o: core/%.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) $(if $(filter core/kernels/%,$<),$(UNCOUNTED)) -c $< -o $@
 
 $(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
 $(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
@@ -185,6 +196,15 @@ $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
 		$(LDFLAGS) $(LIBS) -lcmocka -o $@
+
+# What is read from outside, by libFuzzer: see tests/fuzz/run. Built with FUZZ=1.
+FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/*.c)))
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(SERVER_OBJECTS) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
+		$(LDFLAGS) $(LIBS) -o $@
+fuzz-programs: $(FUZZ_TARGETS)
 
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
