@@ -124,6 +124,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (json_read(&input, (const char *)bytes, size, &error) != TET_OK)
         return -1;
     json_t *resolved = json_object_get(input, "definition");
+    if (resolved == NULL) {
+        json_decref(input);
+        return -1;
+    }
     error = (struct tet_error){0};
     const enum tet_err err = definition_check(resolved, &error);
     check_error(err, &error);

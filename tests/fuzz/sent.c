@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const char *const words[] = {"train", "validation", "test", NULL};
     struct values v = {.integer = 1, .number = 1.0};
-    const struct field item = {NULL, FIELD_INTEGER, 1, 9};
+    const struct field item = {.kind = FIELD_INTEGER, .low = 1, .high = 9};
     const struct field inner[] = {{"user", FIELD_TEXT, 1, 3, .required = true},
                                   {"on", FIELD_BOOLEAN, .null = true}};
     const struct field fields[] = {
