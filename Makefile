@@ -105,7 +105,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs bench bench-quick bench-server bench-programs science science-quick install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -118,6 +118,7 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -132,6 +133,7 @@ deps:
 deps-test:
 	$(Q)deploy/deps build test
 	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
+	$(Q)deploy/deps fuzz || echo 'make check: goes on without fuzzing' >&2
 
 # A change of flags rebuilds everything that they reach.
 FLAGS = $(BUILD)/flags
@@ -206,6 +208,11 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(SERVER_OBJECTS) $(LIBRARY)
 		$(LDFLAGS) $(LIBS) -o $@
 fuzz-programs: $(FUZZ_TARGETS)
 
+fuzz:
+	$(Q)deploy/deps build fuzz
+	+$(Q)$(SUBMAKE) FUZZ=1 fuzz-programs
+	$(Q)tests/fuzz/run --build $(BUILD)/fuzz --seconds $$(($(or $(MINUTES),1) * 60)) $(addprefix --target ,$(TARGET))
+
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
 tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS))
@@ -223,6 +230,7 @@ check: deps-test
 	+$(Q)$(SUBMAKE) SANITIZER=thread \
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
+	+$(Q)! command -v clang >/dev/null || $(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/run $(BUILD)
 
 # ---- measuring ---------------------------------------------------------------------------------
@@ -301,4 +309,4 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(SERVER_OBJECTS) $(BUILD)/server/main.o)
--include $(addsuffix .d,$(UNIT_PROGRAMS) $(API_PROGRAMS))
+-include $(addsuffix .d,$(UNIT_PROGRAMS) $(API_PROGRAMS) $(FUZZ_TARGETS))

@@ -206,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     while (in.left > 0)
         edit(&c, &in);
     struct tet_trainer *trainer = make_trainer(circuit);
+    (void)weights_are_final(&c);
     if (how == 2) {
         load_weights(trainer, &c);
     } else if (take_on(trainer, &c, how == 1) == TET_OK) {
@@ -215,7 +216,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         HOLDS(edited || strcmp(before, digest) == 0);
         HOLDS(after.cursor.step == c.cursor.step && after.cursor.epoch == c.cursor.epoch);
         store_checkpoint_free(&after);
-        (void)weights_are_final(&c);
         check_outputs(trainer, circuit);
         for (int i = 0; i < STEPS; i++)
             (void)tet_trainer_step(trainer);

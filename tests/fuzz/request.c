@@ -100,7 +100,7 @@ static void check_reply(const struct http_reply *reply)
     HOLDS(reply->type[0] != '\0' || reply->size == 0);
     if (reply->status >= 400)
         check_error_body(reply);
-    else if (strcmp(reply->type, "application/json; charset=utf-8") == 0) {
+    else if (reply->owned != NULL && strcmp(reply->type, "application/json; charset=utf-8") == 0) {
         json_t *value = json_loadb(reply->bytes, reply->size, JSON_DECODE_ANY, NULL);
         HOLDS(value != NULL);
         json_decref(value);
