@@ -63,11 +63,13 @@ static inline uint8_t *put_numbers(uint8_t *to, const uint32_t *numbers, const u
     return to;
 }
 
-static inline uint8_t *put_header(uint8_t *to, const struct member *m, uint32_t packed, bool deflated)
+static inline uint8_t *put_header(uint8_t *to, const struct member *m, uint32_t packed,
+                                  bool deflated)
 {
     const uint32_t crc = (uint32_t)crc32(0, m->bytes, (uInt)m->size);
-    const uint32_t numbers[] = {20,  0,      deflated ? 8 : 0,  0, 0x21,
-                                crc, packed, (uint32_t)m->size, (uint32_t)strlen(m->name), 0};
+    const uint32_t numbers[] = {
+        20, 0, deflated ? 8 : 0, 0, 0x21, crc, packed, (uint32_t)m->size, (uint32_t)strlen(m->name),
+        0};
     return put_numbers(to, numbers, (const uint8_t[]){2, 2, 2, 2, 2, 4, 4, 4, 2, 2, 0});
 }
 
@@ -112,8 +114,8 @@ static inline const char *put_archive(int slot, const struct member *members, si
         to = put_numbers(to, rest, (const uint8_t[]){2, 2, 2, 4, 4, 0});
         to = (uint8_t *)memcpy(to, m->name, strlen(m->name)) + strlen(m->name);
     }
-    const uint32_t end[] = {0, 0, (uint32_t)n, (uint32_t)n, (uint32_t)(to - bytes) - directory,
-                            directory, 0};
+    const uint32_t end[] = {
+        0, 0, (uint32_t)n, (uint32_t)n, (uint32_t)(to - bytes) - directory, directory, 0};
     memcpy(to, "PK\5\6", 4);
     to = put_numbers(to + 4, end, (const uint8_t[]){2, 2, 2, 2, 4, 4, 2, 0});
     const char *path = put_file(slot, bytes, (size_t)(to - bytes));

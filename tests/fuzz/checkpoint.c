@@ -20,10 +20,11 @@ static const char *const definitions[CIRCUITS] = {
     BARE ",\"rule\":{\"name\":\"sal\",\"delay\":{\"batches\":2}}}",
     BARE ",\"rule\":{\"name\":\"bp\",\"delay\":{\"batches\":1,\"eligibility\":true}}}",
     ("{\"dataset\":{\"name\":\"bare\",\"validation\":8},\"training\":{\"epochs\":2,\"batch\":4,"
-    "\"select\":\"best\",\"early_stopping\":{\"patience\":1}},\"network\":{\"layers\":[{\"units\":"
-    "4}]},\"rule\":{\"name\":\"bp\"}}"),
+     "\"select\":\"best\",\"early_stopping\":{\"patience\":1}},\"network\":{\"layers\":[{\"units\":"
+     "4}]},\"rule\":{\"name\":\"bp\"}}"),
     ("{\"dataset\":{\"name\":\"bare\"},\"training\":{\"epochs\":2,\"batch\":4},\"network\":{"
-    "\"layers\":[{\"type\":\"conv2d\",\"channels\":2,\"kernel\":2}]},\"rule\":{\"name\":\"wm\"}}")};
+     "\"layers\":[{\"type\":\"conv2d\",\"channels\":2,\"kernel\":2}]},\"rule\":{\"name\":\"wm\"}"
+     "}")};
 
 static struct circuit {
     struct tet_plan plan;
@@ -184,11 +185,12 @@ static void load_weights(struct tet_trainer *trainer, const struct store_checkpo
     free(arrays);
 }
 
-static enum tet_err take_on(struct tet_trainer *trainer, const struct store_checkpoint *c, bool adopt)
+static enum tet_err take_on(struct tet_trainer *trainer, const struct store_checkpoint *c,
+                            bool adopt)
 {
     struct tet_error error = {0};
-    const enum tet_err err = adopt ? weights_adopt(trainer, c, &error)
-                                   : weights_restore(trainer, c, &error);
+    const enum tet_err err =
+        adopt ? weights_adopt(trainer, c, &error) : weights_restore(trainer, c, &error);
     check_error(err, &error);
     HOLDS(err == TET_OK || err == TET_BAD_WEIGHTS || err == TET_BAD_DEFINITION);
     return err;

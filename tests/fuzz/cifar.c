@@ -20,8 +20,7 @@ static void make_folder(char folder[4096], const char *const *names, int n, cons
     char path[4096];
     const char *list[2 * CIFAR10_FILES];
     for (int i = 0; i < 2 * n; i++) {
-        snprintf(texts[i], sizeof texts[i], "%s/%s%s", name, names[i / 2],
-                 i % 2 == 1 ? ".gz" : "");
+        snprintf(texts[i], sizeof texts[i], "%s/%s%s", name, names[i / 2], i % 2 == 1 ? ".gz" : "");
         list[i] = texts[i];
     }
     make_links(folder, NULL, 0);

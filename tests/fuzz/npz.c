@@ -69,8 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct tet_error error = {0};
     const unsigned how = (unsigned)take_number(&in, 1) % 3;
     const size_t n = how != RAW ? take_members(&in, members) : 0;
-    const char *path = how == RAW ? put_file(0, in.at, in.left)
-                                  : put_archive(0, members, n, how == DEFLATED);
+    const char *path =
+        how == RAW ? put_file(0, in.at, in.left) : put_archive(0, members, n, how == DEFLATED);
     const enum tet_err err = npz_read(&npz, path, MAX_BYTES, &error);
     uint64_t total = 0;
     check_error(err, &error);

@@ -150,8 +150,8 @@ static void check_guards(struct http_request *request)
     int64_t ms;
     check_error(guard_judge(request, "HTTP/1.1", &error), &error);
     error = (struct tet_error){0};
-    const enum tet_err err = admission_judge(
-        api.admission, http_header(request, "Authorization"), &peer, &identity, &error);
+    const enum tet_err err = admission_judge(api.admission, http_header(request, "Authorization"),
+                                             &peer, &identity, &error);
     check_error(err, &error);
     /* There is a token, that nobody here knows: whoever says nothing is nobody. */
     HOLDS(identity.role == ROLE_PUBLIC && identity.user[0] == '\0');
@@ -222,10 +222,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 /* ---- the laboratory ---- */
 
-static const char lab[] =
-    "{\"name\":\"fuzzed\",\"tags\":[\"a\"],\"dataset\":{\"name\":\"bare\",\"validation\":4},\"training\":"
-    "{\"epochs\":2,\"batch\":8},\"network\":{\"layers\":[{\"units\":4}]},\"rule\":{\"name\":\"sal\"},"
-    "\"sweep\":{\"training.seed\":[1,2]}}";
+static const char lab[] = "{\"name\":\"fuzzed\",\"tags\":[\"a\"],\"dataset\":{\"name\":\"bare\","
+                          "\"validation\":4},\"training\":"
+                          "{\"epochs\":2,\"batch\":8},\"network\":{\"layers\":[{\"units\":4}]},"
+                          "\"rule\":{\"name\":\"sal\"},"
+                          "\"sweep\":{\"training.seed\":[1,2]}}";
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk)
 {

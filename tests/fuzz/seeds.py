@@ -90,7 +90,7 @@ def exported(path):
             if name in ("README.md", "summary.json"):
                 continue
             if name == "metrics.csv":
-                data = b"\n".join(data.split(b"\n")[:4]) + b"\n"
+                data = b"".join(data.splitlines(True)[:4])
             if name in WHAT_COUNTS:
                 value = json.loads(data)
                 value = {key: value[key] for key in WHAT_COUNTS[name] if key in value}
@@ -138,12 +138,10 @@ def experiments():
                 sys.exit(f"{kind}: {json.dumps(answer)}")
             finished(kind, answer)
             if kind == "settings":
-                status, fork = client.ask("POST", f"/v1/runs/{answer['runs'][0]}/fork", {
-                    "changes": {"optimizer.lr": 0.02}})
-                if status == 201:
-                    finished("fork", fork)
-                else:
-                    print("no fork:", fork)
+                status, fork = client.ask("POST", f"/v1/runs/{answer['runs'][0]}/fork",
+                                          {"step": 8, "changes": {"optimizer.lr": 0.02}})
+                assert status == 201, fork
+                finished("fork", fork)
 
 
 # ---- datasets ----

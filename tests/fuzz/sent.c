@@ -53,7 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct sent sent;
     struct tet_error error = {0};
     json_t *details = NULL;
-    enum tet_err err = sent_read(&sent, &request, fields, 9, bytes != NULL && size % 2 == 0, &error);
+    enum tet_err err =
+        sent_read(&sent, &request, fields, 9, bytes != NULL && size % 2 == 0, &error);
     if (err == TET_OK)
         err = sent_judge(&sent, &details, &error);
     check_error(err, &error);
