@@ -17,6 +17,17 @@ else
   override CFLAGS  += -DNDEBUG # assertions are for the builds with sanitizers
 endif
 
+# FUZZ=1 builds what tests/fuzz needs: by clang, with its counters of edges.
+ifneq ($(FUZZ),)
+  override BUILD   := $(BUILD)/fuzz
+  override CC      := $(filter ccache,$(CC)) clang
+  override CFLAGS  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+                      -fno-omit-frame-pointer
+  override LDFLAGS += -fsanitize=address,undefined
+  # Of the kernels: clang takes minutes over vectors with all of that, and what they are given was checked before.
+  UNCOUNTED := -O1 -fno-sanitize=undefined,fuzzer-no-link
+endif
+
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 ifneq ($(CI),)
   WARNINGS += -Werror
@@ -94,8 +105,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
-        deb deps-deb demo demo-stop clean
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs bench bench-quick bench-server bench-programs science \
+        science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -107,6 +118,7 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -125,6 +137,7 @@ deps-test:
 	$(Q)deploy/deps build test
 	$(Q)deploy/deps package || echo 'make check: goes on without packages' >&2
 	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
+	$(Q)deploy/deps fuzz || echo 'make check: goes on without fuzzing' >&2
 
 # A change of flags rebuilds everything that they reach.
 FLAGS = $(BUILD)/flags
@@ -137,7 +150,7 @@ FORCE:
 $(BUILD)/core/%.o: core/%.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) $(if $(filter core/kernels/%,$<),$(UNCOUNTED)) -c $< -o $@
 
 $(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
 $(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
@@ -190,6 +203,23 @@ $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
 		$(LDFLAGS) $(LIBS) -lcmocka -o $@
 
+# What is read from outside, by libFuzzer: see tests/fuzz/run. Built with FUZZ=1.
+FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/*.c)))
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(SERVER_OBJECTS) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
+		$(LDFLAGS) $(LIBS) -o $@
+fuzz-programs: $(FUZZ_TARGETS)
+# Whether there is a clang with its sanitizers' library: else the test says that it is skipped.
+CAN_FUZZ = echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+           clang -fsanitize=fuzzer,address,undefined -x c - -o /dev/null 2>/dev/null
+
+fuzz:
+	$(Q)deploy/deps build fuzz
+	+$(Q)$(SUBMAKE) FUZZ=1 fuzz-programs
+	$(Q)tests/fuzz/run --build $(BUILD)/fuzz --seconds $$(($(or $(MINUTES),1) * 60)) $(addprefix --target ,$(TARGET))
+
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
 tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS))
@@ -207,6 +237,7 @@ check: deps-test
 	+$(Q)$(SUBMAKE) SANITIZER=thread \
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
+	+$(Q)! $(CAN_FUZZ) || $(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/run $(BUILD)
 
 # ---- measuring ---------------------------------------------------------------------------------
@@ -293,4 +324,4 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(SERVER_OBJECTS) $(BUILD)/server/main.o)
--include $(addsuffix .d,$(UNIT_PROGRAMS) $(API_PROGRAMS))
+-include $(addsuffix .d,$(UNIT_PROGRAMS) $(API_PROGRAMS) $(FUZZ_TARGETS))

@@ -2,6 +2,7 @@
 /* Error kinds as text, and the first-error-wins struct. */
 #include <tetrad/error.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,18 +31,37 @@ const char *tet_err_message(enum tet_err err)
     return table[err].message;
 }
 
-/* Where vsnprintf cut a character in two, drop its first part. */
-static void cut_at_character(char *text)
+/* The length of the UTF-8 character at text; 0 where there is none: overlong, a surrogate, beyond U+10FFFF,
+ * cut off. */
+static size_t character(const unsigned char *text)
 {
-    size_t n = strlen(text), k = n;
-    while (k > 0 && n - k < 3 && ((unsigned char)text[k - 1] & 0xC0) == 0x80)
-        k--;
-    if (k == 0)
-        return;
-    unsigned char lead = (unsigned char)text[k - 1];
-    size_t need = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    if (need > n - k + 1)
-        text[k - 1] = '\0';
+    const unsigned char lead = text[0], next = lead != '\0' ? text[1] : 0;
+    const size_t n = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (n > 1 && (lead < 0xC2 || lead > 0xF4 || (lead == 0xE0 && next < 0xA0) ||
+                  (lead == 0xED && next > 0x9F) || (lead == 0xF0 && next < 0x90) ||
+                  (lead == 0xF4 && next > 0x8F)))
+        return 0;
+    for (size_t k = 1; k < n; k++)
+        if ((text[k] & 0xC0) != 0x80)
+            return 0;
+    return n;
+}
+
+/* What a message repeats of its input is hostile, and "%.40s" cuts characters: whatever is no printable
+ * character becomes a question mark. At the end of what did not fit (cut) it is dropped. */
+static void make_plain(char *text, bool cut)
+{
+    unsigned char *at = (unsigned char *)text;
+    while (*at != '\0') {
+        const size_t n = character(at);
+        if (n == 0 && cut && strlen((const char *)at) < 4) {
+            *at = '\0';
+            return;
+        }
+        if (n == 0 || (n == 1 && (*at < 0x20 || *at == 0x7F)))
+            *at = '?';
+        at += n > 0 ? n : 1;
+    }
 }
 
 enum tet_err tet_error_set(struct tet_error *error, enum tet_err err, const char *format, ...)
@@ -53,7 +73,6 @@ enum tet_err tet_error_set(struct tet_error *error, enum tet_err err, const char
     va_start(args, format);
     int n = vsnprintf(error->message, sizeof error->message, format, args);
     va_end(args);
-    if (n >= (int)sizeof error->message)
-        cut_at_character(error->message);
+    make_plain(error->message, n >= (int)sizeof error->message);
     return err;
 }

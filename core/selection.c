@@ -9,7 +9,11 @@ enum { METRIC, EPOCH, PHASE }; // places in the state; epochs are below 2^24, ex
 
 enum tet_phase tet_selection_phase(const struct tet_net *net)
 {
-    return net->selection == NULL ? TET_GOING_ON : (enum tet_phase)net->selection[PHASE];
+    const float phase = net->selection == NULL ? (float)TET_GOING_ON : net->selection[PHASE];
+    /* It may be of a checkpoint from elsewhere. */
+    return phase == (float)TET_ENDED    ? TET_ENDED
+           : phase == (float)TET_ENDING ? TET_ENDING
+                                        : TET_GOING_ON;
 }
 
 bool tet_selection_is_over(const float *selection)
@@ -24,7 +28,8 @@ void tet_selection_set_phase(struct tet_net *net, enum tet_phase phase)
 
 uint32_t tet_selection_epoch(const struct tet_net *net)
 {
-    return net->selection == NULL ? 0 : (uint32_t)net->selection[EPOCH];
+    const float epoch = net->selection == NULL ? 0.0f : net->selection[EPOCH];
+    return epoch >= 0.0f && epoch <= (float)TET_MAX_JUDGED ? (uint32_t)epoch : 0;
 }
 
 /* All weights into the copy, or back; with copy NULL only counts. Returns the floats. */

@@ -47,11 +47,13 @@ enum tet_err {
 
 struct tet_error {
     enum tet_err err;  // TET_OK while nothing is wrong
-    char message[504]; // one sentence, no newline, valid UTF-8 cut at a character
+    char message[504]; // one sentence, no newline or other control characters, valid UTF-8 cut at a
+                       // character
 };
 
 /* tet_error_set: store err and the formatted message in *error unless error is NULL or already
- * holds an error. Returns err, so that a function can end with `return tet_error_set(...)`. */
+ * holds an error. Bytes that are no printable characters, which what it repeats may have, become
+ * question marks. Returns err, so that a function can end with `return tet_error_set(...)`. */
 enum tet_err tet_error_set(struct tet_error *error, enum tet_err err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -127,6 +127,20 @@ static enum tet_err take_arrays(struct import_reading *r, const char *file, cons
     return err;
 }
 
+/* The epoch and the phase are numbers that the trainer counts with. */
+static bool good_selection(const struct store_checkpoint *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        const struct store_array *a = &c->arrays[i];
+        if (strcmp(a->name, "state/selection") != 0)
+            continue;
+        if (a->rank != 1 || a->n != 3 || !(a->data[1] >= 0.0f && a->data[1] <= 0x1p24f) ||
+            (a->data[2] != 0.0f && a->data[2] != 1.0f && a->data[2] != 2.0f))
+            return false;
+    }
+    return true;
+}
+
 enum tet_err import_weights(struct import_reading *r, const char *where, const json_t *definition,
                             struct store_imported_run *run)
 {
@@ -146,21 +160,7 @@ enum tet_err import_weights(struct import_reading *r, const char *where, const j
     weights_digest(digest, &run->checkpoint);
     if (run->state == RUN_SUCCEEDED && (run->digest == NULL || strcmp(run->digest, digest) != 0))
         return BAD(r, "%s: its digest is %s, and not what run.json says", name, digest);
-    return TET_OK;
-}
-
-/* The epoch and the phase are numbers that the trainer counts with. */
-static bool good_selection(const struct store_checkpoint *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        const struct store_array *a = &c->arrays[i];
-        if (strcmp(a->name, "state/selection") != 0)
-            continue;
-        if (a->rank != 1 || a->n != 3 || !(a->data[1] >= 0.0f && a->data[1] <= 0x1p24f) ||
-            (a->data[2] != 0.0f && a->data[2] != 1.0f && a->data[2] != 2.0f))
-            return false;
-    }
-    return true;
+    return good_selection(&run->checkpoint) ? TET_OK : BAD(r, "%s: state/selection is none", name);
 }
 
 enum tet_err import_start(struct import_reading *r, const char *where, const json_t *definition,

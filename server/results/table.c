@@ -83,7 +83,7 @@ static int worth(int series)
 void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uint64_t step,
                   double value)
 {
-    if (worth(series) > 0 && worth(series) >= worth(o->accuracy_of)) {
+    if (worth((int)series) > 0 && worth((int)series) >= worth(o->accuracy_of)) {
         o->accuracy = value;
         o->accuracy_of = (int)series;
     }

@@ -92,10 +92,13 @@ enum tet_err weights_adopt(struct tet_trainer *trainer, const struct store_check
     return restore(trainer, checkpoint, true, error);
 }
 
+enum { SELECTION = 3 }; // floats of "state/selection"; an imported one may have others
+
 bool weights_are_final(const struct store_checkpoint *checkpoint)
 {
     const struct store_array *selection = find_array(checkpoint, "state/selection");
-    return selection != NULL && selection->n > 0 && tet_selection_is_over(selection->data);
+    return selection != NULL && selection->n == SELECTION &&
+           tet_selection_is_over(selection->data);
 }
 
 static int by_name(const void *a, const void *b)

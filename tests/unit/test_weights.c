@@ -276,13 +276,40 @@ static void whole(void **state)
     tet_trainer_destroy(a);
 }
 
+/* What an imported archive calls state/selection is read only where it has what a trainer's has. */
+static void finality(void **state)
+{
+    (void)state;
+    float values[4] = {0.5f, 2.0f, 0.0f, 1.0f};
+    struct store_array array = {.name = "state/selection",
+                                .rank = 1,
+                                .shape = {3, 1},
+                                .n = 3,
+                                .data = values,
+                                .state = true};
+    const struct store_checkpoint c = {.n = 1, .arrays = &array};
+    const struct store_checkpoint none = {0};
+    assert_false(weights_are_final(&none));
+    assert_false(weights_are_final(&c)); // going on
+    values[2] = 2.0f;
+    assert_true(weights_are_final(&c));
+    float *one = malloc(sizeof *one); // so that AddressSanitizer sees what lies beyond
+    assert_non_null(one);
+    *one = 2.0f;
+    array.data = one;
+    array.n = array.shape[0] = 1;
+    assert_false(weights_are_final(&c));
+    array.data = values;
+    array.n = array.shape[0] = 4;
+    assert_false(weights_are_final(&c));
+    free(one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests),
-        cmocka_unit_test(restores),
-        cmocka_unit_test(archives),
-        cmocka_unit_test(whole),
+        cmocka_unit_test(digests), cmocka_unit_test(restores), cmocka_unit_test(archives),
+        cmocka_unit_test(whole),   cmocka_unit_test(finality),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
