@@ -78,6 +78,8 @@ enum {
       "private key in PEM of --tls-cert")                                                          \
     X(MAX_CONNECTIONS, "max-connections", "TETRAD_MAX_CONNECTIONS", COMMAND_SERVE, "N", NULL,      \
       "connections at once; more are answered 503 (default: 4096)")                                \
+    X(MAX_PER_ADDRESS, "max-per-address", "TETRAD_MAX_PER_ADDRESS", COMMAND_SERVE, "N", NULL,      \
+      "of these, with event streams, from one address (default: 512; from loopback, no bound)")    \
     X(WORKERS, "workers", "TETRAD_WORKERS", COMMAND_SERVE, "N", NULL,                              \
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
@@ -91,8 +93,7 @@ enum {
     X(MAX_RUNNING_EACH, "max-running-per-user", "TETRAD_MAX_RUNNING_PER_USER", COMMAND_SERVE, "N", \
       NULL, "runs of one user trained at once, where the user has no cap (default: no bound)")     \
     X(FILES, "files", "TETRAD_FILES", COMMAND_SERVE | COMMAND_BACKUP | COMMAND_RESTORE, "DIR",     \
-      NULL,                                                                                        \
-      "folder of uploaded datasets (default: the database's name with .files)")                    \
+      NULL, "folder of uploaded datasets (default: the database's name with .files)")              \
     X(MAX_UPLOAD, "max-upload", "TETRAD_MAX_UPLOAD", COMMAND_SERVE, "SIZE", NULL,                  \
       "largest upload, such as 500M (default: 4G)")                                                \
     X(MAX_STREAMS, "max-streams", "TETRAD_MAX_STREAMS", COMMAND_SERVE, "N", "2000",                \
@@ -112,9 +113,9 @@ enum {
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
     X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
-      "who you are; other users of this machine see a command line: prefer the next")              \
+      "who you are; not on the command line, which other users of this machine see")               \
     X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
-      "file whose only line is the token")                                                         \
+      "file whose only line is the token; - is standard input")                                    \
     X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
       "certificates (PEM) to trust for https, instead of the system's")                            \
     X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT | COMMAND_TOKEN, NULL, NULL,                    \
@@ -221,6 +222,8 @@ bool options_switch(const struct options *options, enum option option);
 
 /* options_help: prints the options of a command to standard output. */
 void options_help(enum command command);
+/* options_has_flag: whether the command line may say it for a command. */
+bool options_has_flag(enum option option, enum command command);
 
 /* options_data: the folder of datasets. One that was asked for must exist; the default one need
  * not. Errors: TET_BAD_DATASET. */
