@@ -252,6 +252,8 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
         dataset_digest(&in.dataset, in.sha256);
         files_lock(in.api->files);
         err = publish(&in, &created, &error);
+        if (err == TET_OK) // before anybody can delete it
+            api_reply_dataset(in.api, reply, created ? 201 : 200, in.name);
         files_unlock(in.api->files);
     }
     tet_dataset_free(&in.dataset);
@@ -261,8 +263,6 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
         http_reply_unchanged(reply);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
-    else
-        api_reply_dataset(in.api, reply, created ? 201 : 200, in.name);
 }
 
 /* ---- deleting ---- */
