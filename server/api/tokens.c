@@ -79,7 +79,7 @@ void api_create_token(void *context, const struct http_request *request, struct 
         TET_OK) {
         if (token.user != NULL && !user_name_good(token.user))
             faults_add(&sent.faults, "/user", json_object_get(sent.json, "user"), NULL,
-                       "1 to %d letters, digits or . _ - @", USER_NAME - 1);
+                       "1 to %d letters, digits or . _ - @, not dots alone", USER_NAME - 1);
         if (expires != NULL && !token_time_parse(expires, &token.expires_ms))
             faults_add(&sent.faults, "/expires_at", json_object_get(sent.json, "expires_at"), NULL,
                        "a time such as 2026-12-31T12:00:00Z, a date, or null: never");

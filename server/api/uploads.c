@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/results.h"
 #include "data/csv.h"
 #include "data/dataset_digest.h"
 #include "data/files.h"
@@ -224,7 +225,8 @@ static bool read_query(struct ingest *in, struct http_reply *reply)
     tet_error_set(&error, TET_BAD_REQUEST,
                   "the query parameter 'test_fraction' is bad: allowed: a number between 0 and 1, "
                   "such as 0.2");
-    http_reply_error(reply, &error, NULL);
+    http_reply_error(reply, &error,
+                     api_query_fault("test_fraction", text, "a number between 0 and 1"));
     return false;
 }
 
