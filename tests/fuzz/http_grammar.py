@@ -207,13 +207,16 @@ def multipart(rng):
 
 
 class Grammar:
-    """One client. `name` keeps its datasets, users and keys apart from others'."""
+    """One client. `name` keeps its datasets, users and keys apart from others'; runs are 1 to n_runs at the beginning;
+    zipped: what `tetrad export` would write."""
 
-    def __init__(self, seed, name, dry=False):
-        self.rng, self.name, self.dry = random.Random(seed), name, dry
-        self.known = {"ExperimentId": [1], "RunId": [1], "TokenId": [99], "ArrayName": ["W1", "W2"], "Cursor": ["x"],
+    def __init__(self, seed, name, n_runs=1, zipped=None):
+        self.rng, self.name, self.zipped, self.dry = random.Random(seed), name, zipped, False
+        runs = list(range(1, n_runs + 1))
+        self.known = {"ExperimentId": runs[:2], "RunId": runs, "TokenId": [99], "ArrayName": ["W1", "W2"], "Cursor": ["x"],
                       "IfNoneMatch": ['"x"'], "DatasetName": ["strokes", name], "UserName": [name],
-                      "IdempotencyKey": [name + "-key"], "SeriesName": ["train/loss", "test/accuracy"]}
+                      "/v1/runs/{id}/weights/{name}.png": ["W1", "W2"], "/assets/{name}": ["app.js", "app.css", "mithril.js"],
+                      "/assets/pages/{name}": ["run.js", "experiment.js"], "IdempotencyKey": [name + "-key"], "SeriesName": ["train/loss", "test/accuracy"]}
 
     def learn(self, kind, *values):
         """Keeps what a reply has told, the last few of a kind."""
@@ -241,7 +244,7 @@ class Grammar:
 
     def value(self, name, parameter):
         rng = self.rng
-        if name in self.known and rng.random() < 0.9:
+        if name in self.known and rng.random() < 0.95:
             return rng.choice(self.known[name])
         return value_of(parameter.get("schema", {}), DOCUMENT, rng)
 
@@ -253,6 +256,8 @@ class Grammar:
         """(media type, bytes, JSON or None)"""
         rng = self.rng
         kind = rng.choice(list(content))
+        if kind == "application/zip" and self.zipped and rng.random() < 0.5:
+            return kind, spoil_text(self.zipped, rng) if rng.random() < 0.3 else self.zipped, None
         if kind == "application/zip":
             return kind, rng.choice([archive, dataset])(rng), None
         if kind == "application/octet-stream":
@@ -299,6 +304,7 @@ class Grammar:
         def part(match):
             for given in operation.get("parameters", ()):
                 name, parameter = self.parameter(given)
+                name = path if name == "name" else name  # one that is of this path alone
                 if parameter["in"] == "path" and parameter["name"] == match[1]:
                     hostile = self.rng.random() < 0.08
                     request.nowhere |= hostile

@@ -8,13 +8,13 @@ fault; ids from replies are used again; a viewer changes nothing, and no token c
 looks for findings, beside the release one for memory.
 
     tests/fuzz/test_http.py [--minutes N]     TETRAD_SEED repeats the clients' choices (not their timing)"""
-import argparse, hashlib, json, os, random, sqlite3, sys, threading, time, traceback
+import argparse, hashlib, io, json, os, random, sqlite3, sys, threading, time, traceback, zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "fault")]
 import numpy as np
 from daemon import FINAL, SEED, SOAK, Daemon, folder, note, tap, until
-from http_grammar import DOCUMENT, Grammar, dataset, spoil_text
+from http_grammar import DOCUMENT, EXAMPLES, Grammar, dataset, spoil_text
 from http_oracle import judge, strict_json
 from http_wire import Wire
 
@@ -52,11 +52,12 @@ class Findings:
 class Client(threading.Thread):
     """One client: sends until `over`, judges each reply, learns from it."""
 
-    def __init__(self, number, port, tokens, findings, over, dry=False, most=None, only=None):
+    def __init__(self, number, port, tokens, findings, over, dry=False, most=None, only=None, **grammar):
         super().__init__()
         self.number, self.port, self.tokens, self.findings, self.over = number, port, tokens, findings, over
         self.most, self.only = most, only
-        self.grammar = Grammar(SEED * 1000 + number, f"c{number}", dry)
+        self.grammar = Grammar(SEED * 1000 + number, f"c{number}", **grammar)
+        self.grammar.dry = dry
         self.rng, self.wire, self.sent = self.grammar.rng, None, 0
 
     def run(self):
@@ -275,6 +276,25 @@ def story(ask, name):
     assert ask("GET", f"/v1/experiments/{made['id']}")[0] == 404 and ask("GET", f"/v1/runs/{run}")[0] == 404
 
 
+def prepare(ask):
+    """Runs 1 to 3, of which 3 is a protocol's; what `tetrad export` writes of the first. For importing and reading."""
+    protocol = next(one for one in EXAMPLES if one.get("type") == "protocol")
+    for definition in (small("=first", sweep={"training.seed": [1, 2]}), protocol):
+        status, made = ask("POST", "/v1/experiments", definition)
+        assert status == 201, made
+        for run in made["runs"]:
+            until("the run", lambda: ask("GET", f"/v1/runs/{run}")[1]["state"] in FINAL, 0.05)
+    whole, run, out = ask("GET", "/v1/experiments/1")[1], ask("GET", "/v1/runs/1")[1], io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        whole["runs"] = whole["runs"][:1]
+        z.writestr("experiment.json", json.dumps(whole))
+        z.writestr("runs/1/run.json", json.dumps(run))
+        z.writestr("runs/1/definition.json", json.dumps(run["definition"]))
+        for name in ("metrics?format=csv", "weights.npz"):
+            z.writestr("runs/1/" + name.replace("?format=", "."), ask("GET", "/v1/runs/1/" + name)[1])
+    return out.getvalue()
+
+
 def crowd(port, tokens, findings, seconds=None, **more):
     over = threading.Event()
     clients = [Client(n, port, tokens, findings, over, **more) for n in range(CLIENTS)]
@@ -321,9 +341,9 @@ def test_contract():
     with folder() as path, Daemon(path, **LIMITS) as daemon:
         tokens = make_tokens(daemon.port)
         admin, member, viewer, revoked = tokens
-        story(Asker(daemon.port, admin), "before")
         findings = Findings()
-        crowd(daemon.port, [admin] * 12 + [member] * 5 + [viewer] * 2 + [None], findings, SECONDS)
+        crowd(daemon.port, [admin] * 14 + [member] * 4 + [viewer], findings, SECONDS, n_runs=3,
+              zipped=prepare(Asker(daemon.port, admin)))
         quiet(Asker(daemon.port, admin))
         story(Asker(daemon.port, admin), "after")
         daemon.stop()
