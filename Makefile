@@ -114,6 +114,7 @@ help:
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
 #: make uninstall      take that away again
+#: make fuzz-http      requests made of openapi.json against both builds of the server (MINUTES=20)
 #: make clean          remove build/
 
 deps:
@@ -204,6 +205,13 @@ check: deps-test
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)
+
+.PHONY: fuzz-http
+fuzz-http: deps-test
+	+$(Q)$(SUBMAKE) $(PROGRAM)
+	+$(Q)$(SUBMAKE) $(BUILD)/address-undefined/tetrad SANITIZER=address,undefined
+	$(Q)for program in $(BUILD)/address-undefined/tetrad $(PROGRAM); do \
+		TETRAD=$$program /usr/bin/python3 tests/fuzz/test_http.py --minutes $(or $(MINUTES),20) || exit 1; done
 
 # ---- measuring ---------------------------------------------------------------------------------
 
