@@ -45,7 +45,7 @@ class Findings:
         with self.lock:
             self.asked += 1
             self.statuses[reply.status] = self.statuses.get(reply.status, 0) + 1
-            if request.route and reply.status < 400:
+            if request.route and request.route[0] == request.method and reply.status < 400:
                 self.routes[request.route] = self.routes.get(request.route, 0) + 1
 
 
