@@ -127,6 +127,7 @@ help:
 #: make install        into DESTDIR and PREFIX (default /usr/local)
 #: make uninstall      take that away again
 #: make deb            a Debian package of the program as a service, in build/
+#: make fuzz-http      requests made of openapi.json against both builds of the server (MINUTES=20)
 #: make clean          remove build/
 
 deps:
@@ -239,6 +240,13 @@ check: deps-test
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	+$(Q)! $(CAN_FUZZ) || $(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/run $(BUILD)
+
+.PHONY: fuzz-http
+fuzz-http: deps-test
+	+$(Q)$(SUBMAKE) $(PROGRAM)
+	+$(Q)$(SUBMAKE) $(BUILD)/address-undefined/tetrad SANITIZER=address,undefined
+	$(Q)for program in $(BUILD)/address-undefined/tetrad $(PROGRAM); do \
+		TETRAD=$$program /usr/bin/python3 tests/fuzz/test_http.py --minutes $(or $(MINUTES),20) || exit 1; done
 
 # ---- measuring ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <tetrad/trainer.h>
 
@@ -130,6 +131,8 @@ static int run_one(size_t i, int argc, char **argv)
         printf("\nA value comes from the flag, else the environment [in brackets], else the "
                "configuration file, else the default.\n");
     } else {
+        if (commands[i].command & COMMANDS_DB)
+            umask(077); // results and hashes of tokens are for whoever runs the server
         status = commands[i].run(&options);
     }
     options_free(&options);

@@ -52,6 +52,11 @@ static enum tet_err read_flag(struct options *o, int argc, char **argv, int *i,
                                                   : find(arg + 2, strlen(arg + 2));
     if (option < 0 || !(option_specs[option].commands & (int)o->command))
         return tet_error_set(error, TET_BAD_REQUEST, "unknown option %s; --help lists them", arg);
+    if (option == OPTION_TOKEN)
+        return tet_error_set(error, TET_BAD_REQUEST,
+                             "a token does not belong on the command line, which everybody on this "
+                             "machine can read: --token-file FILE (- is standard input), or "
+                             "TETRAD_TOKEN");
     const struct option_spec *spec = &option_specs[option];
     const char *value = equals != NULL ? equals + 1 : NULL;
     if (spec->value == NULL && value != NULL)
@@ -260,14 +265,20 @@ enum tet_err options_data(const struct options *o, const char **folder, struct t
     return TET_OK;
 }
 
+bool options_has_flag(enum option option, enum command command)
+{
+    return option != OPTION_TOKEN && (option_specs[option].commands & (int)command) != 0;
+}
+
 void options_help(enum command command)
 {
     for (int i = 0; i < OPTIONS_COUNT; i++) {
         const struct option_spec *s = &option_specs[i];
         if (!(s->commands & (int)command))
             continue;
-        char flag[48];
-        snprintf(flag, sizeof flag, "--%s %s", s->flag, s->value != NULL ? s->value : "");
+        char flag[48] = "";
+        if (options_has_flag((enum option)i, command))
+            snprintf(flag, sizeof flag, "--%s %s", s->flag, s->value != NULL ? s->value : "");
         printf("  %-22s %s", flag, s->help);
         if (s->fallback != NULL)
             printf(" (default: %s)", s->fallback);

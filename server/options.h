@@ -81,6 +81,8 @@ enum {
       "private key in PEM of --tls-cert")                                                          \
     X(MAX_CONNECTIONS, "max-connections", "TETRAD_MAX_CONNECTIONS", COMMAND_SERVE, "N", NULL,      \
       "connections at once; more are answered 503 (default: 4096)")                                \
+    X(MAX_PER_ADDRESS, "max-per-address", "TETRAD_MAX_PER_ADDRESS", COMMAND_SERVE, "N", NULL,      \
+      "of these, with event streams, from one address (default: 512; from loopback, no bound)")    \
     X(WORKERS, "workers", "TETRAD_WORKERS", COMMAND_SERVE, "N", NULL,                              \
       "runs trained at once (default: the processors)")                                            \
     X(MEMORY, "memory", "TETRAD_MEMORY", COMMANDS_DATA, "SIZE", NULL,                              \
@@ -114,9 +116,9 @@ enum {
     X(SERVER, "server", "TETRAD_SERVER", COMMANDS_CLIENT, "URL", "http://127.0.0.1:8080",          \
       "the server to talk to")                                                                     \
     X(TOKEN, "token", "TETRAD_TOKEN", COMMANDS_CLIENT, "TOKEN", NULL,                              \
-      "who you are; other users of this machine see a command line: prefer the next")              \
+      "who you are; not on the command line, which other users of this machine see")               \
     X(TOKEN_FILE, "token-file", "TETRAD_TOKEN_FILE", COMMANDS_CLIENT, "FILE", NULL,                \
-      "file whose only line is the token")                                                         \
+      "file whose only line is the token; - is standard input")                                    \
     X(CA, "ca", "TETRAD_CA", COMMANDS_CLIENT, "FILE", NULL,                                        \
       "certificates (PEM) to trust for https, instead of the system's")                            \
     X(JSON, "json", "TETRAD_JSON", COMMANDS_CLIENT | COMMAND_TOKEN, NULL, NULL,                    \
@@ -223,6 +225,8 @@ bool options_switch(const struct options *options, enum option option);
 
 /* options_help: prints the options of a command to standard output. */
 void options_help(enum command command);
+/* options_has_flag: whether the command line may say it for a command. */
+bool options_has_flag(enum option option, enum command command);
 
 /* options_data: the folder of datasets. One that was asked for must exist; the default one need
  * not. Errors: TET_BAD_DATASET. */

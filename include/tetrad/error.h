@@ -24,6 +24,7 @@
     X(NOT_FOUND, 404, "not_found", "there is no such thing")                                       \
     X(METHOD, 405, "method_not_allowed", "this path does not take that method")                    \
     X(NOT_ACCEPTABLE, 406, "not_acceptable", "no form of this that the client accepts")            \
+    X(SLOW, 408, "timeout", "the request came too slowly")                                         \
     X(CONFLICT, 409, "conflict", "the request does not fit the present state")                     \
     X(NO_LENGTH, 411, "length_required", "a body needs a Content-Length")                          \
     X(TOO_LARGE, 413, "too_large", "the body is too large")                                        \

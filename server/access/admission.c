@@ -63,9 +63,11 @@ struct admission {
 
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock; // guards stop
+    pthread_mutex_t lock; // guards stop and see, and is held while see is called
     pthread_cond_t wake;
     bool stop;
+    void (*see)(void *context); // NULL: none
+    void *see_context;
 };
 
 static int64_t clock_ms(clockid_t clock)
@@ -77,7 +79,8 @@ static int64_t clock_ms(clockid_t clock)
 
 /* ---- the tokens in memory ---- */
 
-/* The token with this hash, NULL: none. Every candidate is compared in whole. */
+/* The token with this hash, NULL: none. Every candidate is compared in whole, and all of them: the time
+ * says how many tokens share a hash's first byte, and nothing of a token, as nobody chooses a hash. */
 static struct known *find(const struct cache *cache, const unsigned char hash[TOKEN_HASH])
 {
     struct known *found = NULL;
@@ -272,6 +275,28 @@ enum tet_err admission_judge(struct admission *a, const char *authorization,
     return tet_error_set(error, TET_UNAUTHORIZED, "%s", why);
 }
 
+bool admission_good(struct admission *a, const struct identity *identity)
+{
+    const int64_t now = clock_ms(CLOCK_REALTIME);
+    pthread_rwlock_rdlock(&a->cache_lock);
+    bool good = identity->token == 0 && (identity->role == ROLE_PUBLIC || a->cache.n == 0);
+    for (size_t i = 0; i < a->cache.n && !good && identity->token != 0; i++) {
+        const struct known *k = &a->cache.tokens[i];
+        good = k->id == identity->token && k->revoked_ms == 0 &&
+               (k->expires_ms == 0 || k->expires_ms > now);
+    }
+    pthread_rwlock_unlock(&a->cache_lock);
+    return good;
+}
+
+void admission_observe(struct admission *a, void (*see)(void *context), void *context)
+{
+    pthread_mutex_lock(&a->lock);
+    a->see = see;
+    a->see_context = context;
+    pthread_mutex_unlock(&a->lock);
+}
+
 /* ---- the thread ---- */
 
 /* The next token from *i on whose use is to be written; all: also within a minute of the last. */
@@ -344,11 +369,20 @@ static bool sleep_a_while(struct admission *a)
     return go_on;
 }
 
+static void tell(struct admission *a)
+{
+    pthread_mutex_lock(&a->lock);
+    if (a->see != NULL)
+        a->see(a->see_context);
+    pthread_mutex_unlock(&a->lock);
+}
+
 static void *run(void *argument)
 {
     struct admission *a = argument;
     while (sleep_a_while(a)) {
         look(a);
+        tell(a);
         write_uses(a, false);
         write_failures(a, false);
     }

@@ -41,4 +41,12 @@ TET_MUST_CHECK enum tet_err admission_judge(struct admission *admission, const c
                                             const struct http_peer *peer, struct identity *identity,
                                             struct tet_error *error);
 
+/* admission_good: whether somebody who came in would still come in: the token was not revoked and has not
+ * expired; without one, there is none. Never waits. */
+bool admission_good(struct admission *admission, const struct identity *identity);
+
+/* admission_observe: `see` is called twice a second, after the look at the tokens, by the thread; NULL:
+ * not any more, and not when this returns. */
+void admission_observe(struct admission *admission, void (*see)(void *context), void *context);
+
 #endif

@@ -25,5 +25,5 @@ bool user_name_good(const char *name)
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@";
     const size_t n = strlen(name);
-    return n >= 1 && n < USER_NAME && strspn(name, allowed) == n;
+    return n >= 1 && n < USER_NAME && strspn(name, allowed) == n && strspn(name, ".") < n;
 }

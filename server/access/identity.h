@@ -26,7 +26,8 @@ struct identity {
 const char *role_text(enum role role);              // "viewer", "member", "admin"; "public"
 bool role_parse(const char *text, enum role *role); // of the first three
 
-/* user_name_good: 1 to 63 letters, digits, '.', '_', '-' or '@'. */
+/* user_name_good: 1 to 63 letters, digits, '.', '_', '-' or '@', of which not all are '.': "." and ".." name
+ * nothing in a path. */
 bool user_name_good(const char *name);
 
 #endif

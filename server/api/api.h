@@ -117,7 +117,11 @@ bool api_owns(struct api *api, const struct http_request *request, struct http_r
 bool api_may_change(const struct http_request *request, struct http_reply *reply, const char *kind,
                     const char *owner);
 
-/* api_reply_dataset: replies with the dataset of that name; 201 with its Location. */
+/* api_review: ends the event streams of those who may not come in any more. context: struct api. */
+void api_review(void *context);
+
+/* api_reply_dataset: replies with the dataset of that name; 201 with its Location. Under files_lock, so that it
+ * is there still. */
 void api_reply_dataset(struct api *api, struct http_reply *reply, int status, const char *name);
 
 /* api_queue_position: a queued run's place, from 1; null of others, and beyond the places that are

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/results.h"
 #include "events/events.h"
 
 static const struct {
@@ -12,11 +13,12 @@ static const struct {
     unsigned type;
 } types[] = {{"state", EVENT_STATE}, {"progress", EVENT_PROGRESS}, {"metrics", EVENT_METRICS}};
 
-static void refuse(struct http_reply *reply, const char *what, const char *allowed)
+static void refuse(struct http_reply *reply, const char *what, const char *parameter,
+                   const char *found, const char *allowed)
 {
     struct tet_error error = {0};
     (void)tet_error_set(&error, TET_BAD_REQUEST, "%s; allowed: %s", what, allowed);
-    http_reply_error(reply, &error, NULL);
+    http_reply_error(reply, &error, api_query_fault(parameter, found, allowed));
 }
 
 /* "state,metrics" */
@@ -34,7 +36,7 @@ static bool read_types(const struct http_request *request, struct http_reply *re
             if (strlen(types[i].name) == n && strncmp(types[i].name, at, n) == 0)
                 found = types[i].type;
         if (found == 0) {
-            refuse(reply, "the query parameter 'types' is bad",
+            refuse(reply, "the query parameter 'types' is bad", "types", text,
                    "state, progress and metrics, with commas between them");
             return false;
         }
@@ -51,6 +53,7 @@ static bool read_last(const struct http_request *request, struct http_reply *rep
                       struct event_filter *filter)
 {
     const char *text = http_header(request, "Last-Event-ID");
+    const char *where = text != NULL ? "Last-Event-ID" : "last_event_id";
     if (text == NULL)
         text = http_query(request, "last_event_id");
     if (text == NULL)
@@ -63,7 +66,8 @@ static bool read_last(const struct http_request *request, struct http_reply *rep
             filter->last = UINT64_MAX; // of the future, in any case
     if (digits > 0 && digits <= 20 && text[digits] == '\0')
         return true;
-    refuse(reply, "the last event's id is bad", "the decimal number of an event's `id:` line");
+    refuse(reply, "the last event's id is bad", where, text,
+           "the decimal number of an event's `id:` line");
     return false;
 }
 

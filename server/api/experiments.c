@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Experiments: submit, list, show. */
 #include "api/api.h"
+#include "api/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,12 +308,10 @@ static bool read_state(const struct http_request *request, struct http_reply *re
             filter->state = (enum run_state)s;
             return true;
         }
+    static const char allowed[] = "queued, running, paused, succeeded, diverged, failed, cancelled";
     struct tet_error error = {0};
-    tet_error_set(&error, TET_BAD_REQUEST,
-                  "state: found \"%.40s\", allowed queued, running, paused, succeeded, diverged, "
-                  "failed, cancelled",
-                  text);
-    http_reply_error(reply, &error, NULL);
+    tet_error_set(&error, TET_BAD_REQUEST, "state: found \"%.40s\", allowed %s", text, allowed);
+    http_reply_error(reply, &error, api_query_fault("state", text, allowed));
     return false;
 }
 

@@ -51,6 +51,7 @@ static enum tet_err create(struct api *api, const struct http_request *request,
         err = store_tokens_read(api->store, id, keep_token, &value, error);
     if (err != TET_OK)
         return err;
+    api_review(api); // with the first token, those without one have to go
     json_object_set_new(value, "token", json_string(text));
     snprintf(location, sizeof location, "/v1/tokens/%lld", (long long)id);
     http_reply_header(reply, "Location", location);
@@ -78,7 +79,7 @@ void api_create_token(void *context, const struct http_request *request, struct 
         TET_OK) {
         if (token.user != NULL && !user_name_good(token.user))
             faults_add(&sent.faults, "/user", json_object_get(sent.json, "user"), NULL,
-                       "1 to %d letters, digits or . _ - @", USER_NAME - 1);
+                       "1 to %d letters, digits or . _ - @, not dots alone", USER_NAME - 1);
         if (expires != NULL && !token_time_parse(expires, &token.expires_ms))
             faults_add(&sent.faults, "/expires_at", json_object_get(sent.json, "expires_at"), NULL,
                        "a time such as 2026-12-31T12:00:00Z, a date, or null: never");
@@ -88,6 +89,20 @@ void api_create_token(void *context, const struct http_request *request, struct 
         create(context, request, reply, &token, &error) != TET_OK)
         http_reply_error(reply, &error, NULL);
     sent_free(&sent);
+}
+
+static bool is_good(void *context, const struct identity *identity)
+{
+    const struct api *api = context;
+    return admission_good(api->admission, identity);
+}
+
+void api_review(void *context)
+{
+    struct api *api = context;
+    struct http_server *http = atomic_load(&api->http);
+    if (http != NULL)
+        http_streams_review(http, is_good, api);
 }
 
 void api_revoke_token(void *context, const struct http_request *request, struct http_reply *reply)
@@ -101,8 +116,10 @@ void api_revoke_token(void *context, const struct http_request *request, struct 
     enum tet_err err = store_token_revoke(api->store, id, http_identity(request), &error);
     if (err == TET_OK)
         err = admission_refresh(api->admission, &error);
-    if (err == TET_OK)
+    if (err == TET_OK) {
+        api_review(api);
         err = store_tokens_read(api->store, id, keep_token, &value, &error);
+    }
     if (err != TET_OK) {
         http_reply_error(reply, &error, NULL);
         return;

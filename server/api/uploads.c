@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/results.h"
 #include "data/csv.h"
 #include "data/dataset_digest.h"
 #include "data/files.h"
@@ -224,7 +225,8 @@ static bool read_query(struct ingest *in, struct http_reply *reply)
     tet_error_set(&error, TET_BAD_REQUEST,
                   "the query parameter 'test_fraction' is bad: allowed: a number between 0 and 1, "
                   "such as 0.2");
-    http_reply_error(reply, &error, NULL);
+    http_reply_error(reply, &error,
+                     api_query_fault("test_fraction", text, "a number between 0 and 1"));
     return false;
 }
 
@@ -252,6 +254,8 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
         dataset_digest(&in.dataset, in.sha256);
         files_lock(in.api->files);
         err = publish(&in, &created, &error);
+        if (err == TET_OK) // before anybody can delete it
+            api_reply_dataset(in.api, reply, created ? 201 : 200, in.name);
         files_unlock(in.api->files);
     }
     tet_dataset_free(&in.dataset);
@@ -261,8 +265,6 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
         http_reply_unchanged(reply);
     if (err != TET_OK)
         http_reply_error(reply, &error, NULL);
-    else
-        api_reply_dataset(in.api, reply, created ? 201 : 200, in.name);
 }
 
 /* ---- deleting ---- */

@@ -130,7 +130,8 @@ void api_put_user(void *context, const struct http_request *request, struct http
         return;
     if (!user_name_good(name)) {
         tet_error_set(&error, TET_BAD_REQUEST,
-                      "a user's name is 1 to %d letters, digits or . _ - @", USER_NAME - 1);
+                      "a user's name is 1 to %d letters, digits or . _ - @, not dots alone",
+                      USER_NAME - 1);
         http_reply_error(reply, &error, NULL);
         return;
     }

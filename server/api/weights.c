@@ -46,7 +46,7 @@ bool api_weights_begin(struct api *api, const struct http_request *request,
 static bool read_whole(const struct http_request *request, struct http_reply *reply, bool *whole)
 {
     const char *text = http_query(request, "state");
-    struct tet_error error;
+    struct tet_error error = {0};
     *whole = text != NULL && strcmp(text, "true") == 0;
     if (text == NULL || *whole || strcmp(text, "false") == 0)
         return true;

@@ -16,7 +16,7 @@ enum { REPLY_MAX = 256 << 20, TRIES = 4, PATIENCE_S = 5 };
 
 /* ---- beginning and end ---- */
 
-/* --token-file, or --token; of the two, what the command line says. */
+/* --token-file or, unless the command line says that, TETRAD_TOKEN. */
 static enum tet_err read_token(struct client *c)
 {
     const struct options *o = c->options;
@@ -24,9 +24,7 @@ static enum tet_err read_token(struct client *c)
     char *text = NULL;
     size_t size = 0;
     enum tet_err err = TET_OK;
-    if (o->flag[OPTION_TOKEN] && o->flag[OPTION_TOKEN_FILE])
-        return tet_error_set(&c->error, TET_BAD_REQUEST, "--token and --token-file: give one");
-    if (path != NULL && (token == NULL || (o->flag[OPTION_TOKEN_FILE] && !o->flag[OPTION_TOKEN]))) {
+    if (path != NULL && (token == NULL || o->flag[OPTION_TOKEN_FILE])) {
         err = file_read(path, 4096, &text, &size, &c->error);
         token = text;
         if (text != NULL)
@@ -44,6 +42,8 @@ static enum tet_err read_token(struct client *c)
                             CLIENT_TOKEN - 1);
     if (err == TET_OK && token != NULL)
         snprintf(c->token, sizeof c->token, "%s", token);
+    if (text != NULL)
+        explicit_bzero(text, size);
     free(text);
     return err;
 }

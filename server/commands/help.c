@@ -27,10 +27,11 @@ static void roff(const char *text)
 static void man_option(const struct option_spec *o, const struct help_command *commands, size_t n)
 {
     const char *before = " Of: ";
-    printf(".TP\n\\fB\\-\\-");
-    roff(o->flag);
+    const bool flag = o != &option_specs[OPTION_TOKEN];
+    printf(".TP\n\\fB%s", flag ? "\\-\\-" : "");
+    roff(flag ? o->flag : o->environment);
     printf("\\fR");
-    if (o->value != NULL) {
+    if (flag && o->value != NULL) {
         printf(" \\fI");
         roff(o->value);
         printf("\\fR");
@@ -43,7 +44,7 @@ static void man_option(const struct option_spec *o, const struct help_command *c
         roff(o->fallback);
         putchar('.');
     }
-    if (o->environment != NULL)
+    if (flag && o->environment != NULL)
         printf(" Environment: %s.", o->environment);
     for (size_t i = 0; i < n && o->commands != COMMANDS_ALL; i++) {
         if ((o->commands & (int)commands[i].command) != 0) {
@@ -98,7 +99,7 @@ static void bash(const struct help_command *commands, size_t n)
     for (size_t i = 0; i < n; i++) {
         printf("    %s) options=\"--help", commands[i].name);
         for (int o = 0; o < OPTIONS_COUNT; o++)
-            if ((option_specs[o].commands & (int)commands[i].command) != 0)
+            if (options_has_flag((enum option)o, commands[i].command))
                 printf(" --%s", option_specs[o].flag);
         puts("\" ;;");
     }
@@ -128,7 +129,7 @@ static void fish(const struct help_command *commands, size_t n)
         quoted(commands[i].help);
         putchar('\n');
         for (int o = 0; o < OPTIONS_COUNT; o++) {
-            if ((option_specs[o].commands & (int)commands[i].command) == 0)
+            if (!options_has_flag((enum option)o, commands[i].command))
                 continue;
             printf("complete -c tetrad -n '__fish_seen_subcommand_from %s' -l %s%s -d ",
                    commands[i].name, option_specs[o].flag,

@@ -4,7 +4,8 @@
  *
  * libmicrohttpd could listen itself, but then taking no more connections is MHD_quiesce_daemon,
  * which in 0.9.75 races with its epoll threads and aborts the program. A connection beyond the
- * limit is answered 503 here, without being read.
+ * limit, or its address's, is answered 503 here, without being read, unless an idle one can make room
+ * for it (connections.c).
  *
  * Threads: its own; start and stop are called by the thread that owns the server. The number of
  * connections is atomic: epoll threads count them.
@@ -19,8 +20,9 @@
 #include <unistd.h>
 
 enum {
-    PAUSE_MS = 100,  // where the process has no descriptor left
-    ACCEPT_MAX = 128 // between two looks at `wake`
+    PAUSE_MS = 100,   // where the process has no descriptor left
+    ACCEPT_MAX = 128, // between two looks at `wake`
+    SPARE = 64        // connections beyond the limit, while those that made room end
 };
 
 static const char full[] = "HTTP/1.1 503 Service Unavailable\r\n"
@@ -45,6 +47,12 @@ static void refuse(struct http_server *server, int fd)
     close(fd);
 }
 
+static bool has_room(struct http_server *server)
+{
+    const size_t n = atomic_load(&server->connections), max = server->max_connections;
+    return n < max || (n < max + SPARE && connections_make_room(&server->all));
+}
+
 /* Takes what waits, but no more than ACCEPT_MAX, so that a flood of connections cannot keep the thread
  * from seeing that it is to stop; false: there is no descriptor or memory for the next. */
 static bool take(struct http_server *server)
@@ -58,8 +66,7 @@ static bool take(struct http_server *server)
             continue;
         if (fd < 0)
             return errno == EAGAIN;
-        if (atomic_load(&server->connections) >= server->max_connections ||
-            !connections_add(&server->all, fd, (struct sockaddr *)&peer)) {
+        if (!has_room(server) || !connections_add(&server->all, fd, (struct sockaddr *)&peer)) {
             refuse(server, fd);
             continue;
         }

@@ -7,22 +7,33 @@
  *
  *     headers  patience from the connection's start, or from the request line; an idle connection
  *              IDLE_TIMEOUT_S and patience from its last reply
- *     body     patience, and its bytes at RATE
- *     handler  none: that is ours
+ *     body     patience, and its bytes at their rate, of which no more than WINDOW patiences are
+ *              saved up: over any longer time the rate is kept
+ *     handler  none: that is ours, as is the writing of a body
  *     reply    in each patience but the first, RATE is acknowledged; no limit where its size is not
  *              known
  *
  * A thread looks at all of them several times within a patience, and shuts down the sockets of those
- * that are late; libmicrohttpd then ends the connection as if the client had.
+ * that are late; libmicrohttpd then ends the connection as if the client had. Who is late in the middle
+ * of a request (its line was read) is told 408 before: `phase` decides who has the request, this thread
+ * or the connection's, so that what was answered 408 is never acted on.
+ *
+ * Where the server is full, each new connection ends the one that was idle for longest: one that
+ * waits for its next request, or has sent no whole request line. So connections without requests, however
+ * many, keep nobody out.
+ *
+ * No address has more than its share of connections, event streams among them; of IPv6 addresses the
+ * first 64 bits count, as whoever has one has them all. Loopback has no bound unless it was asked for:
+ * all that a proxy on this machine brings comes from there.
  *
  * So ends a body whose client closed its end before it was whole: libmicrohttpd, which waits for edges
  * of epoll, misses an end that comes together with bytes, and the body would hold its room (one of few
  * uploads) for all of its time.
  *
  * An entry is made by the acceptor and freed when libmicrohttpd says that the connection is closed,
- * which it does before it closes the socket: a socket in the list is open. An entry's body_* belong to
- * its connection's thread, acknowledged and cut to ours, until_ms and the flags are atomic; `lock`
- * guards the rest.
+ * which it does before it closes the socket: a socket in the list is open. An entry's held_ms and left_ms
+ * belong to its connection's thread, acknowledged and cut to ours, the atomic ones to both; `lock` guards
+ * the rest.
  */
 #include "http/http_private.h"
 
@@ -36,7 +47,21 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { RATE = 1024 }; // bytes a second, at least
+enum {
+    RATE = 1024,   // bytes a second at which replies are to be read
+    WINDOW = 3,    // patiences
+    GRACE_MS = 250 // a connection is not idle yet
+};
+
+static const char late[] =
+    "HTTP/1.1 408 Request Timeout\r\n"
+    "Connection: close\r\n"
+    "Content-Type: application/json; charset=utf-8\r\n"
+    "Cache-Control: no-store\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Length: 69\r\n"
+    "\r\n"
+    "{\"error\":{\"code\":\"timeout\",\"message\":\"the request came too slowly\"}}\n";
 
 static int64_t now_ms(void)
 {
@@ -94,9 +119,10 @@ static bool make_room(struct connections *all, size_t fd)
 
 static size_t count_from(const struct connections *all, const struct http_peer *peer)
 {
+    const size_t bytes = http_peer_is_v4(peer) ? sizeof peer->address : sizeof peer->address / 2;
     size_t n = 0;
     for (const struct connected *c = all->first; c != NULL; c = c->next)
-        n += memcmp(c->peer.address, peer->address, sizeof peer->address) == 0;
+        n += memcmp(c->peer.address, peer->address, bytes) == 0;
     return n;
 }
 
@@ -108,10 +134,11 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
     c->fd = fd;
     peer_of(from, &c->peer);
     atomic_init(&c->until_ms, now_ms() + all->patience_ms);
+    atomic_init(&c->idle_ms, now_ms());
     pthread_mutex_lock(&all->lock);
-    const bool room =
-        make_room(all, (size_t)fd) && (c->peer.loopback || proxy_trusted(all->trusted, &c->peer) ||
-                                       count_from(all, &c->peer) < all->per_address);
+    const bool room = make_room(all, (size_t)fd) && ((c->peer.loopback && !all->loopback_too) ||
+                                                     proxy_trusted(all->trusted, &c->peer) ||
+                                                     count_from(all, &c->peer) < all->per_address);
     if (room) {
         c->next = all->first;
         if (c->next != NULL)
@@ -122,6 +149,27 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
     if (!room)
         free(c);
     return room;
+}
+
+bool connections_make_room(struct connections *all)
+{
+    const int64_t now = now_ms();
+    struct connected *oldest = NULL;
+    int64_t since = now - GRACE_MS;
+    pthread_mutex_lock(&all->lock);
+    for (struct connected *c = all->first; c != NULL; c = c->next) {
+        const int64_t idle = atomic_load_explicit(&c->idle_ms, memory_order_relaxed);
+        if (idle == 0 || idle > since)
+            continue;
+        since = idle;
+        oldest = c;
+    }
+    if (oldest != NULL) {
+        atomic_store(&oldest->idle_ms, 0);
+        shutdown(oldest->fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return oldest != NULL;
 }
 
 struct connected *connections_find(struct connections *all, int fd)
@@ -152,50 +200,86 @@ static void until(struct connected *c, int64_t ms)
     atomic_store_explicit(&c->until_ms, ms, memory_order_relaxed);
 }
 
+/* From one phase to another; false: the other thread has given the connection up. */
+static bool move(struct connected *c, enum connected_phase from, enum connected_phase to)
+{
+    int expected = from;
+    return atomic_compare_exchange_strong(&c->phase, &expected, to);
+}
+
 void connected_line(struct connections *all, struct connected *c)
 {
     const int64_t limit = now_ms() + all->patience_ms;
-    if (c != NULL && atomic_load(&c->until_ms) > limit)
+    if (c == NULL)
+        return;
+    if (atomic_load(&c->until_ms) > limit)
         until(c, limit);
+    atomic_store(&c->idle_ms, 0);
+    atomic_store(&c->phase, CONNECTED_RECEIVING);
 }
 
-void connected_body(struct connections *all, struct connected *c, size_t bytes)
+bool connected_headers(struct connections *all, struct connected *c)
+{
+    if (c == NULL)
+        return true;
+    c->held_ms = 0;
+    until(c, now_ms() + all->patience_ms);
+    return atomic_load(&c->phase) == CONNECTED_RECEIVING;
+}
+
+bool connected_body(struct connections *all, struct connected *c, size_t bytes, uint32_t rate)
+{
+    if (c == NULL)
+        return true;
+    const int64_t now = now_ms(), most = now + WINDOW * all->patience_ms;
+    int64_t limit = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
+    if (c->held_ms != 0) // that time was ours; the bytes are those that were counted before
+        limit = now + c->left_ms;
+    else
+        limit += (int64_t)(bytes * 1000 / rate);
+    until(c, limit < most ? limit : most);
+    if (c->held_ms == 0)
+        return atomic_load(&c->phase) == CONNECTED_RECEIVING;
+    c->held_ms = 0;
+    return move(c, CONNECTED_OURS, CONNECTED_RECEIVING);
+}
+
+void connected_held(struct connected *c)
 {
     if (c == NULL)
         return;
-    if (bytes == 0) { // it begins
-        c->body_from_ms = now_ms();
-        c->body_bytes = 0;
-    }
-    c->body_bytes += bytes;
-    atomic_store_explicit(&c->receiving, true, memory_order_relaxed);
-    until(c, c->body_from_ms + all->patience_ms + (int64_t)(c->body_bytes * 1000 / RATE));
+    c->held_ms = now_ms();
+    c->left_ms = atomic_load_explicit(&c->until_ms, memory_order_relaxed) - c->held_ms;
+    (void)connected_handled(c); // where it was late, its next piece tells
 }
 
-void connected_handled(struct connected *c)
+bool connected_handled(struct connected *c)
 {
     if (c == NULL)
-        return;
-    atomic_store_explicit(&c->receiving, false, memory_order_relaxed);
-    until(c, 0);
+        return true;
+    const bool ours = move(c, CONNECTED_RECEIVING, CONNECTED_OURS);
+    if (ours)
+        until(c, 0);
+    return ours;
 }
 
 void connected_reply(struct connections *all, struct connected *c, size_t bytes)
 {
     if (c == NULL)
         return;
-    atomic_store_explicit(&c->receiving, false, memory_order_relaxed);
     atomic_store_explicit(&c->measured, false, memory_order_relaxed);
-    atomic_store_explicit(&c->replying, bytes > 0, memory_order_relaxed);
     until(c, bytes > 0 ? now_ms() + all->patience_ms : 0);
+    atomic_store(&c->phase, bytes > 0 ? CONNECTED_REPLYING : CONNECTED_OURS);
 }
 
 void connected_idle(struct connections *all, struct connected *c)
 {
     if (c == NULL)
         return;
-    atomic_store_explicit(&c->replying, false, memory_order_relaxed);
-    until(c, now_ms() + IDLE_TIMEOUT_S * 1000 + all->patience_ms);
+    const int64_t now = now_ms();
+    until(c, now + IDLE_TIMEOUT_S * 1000 + all->patience_ms);
+    atomic_store(&c->phase, CONNECTED_IDLE);
+    atomic_store(&c->idle_ms, now);
 }
 
 /* ---- the thread that ends what is late ---- */
@@ -206,7 +290,7 @@ static bool is_reading(const struct connections *all, struct connected *c)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
-    if (!atomic_load_explicit(&c->replying, memory_order_relaxed) ||
+    if (atomic_load(&c->phase) != CONNECTED_REPLYING ||
         getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
         return false;
     const uint64_t before = c->acknowledged;
@@ -221,11 +305,22 @@ static bool is_cut(struct connected *c)
 {
     struct pollfd end = {.fd = c->fd, .events = POLLRDHUP};
     int unread = 0;
-    const bool ended = atomic_load_explicit(&c->receiving, memory_order_relaxed) &&
-                       poll(&end, 1, 0) == 1 && (end.revents & POLLRDHUP) != 0 &&
-                       ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
+    const bool ended = atomic_load(&c->phase) == CONNECTED_RECEIVING && poll(&end, 1, 0) == 1 &&
+                       (end.revents & POLLRDHUP) != 0 && ioctl(c->fd, FIONREAD, &unread) == 0 &&
+                       unread == 0;
     c->cut = ended ? c->cut + 1 : 0;
     return c->cut > 1;
+}
+
+/* A few hundred bytes on a socket to which nothing of this request was written: they fit, or the client
+ * has gone. What it still sends is read for a while: a reset would take the answer from it. */
+static void tell_late(struct connections *all, const struct connected *c)
+{
+    if (all->silent)
+        return;
+    (void)!send(c->fd, late, sizeof late - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (all->linger != NULL)
+        linger_add(all->linger, c->fd);
 }
 
 static void end_late(struct connections *all)
@@ -240,6 +335,8 @@ static void end_late(struct connections *all)
             until(c, now + all->patience_ms);
             continue;
         }
+        if (!cut && move(c, CONNECTED_RECEIVING, CONNECTED_LATE))
+            tell_late(all, c);
         shutdown(c->fd, SHUT_RDWR);
         until(c, 0);
     }
@@ -265,10 +362,16 @@ static void *run(void *argument)
     return NULL;
 }
 
-void connections_init(struct connections *all, size_t per_address, uint32_t patience_ms)
+void connections_init(struct connections *all, size_t max, size_t per_address, uint32_t patience_ms,
+                      struct lingerer *linger)
 {
     pthread_condattr_t monotonic;
-    all->per_address = per_address;
+    const size_t quarter = max / 4 + 1;
+    all->loopback_too = per_address > 0;
+    all->per_address = per_address > 0                 ? per_address
+                       : quarter < DEFAULT_PER_ADDRESS ? quarter
+                                                       : DEFAULT_PER_ADDRESS;
+    all->linger = linger;
     all->patience_ms = patience_ms;
     pthread_mutex_init(&all->lock, NULL);
     pthread_condattr_init(&monotonic);

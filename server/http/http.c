@@ -150,7 +150,8 @@ static enum MHD_Result begin(struct http_request *request, const char *method, c
     server->active++;
     pthread_mutex_unlock(&server->lock);
     judge(request, method, version);
-    connected_body(&server->all, request->connected, 0);
+    if (!connected_headers(&server->all, request->connected))
+        return MHD_NO;
     if (!request->reply.close)
         return MHD_YES;
     linger(request);
@@ -172,15 +173,20 @@ static enum MHD_Result receive(struct http_request *request, const char *bytes, 
                                size_t *left)
 {
     struct tet_error error = {0};
+    struct connected *connected = request->connected;
     bool taken = true;
     *left = 0;
-    connected_body(&request->server->all, request->connected, size);
+    if (!connected_body(&request->server->all, request->connected, size,
+                        body_spooled(request) ? UPLOAD_RATE : BODY_RATE))
+        return MHD_NO;
     if (request->reply.status != 0 || request->route->body == NULL)
         return MHD_YES;
     if (body_spooled(request)) {
         if (spool_take(request, bytes, size, &taken, &error) != TET_OK)
             return abandon(request, &error);
-        *left = taken ? 0 : size; // not taken: suspended, hands off
+        *left = taken ? 0 : size; // not taken: suspended, hands off; the connection stays ours
+        if (!taken)
+            connected_held(connected);
         return MHD_YES;
     }
     if (body_append(&request->body, &request->server->budget, bytes, size, &error) == TET_OK)
@@ -194,7 +200,8 @@ static enum MHD_Result finish(struct http_request *request)
 {
     struct http_server *server = request->server;
     struct tet_error error = {0};
-    connected_handled(request->connected);
+    if (!connected_handled(request->connected))
+        return MHD_NO; // it was told that it is late
     if (request->reply.status != 0)
         return reply_send(request);
     if (!request->route->blocking) {
@@ -327,8 +334,7 @@ static enum tet_err start_daemon(struct http_server *server, const struct http_o
     const struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, server->tls.certificate},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, server->tls.key},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0,
-         (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities},
         {MHD_OPTION_END, 0, NULL}};
     /* A pool of one is none: libmicrohttpd then uses its one internal thread. */
     server->daemon = MHD_start_daemon(
@@ -365,8 +371,8 @@ static void init(struct http_server *server, const struct http_options *options,
     server->beyond_loopback = options->beyond_loopback;
     server->context = context;
     server->max_connections = options->max_connections > 0 ? options->max_connections : 1000;
-    connections_init(&server->all, server->max_connections / 4 + 1,
-                     options->patience_ms > 0 ? options->patience_ms : 10000);
+    connections_init(&server->all, server->max_connections, options->max_per_address,
+                     options->patience_ms > 0 ? options->patience_ms : 10000, &server->linger);
     server->max_body_bytes = options->max_body_bytes;
     server->budget.limit = total;
     streams_create(&server->streams, options->max_streams > 0 ? options->max_streams : 2000);
@@ -434,6 +440,7 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
         err = spooler_start(&s->spooler, error);
     if (err == TET_OK)
         err = read_options(s, options, error);
+    s->all.silent = s->tls.key != NULL;
     if (err == TET_OK)
         err = connections_start(&s->all, error);
     if (err == TET_OK)
@@ -504,9 +511,9 @@ void http_stop(struct http_server *server)
     streams_await(&server->streams, STOP_GRACE_MS);
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
+    connections_stop(&server->all);
     linger_stop(&server->linger);
     streams_destroy(&server->streams);
-    connections_stop(&server->all);
     tls_free(&server->tls);
     free(server->hosts);
     free(server->origins);

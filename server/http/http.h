@@ -92,7 +92,9 @@ struct http_options {
     uint32_t threads;   // epoll threads, 0: 2
     uint32_t helpers;   // for blocking routes, 0: 8
     uint64_t max_body_bytes;
-    uint32_t max_connections; // 0: 1000; from one address that is not loopback, a quarter
+    uint32_t max_connections; // 0: 1000
+    uint32_t
+        max_per_address; // connections and streams; 0: a quarter, at most 512, loopback any number
     uint64_t max_total_bytes; // of all bodies that are held at once, 0: 64 MiB
     uint32_t max_streams;     // besides connections, 0: 2000; more are answered 503
     uint32_t max_waiting;     // requests that wait for a helper, 0: 256; more are answered 503

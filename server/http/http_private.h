@@ -11,7 +11,8 @@
  *
  * A request belongs to one thread at a time: to the epoll thread of its connection, and while it
  * waits or is handled by a helper, with its connection suspended, to the helpers' queue or to that
- * helper. Lock order: helpers.lock, then server.lock, then libmicrohttpd's own; linger.lock alone.
+ * helper. Lock order: helpers.lock, then server.lock, then libmicrohttpd's own; connections.lock, then
+ * linger.lock.
  */
 #ifndef SERVER_HTTP_PRIVATE_H
 #define SERVER_HTTP_PRIVATE_H
@@ -26,16 +27,19 @@
 #include "http/stream.h"
 
 enum {
-    HTTP_MAX_SEGMENTS = 8,   // of a path: more is no path of ours
-    HTTP_MAX_QUERY = 256,    // key=value pairs
-    REPLY_MAX_HEADERS = 8,   // set by a handler
-    REPLY_TYPE = 96,         // bytes of a media type
-    LINGER_MAX = 64,         // connections at once whose rest is read and thrown away
-    LINGER_MS = 2000,        // for at most so long
-    REQUEST_ID = 65,         // bytes of a request's id, with its NUL
-    IDLE_TIMEOUT_S = 60,     // of a connection
-    STOP_GRACE_MS = 500,     // http_stop waits so long for finished replies to go out
-    CONNECTION_BYTES = 32768 // memory of a connection: bounds the request line and the headers
+    HTTP_MAX_SEGMENTS = 8,     // of a path: more is no path of ours
+    HTTP_MAX_QUERY = 256,      // key=value pairs
+    REPLY_MAX_HEADERS = 8,     // set by a handler
+    REPLY_TYPE = 96,           // bytes of a media type
+    LINGER_MAX = 64,           // connections at once whose rest is read and thrown away
+    LINGER_MS = 2000,          // for at most so long
+    BODY_RATE = 1024,          // bytes a second at which bodies are to come at least,
+    UPLOAD_RATE = 65536,       // ... and those that go into a file
+    DEFAULT_PER_ADDRESS = 512, // connections
+    REQUEST_ID = 65,           // bytes of a request's id, with its NUL
+    IDLE_TIMEOUT_S = 60,       // of a connection
+    STOP_GRACE_MS = 500,       // http_stop waits so long for finished replies to go out
+    CONNECTION_BYTES = 32768   // memory of a connection: bounds the request line and the headers
 };
 
 struct reply_header {
@@ -245,17 +249,23 @@ TET_MUST_CHECK enum tet_err listen_open(int *fd, const char *address, bool beyon
                                         struct tet_error *error);
 
 /* ---- connections.c ---- */
+enum connected_phase {
+    CONNECTED_IDLE,      // between requests, or at the beginning
+    CONNECTED_RECEIVING, // a request comes in
+    CONNECTED_OURS,      // it is handled, or its body is being written
+    CONNECTED_REPLYING,  // a reply of known size goes out
+    CONNECTED_LATE       // it was given up, and answered where that could be
+};
 struct connected {
     int fd;
     struct http_peer peer;
+    atomic_int phase;              // of enum connected_phase
     atomic_int_least64_t until_ms; // monotonic: it must have come further by then; 0: no limit
-    atomic_bool receiving;         // a body comes in
+    atomic_int_least64_t idle_ms;  // since when it is idle; 0: it is not, or was chosen to go
     unsigned cut;                  // looks in a row that found its end without the rest of its body
-    atomic_bool replying;          // a reply of known size goes out
     atomic_bool measured;          // `acknowledged` is of this reply
     uint64_t acknowledged;         // bytes, when it was last looked at
-    int64_t body_from_ms;
-    uint64_t body_bytes;
+    int64_t held_ms, left_ms;      // since when its body waits for the disk, and its time then
     struct connected *next, *previous;
 };
 struct connections {
@@ -263,26 +273,36 @@ struct connections {
     struct connected *first;
     struct connected **by_fd; // (size)
     size_t size;
-    size_t per_address;  // connections from one address that is neither loopback nor a proxy's
-    char *trusted;       // proxies, with commas; NULL: none
-    int64_t patience_ms; // see connections.c
+    size_t per_address;      // connections from one address that is not a proxy's
+    bool loopback_too;       // ... also where that is loopback
+    char *trusted;           // proxies, with commas; NULL: none
+    bool silent;             // nothing can be said to a client behind TLS's back
+    struct lingerer *linger; // for those that are answered before they have sent all
+    int64_t patience_ms;     // see connections.c
     bool started, stop;
     pthread_cond_t wake;
     pthread_t thread;
 };
-void connections_init(struct connections *all, size_t per_address, uint32_t patience_ms);
+/* connections_init: per_address 0: DEFAULT_PER_ADDRESS or a quarter of max, and of loopback any number. */
+void connections_init(struct connections *all, size_t max, size_t per_address, uint32_t patience_ms,
+                      struct lingerer *linger);
 TET_MUST_CHECK enum tet_err connections_start(struct connections *all, struct tet_error *error);
 void connections_stop(struct connections *all); // also after a failed or missing start
 /* connections_add: false: this address has too many, or no memory. */
 bool connections_add(struct connections *all, int fd, const struct sockaddr *from);
+/* connections_make_room: ends the connection that is idle for longest, some time after this returns; false:
+ * there is none. */
+bool connections_make_room(struct connections *all);
 struct connected *connections_find(struct connections *all, int fd);
 void connections_remove(struct connections *all, struct connected *connected); // NULL is fine
-/* The phases that a connection (NULL is fine) comes to. */
+/* The phases that a connection (NULL is fine) comes to. false: it is late, and was given up. */
 void connected_line(struct connections *all,
                     struct connected *connected); // the request line is read
-void connected_body(struct connections *all, struct connected *connected,
-                    size_t bytes); // so much of the body came; 0: the headers are read
-void connected_handled(struct connected *connected); // all is read
+bool connected_headers(struct connections *all, struct connected *connected); // they are read
+bool connected_body(struct connections *all, struct connected *connected, size_t bytes,
+                    uint32_t rate); // so much of the body came, which is to come at `rate`
+void connected_held(struct connected *connected);    // its body waits for the disk
+bool connected_handled(struct connected *connected); // all is read
 void connected_reply(struct connections *all, struct connected *connected,
                      size_t bytes); // the reply has so many bytes; 0: not known
 void connected_idle(struct connections *all, struct connected *connected); // the reply is out
@@ -301,6 +321,8 @@ struct tls {
 TET_MUST_CHECK enum tet_err tls_read(struct tls *tls, const char *certificate, const char *key,
                                      struct tet_error *error);
 void tls_free(struct tls *tls); // the key is overwritten
+/* GnuTLS's text for what is spoken: TLS 1.2 and 1.3, keys that are forgotten, authenticated ciphers. */
+extern const char tls_priorities[];
 
 /* ---- helpers.c ---- */
 struct helpers {
@@ -325,8 +347,8 @@ void helpers_stop(struct helpers *helpers);
 
 /* ---- linger.c ---- */
 struct lingerer {
-    pthread_mutex_t lock;
-    int wake; // eventfd, -1: not started
+    pthread_mutex_t lock; // after connections.lock
+    int wake;             // eventfd, -1: not started
     int added[LINGER_MAX];
     size_t n_added;
     bool stop;

@@ -29,6 +29,7 @@ struct http_stream {
     atomic_size_t references; // its request's, and its holder's
     pthread_mutex_t lock;     // for what follows
     struct MHD_Connection *connection;
+    struct identity who; // since its beginning
     bool gone, ended, suspended;
     const struct http_shared *instead; // that waits in the place of others; NULL: none
     struct http_shared **texts;        // (capacity), a ring
@@ -237,6 +238,7 @@ struct http_stream *http_reply_stream(const struct http_request *request, struct
     if (err == TET_OK) { // whole before the server's end can find it
         s->server = request->server;
         s->connection = request->connection;
+        s->who = request->identity;
         atomic_init(&s->references, 2);
         pthread_mutex_init(&s->lock, NULL);
         err = enter(&request->server->streams, s, &error);
@@ -313,6 +315,28 @@ void streams_await(struct streams *all, uint32_t timeout_ms)
     while (all->n > 0)
         if (pthread_cond_timedwait(&all->none, &all->lock, &until) == ETIMEDOUT)
             break;
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* What waits is not for somebody who may not come in any more; a text that is half sent ends. */
+static void end_at_once(struct http_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->n > (s->taken > 0))
+        drop_last(s);
+    s->instead = NULL;
+    s->ended = true;
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void http_streams_review(struct http_server *server, http_good_fn *good, void *context)
+{
+    struct streams *all = &server->streams;
+    pthread_mutex_lock(&all->lock);
+    for (struct http_stream *s = all->first; s != NULL; s = s->next_stream)
+        if (!good(context, &s->who))
+            end_at_once(s);
     pthread_mutex_unlock(&all->lock);
 }
 

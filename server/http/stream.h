@@ -6,7 +6,8 @@
  * there is nothing to take, its connection is suspended and costs no thread. What a client that does not read holds
  * is bounded: when too much waits, all of it is thrown away for one text that says so.
  *
- * Streams end when the server drains or stops. They count apart from ordinary connections.
+ * Streams end when the server drains or stops, or their token is not good any more. They count apart from ordinary
+ * connections, but for the bound of an address.
  *
  * Threads: any function from any thread. A client that has gone shows only when something is sent to it.
  */
@@ -42,6 +43,11 @@ bool http_stream_push(struct http_stream *stream, struct http_shared *text,
 bool http_stream_gone(struct http_stream *stream);
 size_t http_stream_waiting(struct http_stream *stream); // bytes that the client has not taken yet
 void http_stream_release(struct http_stream *stream); // NULL is fine; the client may go on reading
+
+/* http_streams_review: ends the streams of those who are not good any more, with what waits for them. `good` is called
+ * with locks held: it must not wait, nor call the server. */
+typedef bool http_good_fn(void *context, const struct identity *identity);
+void http_streams_review(struct http_server *server, http_good_fn *good, void *context);
 
 size_t http_streams(struct http_server *server);     // how many there are
 size_t http_connections(struct http_server *server); // besides them

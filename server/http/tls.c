@@ -14,6 +14,10 @@
 
 enum { PEM_MAX = 1 << 20 };
 
+const char tls_priorities[] =
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:"
+    "-CIPHER-ALL:+AES-256-GCM:+CHACHA20-POLY1305:+AES-128-GCM:-MAC-ALL:+AEAD:%SERVER_PRECEDENCE";
+
 static enum tet_err read_pem(char **text, const char *option, const char *path, const char *holds,
                              struct tet_error *error)
 {

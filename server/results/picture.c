@@ -12,10 +12,11 @@ enum tet_err picture_create(struct picture *picture, uint64_t width, uint64_t he
 {
     *picture = (struct picture){0};
     if (width < 1 || height < 1 || width > PICTURE_SIDE_MAX || height > PICTURE_SIDE_MAX)
-        return tet_error_set(error, TET_BAD_REQUEST,
-                             "the picture would have %llu x %llu pixels, allowed at most %d a side",
-                             (unsigned long long)width, (unsigned long long)height,
-                             PICTURE_SIDE_MAX);
+        return tet_error_set(
+            error, TET_BAD_REQUEST,
+            "the picture would have %llu x %llu pixels, allowed at most %d a side: "
+            "ask for a smaller scale",
+            (unsigned long long)width, (unsigned long long)height, PICTURE_SIDE_MAX);
     const size_t bytes = 3 * (size_t)width * (size_t)height;
     picture->rgb = malloc(bytes);
     if (picture->rgb == NULL)

@@ -73,14 +73,17 @@ static enum tet_err check_closed(const struct api *api, const struct options *op
 static enum tet_err read_limits(const struct options *options, struct http_options *http,
                                 struct tet_error *error)
 {
-    uint64_t streams = 0;
+    uint64_t streams = 0, each = 0;
     enum tet_err err = read_connections(options, &http->max_connections, error);
     if (err == TET_OK)
         err = options_size(options, OPTION_MAX_UPLOAD, (uint64_t)4 << 30, &http->max_upload_bytes,
                            error);
     if (err == TET_OK)
         err = options_count(options, OPTION_MAX_STREAMS, 1, MAX_STREAMS, 2000, &streams, error);
+    if (err == TET_OK)
+        err = options_count(options, OPTION_MAX_PER_ADDRESS, 1, MAX_CONNECTIONS, 0, &each, error);
     http->max_streams = (uint32_t)streams;
+    http->max_per_address = (uint32_t)each;
     return err;
 }
 
@@ -109,6 +112,7 @@ enum tet_err serve_listen(struct api *api, const struct options *options, uint16
     if (err != TET_OK)
         return err;
     atomic_store(&api->http, server);
+    admission_observe(api->admission, api_review, api);
     if (http_listens_beyond(http.listen) && http.tls_key == NULL)
         fprintf(
             stderr,

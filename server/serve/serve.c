@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,6 +58,14 @@ struct parts {
     char backups[FILES_PATH];
     uint16_t port;
 };
+
+/* No core file: requests with their tokens and the key of TLS are in this memory. 1 byte and not 0, which a
+ * core_pattern that names a program overrules. */
+static void hide_core(void)
+{
+    const struct rlimit none = {1, 1};
+    (void)!setrlimit(RLIMIT_CORE, &none);
+}
 
 /* What the options say of the workers. */
 struct settings {
@@ -149,6 +158,8 @@ static void stop(struct api *api)
     api->stopping = true;
     serve_notify("STOPPING=1");
     alarm(STOP_SECONDS);
+    if (api->admission != NULL)
+        admission_observe(api->admission, NULL, NULL);
     if (http != NULL)
         http_drain(http, DRAIN_MS);
     if (api->events != NULL)
@@ -172,6 +183,7 @@ int serve_command(const struct options *options)
     static struct parts parts; // too large for a stack
     struct tet_error error = {0};
     sigset_t set;
+    hide_core();
     block_signals(&set);
     /* strftime, and libzip for each member, look at the time zone: without TZ they read a file each
      * time. Ours are all UTC. */

@@ -78,9 +78,10 @@ static bool is_printable(const char *text)
 static enum tet_err check(const struct store_token *token, struct tet_error *error)
 {
     if (token->user == NULL || !user_name_good(token->user))
-        return tet_error_set(error, TET_BAD_REQUEST,
-                             "the user's name must be 1 to %d letters, digits or . _ - @",
-                             USER_NAME - 1);
+        return tet_error_set(
+            error, TET_BAD_REQUEST,
+            "the user's name must be 1 to %d letters, digits or . _ - @, not dots alone",
+            USER_NAME - 1);
     if (token->role < ROLE_VIEWER || token->role > ROLE_ADMIN)
         return tet_error_set(error, TET_BAD_REQUEST, "the role must be viewer, member or admin");
     if (token->note != NULL && !is_printable(token->note))

@@ -79,8 +79,10 @@ def test_token():
     assert seen[-1][2]["Authorization"] == "Bearer tet_secret"
     tetrad("queue", "--server", url, home=HOME, TETRAD_TOKEN="tet_other")
     assert seen[-1][2]["Authorization"] == "Bearer tet_other"
-    tetrad("queue", "--server", url, "--token", "a\r\nX: y", home=HOME, status=2)
-    tetrad("queue", "--server", url, "--token", "a", "--token-file", token, home=HOME, status=2)
+    tetrad("queue", "--server", url, home=HOME, status=2, TETRAD_TOKEN="a\r\nX: y")
+    for flag in (["--token", "tet_secret"], ["--token=tet_secret"]):  # whoever asks for processes sees it
+        said = tetrad("queue", "--server", url, *flag, home=HOME, status=2).stderr
+        assert "--token-file" in said and "tet_secret" not in said, said
     server.shutdown(), other.shutdown()
 
 
@@ -98,7 +100,7 @@ def test_https():
     context.load_cert_chain(cert, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     url = url.replace("http:", "https:")
-    assert "certificate" in tetrad("queue", "--server", url, "--token", "x", home=HOME, status=7).stderr
+    assert "certificate" in tetrad("queue", "--server", url, home=HOME, status=7, TETRAD_TOKEN="x").stderr
     assert seen == []
     assert "0 queued" in tetrad("queue", "--server", url, "--ca", cert, home=HOME).stdout
     named = url.replace("127.0.0.1", "localhost")  # not a name of the certificate's

@@ -206,7 +206,7 @@ def test_tokens():
             assert "403" in s.refused(*command, *as_user("ben")), command
         assert "403" in s.refused("submit", s.path("definition.json"), *as_user("eve"))
         assert "ana" in s.tetrad("queue", *as_user("eve"))
-        assert s.tetrad("cancel", "1", "--token", open(s.path("ana")).read().strip()).startswith("cancel experiment 1:")
+        assert s.tetrad("cancel", "1", TETRAD_TOKEN=open(s.path("ana")).read().strip()).startswith("cancel experiment 1:")
         s.write("t.csv", table(50, 1))
         upload = ("dataset", "upload", s.path("t.csv"), "--name", "t", "--label", "class", "--test-fraction", "0.2")
         assert "403" in s.refused(*upload, *as_user("eve"))

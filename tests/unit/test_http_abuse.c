@@ -109,6 +109,10 @@ static void test_slow_headers(void **state)
         const int64_t took = drip(fd, "");
         print_message("# \"%.20s\": %lld ms\n", starts[i], (long long)took);
         assert_true(took >= PATIENCE_MS / 2);
+        if (i >= 2) { // there is a request to be answered
+            client_read(fd, false, &f->answer);
+            assert_error(&f->answer, 408, "timeout");
+        }
         assert_true(client_ended(fd));
         close(fd);
     }
@@ -127,6 +131,8 @@ static void test_slow_body(void **state)
     client_send(fd, json_post, "/size", "application/json", 50000, "", "");
     const int64_t took = drip(fd, "123");
     print_message("# %lld ms\n", (long long)took);
+    client_read(fd, false, &f->answer);
+    assert_error(&f->answer, 408, "timeout");
     assert_true(client_ended(fd));
     close(fd);
     /* A body that is thrown away has its time too. */
@@ -167,6 +173,43 @@ static void test_cut_body(void **state)
     assert_int_equal(recv(fd, line, 12, MSG_WAITALL), 12);
     assert_string_equal(line, "HTTP/1.1 201");
     close(fd);
+}
+
+/* What came fast at first is no credit for ever: after three patiences without a byte a body is late,
+ * however much came before. */
+static void test_stalled_body(void **state)
+{
+    struct fixture *f = *state;
+    char bytes[BODY / 2];
+    const int fd = client_open(f->port);
+    memset(bytes, '1', sizeof bytes);
+    client_send(fd, json_post, "/size", "application/json", BODY, "", "");
+    client_send_bytes(fd, bytes, sizeof bytes); // 32 s at the rate
+    const int64_t from = now_ms();
+    client_read(fd, false, &f->answer);
+    assert_error(&f->answer, 408, "timeout");
+    print_message("# %lld ms\n", (long long)(now_ms() - from));
+    assert_true(now_ms() - from >= 2 * PATIENCE_MS && now_ms() - from < 20 * PATIENCE_MS);
+    close(fd);
+    await_no_connection(f);
+    assert_int_equal(atomic_load(&f->server->budget.used), 0);
+}
+
+/* Connections without a request give way to those that have one. */
+static void test_idle_give_way(void **state)
+{
+    struct fixture *f = *state;
+    int fds[CONNECTIONS];
+    for (int k = 0; k < CONNECTIONS; k++) {
+        assert_true((fds[k] = client_open(f->port)) >= 0);
+        client_send(fds[k],
+                    k % 2 == 0 ? "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" : "GET /he");
+    }
+    pause_ms(300);
+    for (int k = 0; k < 2 * CONNECTIONS; k++)
+        assert_int_equal(get(f, "/healthz"), 200);
+    for (int k = 0; k < CONNECTIONS; k++)
+        close(fds[k]);
 }
 
 /* Slower than the patience, but not too slow. */
@@ -327,7 +370,7 @@ static void test_share_of_an_address(void **state)
     (void)state;
     struct connections all = {0};
     struct sockaddr_in from = {.sin_family = AF_INET};
-    connections_init(&all, 3, PATIENCE_MS);
+    connections_init(&all, 8, 0, PATIENCE_MS, NULL); // a quarter
     inet_pton(AF_INET, "10.0.0.1", &from.sin_addr);
     for (int fd = 1000; fd < 1003; fd++)
         assert_true(connections_add(&all, fd, (struct sockaddr *)&from));
@@ -340,6 +383,40 @@ static void test_share_of_an_address(void **state)
     inet_pton(AF_INET, "127.0.0.1", &from.sin_addr);
     for (int fd = 2000; fd < 2100; fd++)
         assert_true(connections_add(&all, fd, (struct sockaddr *)&from));
+    connections_stop(&all);
+}
+
+/* What was asked for holds for loopback too; of IPv6 whoever has an address has its first 64 bits. */
+static void test_share_that_was_asked_for(void **state)
+{
+    (void)state;
+    struct connections all = {0};
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    struct sockaddr_in6 from6 = {.sin6_family = AF_INET6};
+    connections_init(&all, 1000, 2, PATIENCE_MS, NULL);
+    inet_pton(AF_INET, "127.0.0.1", &from.sin_addr);
+    assert_true(connections_add(&all, 1000, (struct sockaddr *)&from));
+    assert_true(connections_add(&all, 1001, (struct sockaddr *)&from));
+    assert_false(connections_add(&all, 1002, (struct sockaddr *)&from));
+    static const char *const addresses[] = {"2001:db8:0:1::1", "2001:db8:0:1::2",
+                                            "2001:db8:0:1:ffff::3", "2001:db8:0:2::1"};
+    for (int i = 0; i < 4; i++) {
+        inet_pton(AF_INET6, addresses[i], &from6.sin6_addr);
+        assert_int_equal(connections_add(&all, 2000 + i, (struct sockaddr *)&from6), i != 2);
+    }
+    connections_stop(&all);
+}
+
+static void test_default_share(void **state)
+{
+    (void)state;
+    struct connections all = {0};
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    connections_init(&all, 4096, 0, PATIENCE_MS, NULL);
+    inet_pton(AF_INET, "10.0.0.1", &from.sin_addr);
+    for (int fd = 0; fd < DEFAULT_PER_ADDRESS; fd++)
+        assert_true(connections_add(&all, fd, (struct sockaddr *)&from));
+    assert_false(connections_add(&all, DEFAULT_PER_ADDRESS, (struct sockaddr *)&from));
     connections_stop(&all);
 }
 
@@ -390,8 +467,12 @@ int main(int argc, char **argv)
         ABUSE(test_slow_readers),
         ABUSE(test_steady_reader),
         ABUSE(test_header_floods),
+        ABUSE(test_stalled_body),
+        cmocka_unit_test_setup_teardown(test_idle_give_way, start_slow, tear_down),
         ABUSE(test_many_connections),
         cmocka_unit_test(test_share_of_an_address),
+        cmocka_unit_test(test_share_that_was_asked_for),
+        cmocka_unit_test(test_default_share),
         ABUSE(test_accept),
         ABUSE(test_guards),
     };

@@ -48,7 +48,9 @@ static void test_connection_limit(void **state)
         client_send(fds[k], "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client_read(fds[k], false, &f->answer);
         assert_int_equal(f->answer.status, 200);
+        client_send(fds[k], "GET /healthz HTTP/1.1\r\n"); // not idle: it would give way
     }
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     get(f, "/healthz");
     assert_error(&f->answer, 503, "busy");
     assert_header(&f->answer, "Retry-After", "1");

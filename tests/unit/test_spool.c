@@ -3,9 +3,11 @@
  * Bodies that go into a file: whole, chunked, cut off, too long, too many at once, on a full disk,
  * at the server's end; and what others wait meanwhile.
  */
+#include "http/http_private.h"
 #include "http_fixture.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
@@ -13,7 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { MOST = 3 << 20, UPLOADS = 2 };
+enum { MOST = 3 << 20, UPLOADS = 2, HASTE_MS = 300 };
 
 static char folder[] = "/tmp/tetrad-spool-XXXXXX";
 
@@ -89,7 +91,7 @@ static enum tet_err viewer(void *context, const struct http_request *request,
     return TET_OK;
 }
 
-static int start_spooling(void **state)
+static int start_patient(void **state, uint32_t patience_ms)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct tet_error error = {0};
@@ -98,13 +100,24 @@ static int start_spooling(void **state)
                                          .max_body_bytes = BODY,
                                          .spool_folder = folder,
                                          .max_upload_bytes = MOST,
-                                         .max_uploads = UPLOADS};
+                                         .max_uploads = UPLOADS,
+                                         .patience_ms = patience_ms};
     *state = f;
     f->descriptors = count_descriptors();
     if (http_start(&f->server, &options, spool_routes, f, &f->port, &error) == TET_OK)
         return 0;
     print_error("http_start: %s\n", error.message);
     return -1;
+}
+
+static int start_spooling(void **state)
+{
+    return start_patient(state, 0);
+}
+
+static int start_hasty(void **state)
+{
+    return start_patient(state, HASTE_MS);
 }
 
 static int count_files(void)
@@ -384,6 +397,46 @@ static void test_shutdown(void **state)
     assert_int_equal(http_start(&f->server, &options, spool_routes, f, &f->port, &error), TET_OK);
 }
 
+/* ---- slow senders ---- */
+
+/* Sends pieces of so many bytes, ten in each HASTE_MS, until the server ends it or `pieces` are sent; how many. */
+static int drip(int fd, size_t piece, int pieces)
+{
+    char *bytes = pattern(piece);
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    int sent = 0;
+    while (sent < pieces && poll(&answer, 1, HASTE_MS / 10) == 0) {
+        client_send_bytes(fd, bytes, piece);
+        sent++;
+    }
+    free(bytes);
+    return sent;
+}
+
+/* 1 KiB/s is enough for a definition; whoever holds one of few places for uploads has to be faster. */
+static void test_slow(void **state)
+{
+    struct fixture *f = *state;
+    const size_t piece = (size_t)UPLOAD_RATE * HASTE_MS / 10000;
+    int fds[UPLOADS];
+    for (int i = 0; i < UPLOADS; i++)
+        fds[i] = begin_admitted(f, MOST);
+    for (int i = 0; i < UPLOADS; i++) {
+        assert_true(drip(fds[i], piece / 8, 200) < 200);
+        client_read(fds[i], false, &f->answer);
+        assert_error(&f->answer, 408, "timeout");
+        close(fds[i]);
+    }
+    while (atomic_load(&f->server->spooler.uploads) > 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    /* One that is fast enough takes as long as it takes. */
+    const int fd = begin_admitted(f, (int)(60 * 3 * piece));
+    assert_int_equal(drip(fd, 3 * piece, 60), 60);
+    client_read(fd, false, &f->answer);
+    assert_int_equal(f->answer.status, 200);
+    close(fd);
+}
+
 /* ---- what others wait ---- */
 
 struct load {
@@ -455,11 +508,17 @@ static void test_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SPOOL(test_whole),     SPOOL(test_chunked),
-        SPOOL(test_too_long),  SPOOL(test_refused_by_headers),
-        SPOOL(test_digest),    SPOOL(test_many),
-        SPOOL(test_full_disk), SPOOL(test_parts),
-        SPOOL(test_shutdown),  SPOOL(test_others),
+        SPOOL(test_whole),
+        SPOOL(test_chunked),
+        SPOOL(test_too_long),
+        SPOOL(test_refused_by_headers),
+        SPOOL(test_digest),
+        SPOOL(test_many),
+        SPOOL(test_full_disk),
+        SPOOL(test_parts),
+        SPOOL(test_shutdown),
+        SPOOL(test_others),
+        cmocka_unit_test_setup_teardown(test_slow, start_hasty, stop_spooling),
     };
     if (mkdtemp(folder) == NULL || sodium_init() < 0)
         return 1;

@@ -98,8 +98,8 @@ static void test_bad_tokens(void **state)
     memset(long_name, 'a', USER_NAME);
     memset(long_note, 'a', sizeof long_note - 1);
     long_name[USER_NAME] = long_note[TOKEN_NOTE + 1] = '\0';
-    const char *const names[] = {"",      "a b",         "a/b", "<b>",     "a\n",
-                                 "\"a\"", "J\xC3\xBCrg", "a,b", long_name, NULL};
+    const char *const names[] = {"",    "a b", "a/b", "<b>",     "a\n", "\"a\"", "J\xC3\xBCrg",
+                                 "a,b", ".",   "..",  long_name, NULL};
     assert_ok(store_tokens_revision(store, &revision, &error), &error);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         refuse(store, &(struct store_token){.user = names[i], .role = ROLE_ADMIN}, "name");
