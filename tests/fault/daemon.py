@@ -199,8 +199,16 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def database(path):
-    """A connection to a copy of the database in a folder, checked for integrity. No daemon may be running."""
+def database(path, running=False):
+    """A connection to a copy of the database in a folder, checked for integrity. No daemon may be running, or it is the
+    database itself, only to be read."""
+    if running:
+        connection = sqlite3.connect(f"file:{path}/tetrad.db?mode=ro", uri=True, timeout=PATIENCE)
+        try:
+            yield connection
+        finally:
+            connection.close()
+        return
     with folder() as copy:
         for name in ("tetrad.db", "tetrad.db-wal"):
             if os.path.exists(os.path.join(path, name)):
