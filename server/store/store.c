@@ -215,7 +215,7 @@ static enum tet_err as_opening(const struct store *store, enum tet_err err,
     enum db_trouble trouble = store->db.trouble;
     if (err == TET_BUSY && trouble == DB_HELD)
         err = TET_CONFLICT;
-    else if (err == TET_BUSY || trouble == DB_UNREADABLE)
+    else if (trouble == DB_UNREADABLE && err != TET_STORAGE_FAILS)
         err = TET_IO;
     return tet_error_set(error, err, "%s", detail->message);
 }
@@ -245,6 +245,10 @@ static enum tet_err open_database(struct store *store, bool fresh, struct tet_er
         err = migrate(store, &detail);
     if (err == TET_OK)
         err = recover(store, &detail);
+    if (err == TET_STORAGE_FULL && space_release(&store->space)) { // so that it can be made to have room
+        detail = (struct tet_error){0};
+        err = recover(store, &detail);
+    }
     if (err == TET_OK)
         err = db_watch(&store->db, changes_seen, &store->changes, &detail);
     return err == TET_OK ? TET_OK : as_opening(store, err, &detail, error);
@@ -286,6 +290,17 @@ static enum tet_err open_beside(struct store *store, struct tet_error *error)
     return err;
 }
 
+/* What frees room must not need what is not there. */
+static enum tet_err know_space(struct store *store, struct tet_error *error)
+{
+    store->folder = strdup(store->path);
+    if (store->folder == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", store->path);
+    store->space.folder = dirname(store->folder);
+    store->space.what = "the database (--db)";
+    return space_reserve(&store->space, store->path, error);
+}
+
 static enum tet_err open_store(struct store **out, const char *path,
                                const struct store_limits *limits, bool beside,
                                struct tet_error *error)
@@ -311,6 +326,9 @@ static enum tet_err open_store(struct store **out, const char *path,
         err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));
         goto out;
     }
+    err = know_space(store, error);
+    if (err != TET_OK)
+        goto out;
     err = store_take_lock(store->path, &store->lock_file, &created, beside ? &held : error);
     if (err == TET_CONFLICT && beside) {
         err = open_beside(store, error);
@@ -368,6 +386,8 @@ void store_close(struct store *store)
     (void)pthread_mutex_destroy(&store->lock);
     store_plan_give(store, store->plan);
     (void)pthread_mutex_destroy(&store->plan_lock);
+    space_free(&store->space);
+    free(store->folder);
     free(store->path);
     free(store);
 }

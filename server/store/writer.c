@@ -228,21 +228,30 @@ static bool is_behind_kept(const struct job *batch, const struct job *job)
     return false;
 }
 
+/* write_one, and on a full disk, for what frees some of it, once more with the room that is kept for that. */
+static bool write_or_free(struct store *store, struct job *job, bool *stuck)
+{
+    return write_one(store, job, stuck) ||
+           (job->frees && store->db.trouble == DB_FULL && space_release(&store->space) &&
+            write_one(store, job, stuck));
+}
+
 /* Each job alone. Once the storage refused one, posted jobs are kept without a try; what somebody
  * waits for is tried, so that it gets its own answer, unless nothing can be written at all.
- * failure: the storage's last; set before: nothing can begin. */
-static void write_alone(struct store *store, struct job *batch, struct tet_error *failure)
+ * failure: the storage's last; set before: nothing can begin, or with `low` only what needs no room. */
+static void write_alone(struct store *store, struct job *batch, bool low, struct tet_error *failure)
 {
-    bool stuck = failure->err != TET_OK;
+    bool stuck = failure->err != TET_OK && !low;
     for (struct job *job = batch; job != NULL; job = job->next) {
         bool posted = job->destroy != NULL;
         if (failure->err != TET_OK &&
-            (stuck || posted || (job->ordered && is_behind_kept(batch, job)))) {
+            (stuck || posted || (low && job->grows) ||
+             (job->ordered && is_behind_kept(batch, job)))) {
             job->error = *failure;
             job->kept = posted;
             continue;
         }
-        if (write_one(store, job, &stuck))
+        if (write_or_free(store, job, &stuck))
             continue;
         job->kept = posted;
         *failure = job->error;
@@ -334,7 +343,9 @@ static void wait_for_work(struct store *store)
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     while (store->first == NULL && !store->closing) {
-        if (store->removing && store->kept == NULL && store->health.err == TET_OK)
+        if (store->removing && !store->removal_fails &&
+            (store->health.err == TET_STORAGE_FULL ||
+             (store->kept == NULL && store->health.err == TET_OK)))
             return;
         if (store->kept == NULL && store->health.err == TET_OK)
             pthread_cond_wait(&store->arrived, &store->lock);
@@ -347,8 +358,11 @@ static void write_batch(struct store *store, struct job *batch)
 {
     struct tet_error failure = {0};
     int64_t before = db_changes(&store->db);
-    if (!write_together(store, batch, &failure))
-        write_alone(store, batch, &failure);
+    const bool low = space_check(&store->space, 0, &failure) != TET_OK;
+    if (low || !write_together(store, batch, &failure))
+        write_alone(store, batch, low, &failure);
+    else
+        space_keep(&store->space);
     count_commits(store, batch);
     answer(store, batch, &failure, db_changes(&store->db) != before);
 }
@@ -362,19 +376,42 @@ static void drop_kept(struct store *store)
     store->kept = NULL;
 }
 
-static bool is_well(struct store *store)
+static enum tet_err health_of(struct store *store)
 {
     pthread_mutex_lock(&store->lock);
-    const bool well = store->health.err == TET_OK;
+    const enum tet_err err = store->health.err;
     pthread_mutex_unlock(&store->lock);
-    return well;
+    return err;
+}
+
+/* A batch behind what is kept. */
+static struct job *behind_kept(struct store *store, struct job *batch)
+{
+    struct job **end = &store->kept;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = batch;
+    return store->kept;
+}
+
+/* Also on a full disk: that makes room, once what is removed has gone from the log to the file. */
+static void remove_little(struct store *store, struct job *removing)
+{
+    const enum tet_err health = health_of(store);
+    if (health != TET_OK && health != TET_STORAGE_FULL)
+        return;
+    removing->next = NULL;
+    write_batch(store, behind_kept(store, removing));
+    store->removal_fails = removing->error.err != TET_OK;
+    if (health == TET_STORAGE_FULL)
+        (void)!db_exec(&store->db, "PRAGMA wal_checkpoint(PASSIVE);", NULL);
 }
 
 /* Between batches, a little is removed: a step is so short that nobody waits for it noticeably. */
 static void *writer_main(void *argument)
 {
     struct store *store = argument;
-    struct job probing = {.work = probe}, removing = {.work = removal_step};
+    struct job probing = {.work = probe}, removing = {.work = removal_step, .frees = true};
     for (bool closing = false; !closing;) {
         pthread_mutex_lock(&store->lock);
         wait_for_work(store);
@@ -384,23 +421,15 @@ static void *writer_main(void *argument)
         closing = store->closing && batch == NULL;
         pthread_mutex_unlock(&store->lock);
 
-        if (store->kept != NULL) {
-            struct job **end = &store->kept;
-            while (*end != NULL)
-                end = &(*end)->next;
-            *end = batch;
-            batch = store->kept;
-        }
-        if (batch == NULL && !closing && (store->kept != NULL || !is_well(store))) {
+        batch = behind_kept(store, batch);
+        if (batch == NULL && !closing && (store->kept != NULL || health_of(store) != TET_OK)) {
             probing.next = NULL;
             batch = &probing;
         }
         if (batch != NULL)
             write_batch(store, batch);
-        if (store->removing && !closing && is_well(store)) {
-            removing.next = NULL;
-            write_batch(store, &removing);
-        }
+        if (store->removing && !closing)
+            remove_little(store, &removing);
     }
     drop_kept(store);
     return NULL;

@@ -11,7 +11,7 @@ import tap
 
 SOAK = bool(os.environ.get("TETRAD_SOAK"))
 SEED = int(os.environ.get("TETRAD_SEED") or random.SystemRandom().randrange(1 << 30))
-PATIENCE = 120.0  # seconds until a test gives up waiting: nothing but a bug takes that long
+PATIENCE = float(os.environ.get("TETRAD_PATIENCE") or 120.0)  # seconds until a test gives up waiting: nothing but a bug takes that long
 IDLE = 30.0  # seconds for which a connection is kept without use; the server keeps it for 60
 FINAL = ("succeeded", "diverged", "failed", "cancelled")
 

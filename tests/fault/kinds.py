@@ -119,8 +119,8 @@ def outcome(client, run):
     tables = now.get("protocol")
     told = [(e["step"], e["detail"]) for e in now["timeline"] if e["event"] == "intervention"]
     return {"state": now["state"], "digest": now["digest"], "steps": now["progress"]["step"], "protocol": tables,
-            "divergence": now.get("divergence"), "interventions": told, "final": now["final"], "agrees": now["rerun"] and now["rerun"]["agrees"],
-            "metrics": client.metrics(run)}
+            "divergence": now.get("divergence"), "interventions": told, "agrees": now["rerun"] and now["rerun"]["agrees"],
+            "metrics": client.metrics(run), "final": now["final"]}
 
 
 class Undisturbed:

@@ -185,7 +185,7 @@ class Lab:
         time.sleep(0.05)
 
     def thin(self, client):
-        done = {run for e, m in self.book.made.items() if m.done and e != self.base_experiment for run in m.runs}
+        done = {run for m in self.book.made.values() if m.done and m.kind not in ("lesions", "forked") for run in m.runs}
         status, answer = client.ask("POST", "/v1/admin/retention", {"last": 1})
         assert status == 200, answer
         self.book.thinned |= done
@@ -193,9 +193,9 @@ class Lab:
 
 
 MOMENTS = {  # what is done when the kill comes, and within how many seconds of its start it comes
-    "train": ("train", 1.2), "submit": ("submit", 0.06), "import": ("take_in", 0.08), "upload": ("data", 0.12),
-    "cancel": ("cancel", 0.08), "pause": ("hold", 0.06), "delete": ("delete", 0.05), "token": ("access", 0.02),
-    "backup": ("back_up", 0.06), "retention": ("thin", 0.06), "start": (None, 0.06), "stop": ("train", 0.08),
+    "train": ("train", 1.2), "submit": ("submit", 0.25), "import": ("take_in", 0.25), "upload": ("data", 0.25),
+    "cancel": ("cancel", 0.25), "pause": ("hold", 0.15), "delete": ("delete", 0.1), "token": ("access", 0.05),
+    "backup": ("back_up", 0.15), "retention": ("thin", 0.15), "start": (None, 0.06), "stop": ("train", 0.08),
     "migrate": (None, 0.04)}
 PLAN = ["submit"] + [moment for moment in MOMENTS for _ in range(4 if moment == "train" else 1) if moment != "submit"]
 
@@ -371,7 +371,7 @@ def test_kill_at_random_moments():
          f" KiB, database {min(p for p, _, _ in rests)} to {max(p for p, _, _ in rests)} pages at rest; by moment (requests"
          f" cut off): {', '.join(f'{m} {n} ({cut[m]})' for m, n in killed.items())}")
     assert sum(cut.values()) >= KILLS // 8, "too few kills fell into a request"
-    assert counts["runs compared"] >= KILLS
+    assert counts["runs compared"] >= KILLS // 2
 
 
 tap.run(globals())
