@@ -7,12 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MIB ((uint64_t)1 << 20)
 
-enum { PART = 64 }; // of the file system is kept free
+enum {
+    PART = 64,    // of the file system is kept free
+    FILE_PART = 8 // of it the file takes at most
+};
 
 enum tet_err space_error(int reason)
 {
@@ -25,6 +29,12 @@ static uint64_t reserve_of(const struct statvfs *st)
 {
     const uint64_t part = (uint64_t)st->f_blocks * st->f_frsize / PART;
     return part < MIB ? MIB : part > 16 * MIB ? 16 * MIB : part;
+}
+
+static uint64_t file_of(const struct statvfs *st)
+{
+    const uint64_t part = (uint64_t)st->f_blocks * st->f_frsize / FILE_PART;
+    return part < 8 * MIB ? part : 8 * MIB;
 }
 
 uint64_t space_free_bytes(const struct space *space)
@@ -43,13 +53,15 @@ enum tet_err space_check(struct space *space, uint64_t bytes, struct tet_error *
                             : TET_OK;
     if (st.f_blocks == 0) // a file system that does not tell
         return TET_OK;
-    const uint64_t free_bytes = (uint64_t)st.f_bavail * st.f_frsize, reserve = reserve_of(&st);
-    const bool low =
-        free_bytes < reserve || (atomic_load(&space->low) && free_bytes < 2 * reserve);
+    const uint64_t free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    const uint64_t reserve = reserve_of(&st) + // what was given up is not to be trained on
+                             (space->reserve != NULL && !space->kept ? file_of(&st) : 0);
+    const uint64_t enough = reserve + reserve_of(&st);
+    const bool low = free_bytes < reserve || (atomic_load(&space->low) && free_bytes < enough);
     atomic_store(&space->low, low);
     if (!low && bytes <= free_bytes - reserve)
         return TET_OK;
-    const uint64_t kept = low ? 2 * reserve : reserve;
+    const uint64_t kept = low ? enough : reserve;
     return tet_error_set(
         error, TET_STORAGE_FULL,
         "the disk of %s is full: %llu bytes are free, %llu are needed; it goes on by itself once "
@@ -66,6 +78,8 @@ enum tet_err space_reserve(struct space *space, const char *path, struct tet_err
         space->reserve = NULL;
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     }
+    struct stat st;
+    space->kept = stat(space->reserve, &st) == 0 && st.st_size > 0;
     return TET_OK;
 }
 
@@ -76,8 +90,8 @@ void space_keep(struct space *space)
     if (space->kept || space->reserve == NULL || atomic_load(&space->low) ||
         statvfs(space->folder, &st) != 0)
         return;
-    const uint64_t reserve = reserve_of(&st), size = reserve < 4 * MIB ? reserve : 4 * MIB;
-    if ((uint64_t)st.f_bavail * st.f_frsize < 2 * reserve + size)
+    const uint64_t size = file_of(&st);
+    if ((uint64_t)st.f_bavail * st.f_frsize < reserve_of(&st) + size)
         return;
     const int fd = open(space->reserve, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)

@@ -2,10 +2,11 @@
 /*
  * Room on a disk: low before it is full.
  *
- * What would make the disk fuller is refused once less than a reserve is free: a part of the file system, at least
+ * What would make the disk fuller is refused once less than a reserve is free: a 64th of the file system, at least
  * 1 MiB, at most 16 MiB. It is taken again once twice as much is free, so that a disk that is nearly full is not
  * full and not full by turns. What frees room needs some itself (a deletion is written down before it is done): it
- * has the reserve, and where others have filled even that, a file that is kept for nothing else.
+ * has the reserve, and where others have filled even that, a file that is kept for nothing else: 8 MiB (or an 8th
+ * of the file system), which is what the write-ahead log needs to get into the database, after which it has room.
  *
  * Threads: space_check from any; space_keep and space_release from one at a time.
  */

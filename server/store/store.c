@@ -245,13 +245,22 @@ static enum tet_err open_database(struct store *store, bool fresh, struct tet_er
         err = migrate(store, &detail);
     if (err == TET_OK)
         err = recover(store, &detail);
-    if (err == TET_STORAGE_FULL && space_release(&store->space)) { // so that it can be made to have room
-        detail = (struct tet_error){0};
-        err = recover(store, &detail);
-    }
     if (err == TET_OK)
         err = db_watch(&store->db, changes_seen, &store->changes, &detail);
     return err == TET_OK ? TET_OK : as_opening(store, err, &detail, error);
+}
+
+/* On a full disk it opens with the room that is kept, so that it can be made to have some. */
+static enum tet_err open_somehow(struct store *store, bool fresh, struct tet_error *error)
+{
+    struct tet_error full = {0};
+    enum tet_err err = open_database(store, fresh, &full);
+    if ((err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS) && space_release(&store->space)) {
+        if (store->db.handle != NULL)
+            db_close(&store->db);
+        return open_database(store, fresh, error);
+    }
+    return err == TET_OK ? TET_OK : tet_error_set(error, err, "%s", full.message);
 }
 
 /* ---- open and close ---- */
@@ -340,7 +349,7 @@ static enum tet_err open_store(struct store **out, const char *path,
         if (err != TET_OK && created)
             remove_lock(store);
         if (err == TET_OK)
-            err = open_database(store, fresh, error);
+            err = open_somehow(store, fresh, error);
     }
     if (err == TET_OK)
         err = writer_start(store, error);

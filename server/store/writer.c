@@ -228,12 +228,21 @@ static bool is_behind_kept(const struct job *batch, const struct job *job)
     return false;
 }
 
+/* What is in the log goes into the file; then the log begins anew, in the room that it has. */
+static void empty_log(struct store *store)
+{
+    (void)!db_exec(&store->db, "PRAGMA wal_checkpoint(PASSIVE);", NULL);
+}
+
 /* write_one, and on a full disk, for what frees some of it, once more with the room that is kept for that. */
 static bool write_or_free(struct store *store, struct job *job, bool *stuck)
 {
-    return write_one(store, job, stuck) ||
-           (job->frees && store->db.trouble == DB_FULL && space_release(&store->space) &&
-            write_one(store, job, stuck));
+    if (write_one(store, job, stuck))
+        return true;
+    if (!job->frees || store->db.trouble != DB_FULL || !space_release(&store->space))
+        return false;
+    empty_log(store);
+    return write_one(store, job, stuck);
 }
 
 /* Each job alone. Once the storage refused one, posted jobs are kept without a try; what somebody
@@ -404,7 +413,7 @@ static void remove_little(struct store *store, struct job *removing)
     write_batch(store, behind_kept(store, removing));
     store->removal_fails = removing->error.err != TET_OK;
     if (health == TET_STORAGE_FULL)
-        (void)!db_exec(&store->db, "PRAGMA wal_checkpoint(PASSIVE);", NULL);
+        empty_log(store);
 }
 
 /* Between batches, a little is removed: a step is so short that nobody waits for it noticeably. */

@@ -181,7 +181,7 @@ def stands(client, runs):
 
 def test_deleting_makes_room():
     """The disk is filled to the last byte, and the ballast stays: what is deleted is what makes room."""
-    with folder() as top, disk(top + "/d") as path, Server(path) as server:
+    with folder() as top, disk(top + "/d", 64 << 20) as path, Server(path) as server:
         client = server.client
         made = client.submit(LARGE)[1]
         server.await_final(made["runs"])
