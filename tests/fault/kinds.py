@@ -4,7 +4,7 @@ makes them: submitted, forked, rerun, imported."""
 import io, json, zipfile
 
 import numpy as np
-from daemon import Client, Daemon, folder, note
+from daemon import Client, Daemon, add_page, folder, note
 
 LAB = "lab"  # the dataset that one kind is trained on, uploaded
 
@@ -97,6 +97,20 @@ class Member(Client):
         else:
             status, answer = self.ask("POST", "/v1/experiments", LONG if kind == "long" else SUBMITTED[kind], **headers)
         return status, answer
+
+
+class Follower:
+    """Reads a run's metrics by `after`, over all restarts."""
+
+    def __init__(self, run):
+        self.run, self.after, self.rows = run, 0, {}
+
+    def look(self, client):
+        more = True
+        while more:
+            page = client.get(f"/v1/runs/{self.run}/metrics?after={self.after}")
+            add_page(self.rows, page, self.after)
+            self.after, more = page["next"], page["more"]
 
 
 def archive_of(client, experiment):

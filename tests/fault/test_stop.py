@@ -1,29 +1,31 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One digest and one set of metrics for a definition, whatever happens on the way: `tetrad run`, the server with one
-worker or two, any vector width, kill -9 at any moment, SIGTERM in the middle of an epoch. And what was acknowledged
-stays: submissions, cancellations.
+"""One digest and one set of metrics for a definition, wherever and in however many pieces it is trained: `tetrad run`,
+the server with one worker or two, any vector width, SIGTERM in the middle of an epoch or an evaluation. And the
+checkpoints on the way are what shorter runs end with. (What kill -9 does: test_kill.py.)
 
-TETRAD_SEED repeats a run's choices (not its timing); TETRAD_SOAK=1 kills 200 times."""
-import io, json, os, random, subprocess, sys, threading, time
+TETRAD_SEED repeats a run's choices (not its timing)."""
+import io, json, os, random, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
-from daemon import Client, Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until, add_page
+from book import check_rows
+from daemon import Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until
+from kinds import Follower
 
-KILLS, TERMS, CANCELS = (200, 40, 30) if SOAK else (24, 6, 6)
+TERMS = 40 if SOAK else 4
 note(f"seed {SEED}")
 rng = random.Random(SEED)
 
 
-def definition(units=(128, 128), train=2000, epochs=8, every=4, batch=32, test=500, **more):
+def definition(units=(96, 96), train=1000, epochs=8, every=4, batch=32, test=500, **more):
     return {"name": "fault", "dataset": {"name": "strokes", "train": train, "test": test},
             "network": {"layers": [{"units": n} for n in units]}, "rule": {"name": "sal"},
             "optimizer": {"lr": 0.05, "decay": 0.001}, "training": {"epochs": epochs, "batch": batch, "seed": 1},
             "record": {"every": every}, **more}
 
 
-# The points of the sweep that is killed again and again.
+# The points of the sweep.
 POINTS = [{"rule.name": "sal", "optimizer.lr": 0.05, "optimizer.momentum": 0.0, "training.seed": 3},
           {"rule.name": "bp", "optimizer.lr": 0.01, "optimizer.momentum": 0.9, "training.seed": 2},
           {"rule.name": "kp", "optimizer.lr": 0.02, "optimizer.momentum": 0.5, "training.seed": 1},
@@ -162,142 +164,6 @@ def test_one_digest_on_every_vector_width():
     same(got, want, "mixed widths")
 
 
-# ---- kill -9 ----
-
-def check_database(path, acknowledged, workers):
-    """After a kill: sound, every acknowledged submission there, no more runs running than workers."""
-    if not os.path.exists(os.path.join(path, "tetrad.db")) or os.path.getsize(os.path.join(path, "tetrad.db")) == 0:
-        assert not acknowledged
-        return
-    with database(path) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
-            assert not acknowledged
-            return
-        runs = {(e, r) for e, r in db.execute("SELECT experiment, id FROM run")}
-        for experiment, ids in acknowledged.items():
-            for run in ids:
-                assert (experiment, run) in runs, f"run {run} of experiment {experiment} is lost"
-        running = db.execute("SELECT count(*) FROM run WHERE state = 'running'").fetchone()[0]
-        assert running <= workers, f"{running} runs are running"
-        wrong = db.execute("SELECT run, count(*) FROM checkpoint GROUP BY run HAVING count(*) > 2").fetchall()
-        assert not wrong, f"runs with more than 2 checkpoints: {wrong}"
-
-
-def check_rows(path, runs):
-    """In the end: rows numbered without a gap, no checkpoint's remains, counters right."""
-    with database(path) as db:
-        for run in runs:
-            n, low, high, records = db.execute("SELECT count(*), min(sequence), max(sequence), (SELECT records FROM"
-                                               " run WHERE id = :run) FROM metric WHERE run = :run",
-                                               {"run": run}).fetchone()
-            assert (low, high + 1, records) == (0, n, n), f"run {run}: {n} rows, numbers {low} to {high}, {records}"
-            final = set(db.execute("SELECT series, step, value FROM final WHERE run = ?", (run,)))
-            last = set(db.execute("SELECT series, max(step), value FROM metric WHERE run = ? GROUP BY series", (run,)))
-            assert final == last, f"run {run}: last values"
-        assert not db.execute("SELECT 1 FROM run WHERE state = 'running'").fetchall()
-        for child, parent in (("checkpoint_array", "checkpoint"), ("checkpoint_chunk", "checkpoint")):
-            left = db.execute(f"SELECT count(*) FROM {child} WHERE checkpoint NOT IN (SELECT id FROM {parent})")
-            assert left.fetchone()[0] == 0, f"rows of {child} are left over"
-        for state in ("queued", "running", *FINAL):
-            counted = db.execute(f"SELECT sum({state}) FROM experiment_runs").fetchone()[0]
-            real = db.execute("SELECT count(*) FROM run WHERE state = ?", (state,)).fetchone()[0]
-            assert counted == real, f"{state}: counted {counted}, there are {real}"
-
-
-class Follower:
-    """Reads a run's metrics by `after`, over all restarts."""
-
-    def __init__(self, run):
-        self.run, self.after, self.rows = run, 0, {}
-
-    def look(self, client):
-        more = True
-        while more:
-            page = client.get(f"/v1/runs/{self.run}/metrics?after={self.after}")
-            add_page(self.rows, page, self.after)
-            self.after, more = page["next"], page["more"]
-
-
-def post_in_the_dark(port, one, key, answers):
-    try:
-        client = Client(port)
-        answers.append(client.submit(one, key)[1])
-        client.close()
-    except Exception:
-        pass  # killed before the answer: what was not acknowledged may be there or not
-
-
-def kill_round(path, kind, number, acknowledged, followers, keys):
-    """Starts a daemon and kills it in the way of `kind`."""
-    if kind == "start":  # while it opens the database, recovers, listens
-        with Daemon(path, wait=False) as daemon:
-            time.sleep(rng.uniform(0, 0.06))
-            return daemon.kill()
-    with Daemon(path) as daemon:
-        client = daemon.client
-        found = {e["id"] for e in client.experiments()}
-        assert acknowledged.keys() <= found, f"lost: {acknowledged.keys() - found}"
-        for follower in followers:
-            follower.look(client)
-        waiting = sum(client.run(r)["state"] not in FINAL for ids in acknowledged.values() for r in ids)
-        if kind == "submit" or waiting < 2:  # right after the 201
-            _, answer = client.submit(SWEEP)
-            acknowledged[answer["id"]] = answer["runs"]
-            followers.append(Follower(answer["runs"][0]))
-        if kind == "dark":  # while a submission is on its way
-            answers, key = [], f"dark-{SEED}-{number}"
-            thread = threading.Thread(target=post_in_the_dark, args=(daemon.port, SWEEP, key, answers))
-            thread.start()
-            time.sleep(rng.uniform(0, 0.02))
-            daemon.kill()
-            thread.join()
-            keys[key] = answers[0] if answers else None
-            for answer in answers:
-                acknowledged[answer["id"]] = answer["runs"]
-            return None
-        if kind == "train":
-            end = time.monotonic() + rng.uniform(0.0, 0.45) * duration
-            while time.monotonic() < end:
-                for follower in followers[-4:]:
-                    follower.look(client)
-                time.sleep(min(0.03, max(0.0, end - time.monotonic())))
-        return daemon.kill()
-
-
-def test_kill_at_random_moments():
-    want = reference()
-    kinds = ["train"] * 6 + ["start", "submit", "dark"]
-    acknowledged, followers, keys, count = {}, [], {}, dict.fromkeys(kinds, 0)
-    with folder() as path:
-        for number in range(KILLS):
-            kind = "submit" if number == 0 else kinds[number % len(kinds)]
-            count[kind] += 1
-            kill_round(path, kind, number, acknowledged, followers, keys)
-            check_database(path, acknowledged, 2)
-        with Daemon(path) as daemon:
-            client = daemon.client
-            for key, before in keys.items():  # once, whether it was acknowledged or not
-                _, answer = client.submit(SWEEP, key)
-                assert before is None or before["runs"] == answer["runs"], (before, answer)
-                status, again = client.submit(SWEEP, key)
-                assert (status, again["runs"]) == (200, answer["runs"]), (status, again)
-                acknowledged[answer["id"]] = answer["runs"]
-            assert {e["id"] for e in client.experiments(7)} == set(acknowledged)
-            attempts = []
-            for ids in acknowledged.values():
-                for point, got in await_experiment(daemon, ids).items():
-                    same(got, want[point], f"runs {ids}, {point}")
-                attempts += [client.run(run)["attempts"] for run in ids]
-            for follower in followers:
-                follower.look(client)
-                same_metrics(follower.rows, client.metrics(follower.run), f"followed run {follower.run}")
-            daemon.stop()
-        check_rows(path, [run for ids in acknowledged.values() for run in ids])
-    note(f"{KILLS} kills ({', '.join(f'{n} {kind}' for kind, n in count.items())}); {len(attempts)} runs, "
-         f"{sum(a > 1 for a in attempts)} of them killed, attempts: {sorted(attempts, reverse=True)}")
-    assert max(attempts) >= 3, "no run was killed twice"
-
-
 # ---- SIGTERM ----
 
 def interrupt(path, run, target, follower):
@@ -347,7 +213,8 @@ def terminate(one, times):
             follower.look(daemon.client)
             attempts = daemon.client.run(run)["attempts"]
             daemon.stop()
-        check_rows(path, [run])
+        with database(path) as db:
+            check_rows(db)
     same(got, want, "after SIGTERM")
     same_metrics(follower.rows, want[1], "followed by `after` over SIGTERM")
     note(f"SIGTERM: {attempts} attempts, {inside} stops inside an epoch, the slowest took {took:.2f} s")
@@ -363,61 +230,6 @@ def test_sigterm_in_the_middle_of_an_evaluation():
     # Two steps, then a long evaluation: nearly every signal falls into one.
     one = definition(units=(64,), train=64, test=4000, epochs=24, every=1)
     terminate(one, TERMS)
-
-
-# ---- cancel ----
-
-def test_cancelled_stays_cancelled():
-    long = definition(epochs=500, every=50)
-    with folder() as path:
-        gone = {}
-        for number in range(CANCELS):
-            how = ("running", "queued", "whole")[number % 3]
-            with Daemon(path, workers=1) as daemon:
-                client = daemon.client
-                for run, step in gone.items():
-                    now = client.run(run)
-                    assert now["state"] == "cancelled" and now["reason"] == "cancelled by a user", now
-                    assert now["progress"]["step"] >= step and now["ended_at"], now
-                first, = client.submit(long)[1]["runs"]
-                experiment = client.submit({**long, "sweep": {"training.seed": [1, 2, 3]}})[1]
-                step = rng.randrange(1, 150)
-                await_step(daemon, first, step)
-                second = experiment["runs"][0]
-                if how == "running":
-                    assert client.cancel(f"/v1/runs/{first}")["running"] == 1
-                    gone[first] = 0
-                elif how == "queued":
-                    assert client.cancel(f"/v1/runs/{second}")["queued"] == 1
-                    gone[second] = 0
-                else:
-                    answer = client.cancel(f"/v1/experiments/{experiment['id']}")
-                    assert answer["queued"] == 3, answer
-                    gone.update(dict.fromkeys(experiment["runs"], 0))
-                if number % 2:
-                    daemon.stop()
-                else:
-                    daemon.kill()
-            with database(path) as db:
-                states = dict(db.execute("SELECT id, state FROM run"))
-                assert all(states[run] == "cancelled" for run in gone), (how, states, gone)
-            with Daemon(path, workers=2) as daemon:
-                client = daemon.client
-                for run in (first, *experiment["runs"]):
-                    state = client.run(run)["state"]
-                    assert (state == "cancelled") == (run in gone), (how, run, state)
-                    again = client.cancel(f"/v1/runs/{run}")
-                    assert (again["finished"] == 1) == (run in gone), (how, run, again)
-                    gone[run] = client.run(run)["progress"]["step"]
-                    with_metrics = client.metrics(run)
-                    assert all(step <= 500 * 63 for _, step in with_metrics)
-                daemon.kill() if number % 3 else daemon.stop()
-        with Daemon(path) as daemon:  # and the workers are free
-            assert all(daemon.client.run(run)["state"] == "cancelled" for run in gone)
-            _, answer = daemon.client.submit(SWEEP)
-            for point, got in await_experiment(daemon, answer["runs"]).items():
-                same(got, reference()[point], f"after cancels, {point}")
-            daemon.stop()
 
 
 # ---- checkpoints ----
