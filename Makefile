@@ -77,7 +77,7 @@ API  := $(patsubst tests/api/%.c,%,$(sort $(wildcard tests/api/test_*.c)))
 # Tests in which several threads meet: run under ThreadSanitizer as well.
 CONCURRENT := test_actions test_ahead test_catalog test_changes_told test_database_file test_events test_http \
               test_http_abuse test_http_bodies test_http_limits test_queue test_records test_recovery test_spool \
-              test_store test_streams test_team test_timeline test_users
+              test_store test_streams test_team test_timeline test_users test_writer
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJECTS   = $(call objects,$(CORE))

@@ -107,7 +107,8 @@ enum tet_err store_audit_read(struct store *store, const char *user, int64_t bef
                               store_audit_fn *visit, void *context, struct tet_error *error)
 {
     struct db *db;
-    struct job barrier = {.work = nothing}; // what was queued before it is written after it
+    struct job barrier = {.work = nothing,
+                          .in_turn = true}; // what was queued before it is written after it
     enum tet_err err = writer_do(store, &barrier, error);
     if (err == TET_OK)
         err = reader_take(store, &db, error);

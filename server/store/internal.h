@@ -155,6 +155,7 @@ struct job {
     void (*destroy)(struct job *job);
     int64_t run;      // the run it belongs to, 0: none
     bool ordered;     // not to be written unless all earlier jobs of its run are
+    bool in_turn;     // goes after all that was queued before it, though somebody waits for it
     bool durable;     // survives a power loss once answered
     bool grows;       // takes room to stay; refused while the disk is low, as posted ones are kept
     bool frees;       // makes room: on a full disk it may have what is kept for that
@@ -164,7 +165,8 @@ struct job {
     struct tet_error error;
 };
 
-/* writer_do: runs a job, waits for the commit, returns its error. */
+/* writer_do: runs a job, waits for the commit, returns its error. It goes before what was posted
+ * earlier, unless it is `ordered` or `in_turn`. */
 TET_MUST_CHECK enum tet_err writer_do(struct store *store, struct job *job,
                                       struct tet_error *error);
 /* writer_post: leaves a job to the writer, whatever happens; waits while too many bytes wait, but

@@ -417,6 +417,6 @@ static enum tet_err set_max_pages(struct store *store, struct job *job, struct t
 
 enum tet_err store_max_pages(struct store *store, uint32_t pages, struct tet_error *error)
 {
-    struct max_pages_job job = {.job.work = set_max_pages, .pages = pages};
+    struct max_pages_job job = {.job = {.work = set_max_pages, .in_turn = true}, .pages = pages};
     return writer_do(store, &job.job, error);
 }

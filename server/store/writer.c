@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The writer: one thread, one queue of jobs, one transaction for all that wait.
+ * The writer: one thread, one queue of jobs, one transaction for many.
  *
- *     callers --do/post--> queue --take all--> BEGIN; job, job, job; COMMIT --> answers
- *                                                  | anything the storage refuses
- *                                                  v
+ *     callers --do/post--> queue --> urgent  --all------------> BEGIN; job, job, job; COMMIT --> answers
+ *                            `-----> backlog --for a moment-------^    | anything the storage refuses
+ *                                                                      v
  *                             undone; then each job in a transaction of its own
  *                                       |                          |
  *                         waited for: answered with the error   posted: kept, in order,
  *                                                               tried again until written
+ *
+ * What somebody waits for is urgent, unless it is `ordered` or `in_turn`: it goes before records and
+ * checkpoints that were posted earlier, however many they are. A transaction for the backlog takes
+ * new jobs for BATCH_MS only, and the two take turns, so that neither waits for more than one
+ * transaction of the other. Jobs of the backlog keep their order.
  *
  * A posted job that is kept holds back every later job of its run that is `ordered`: a checkpoint
  * is never in the database without the records before it. Where records are gone for good (out of
@@ -26,7 +31,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RETRY_MS = 250 };
+enum { RETRY_MS = 250, BATCH_MS = 5 };
 
 /* ---- callers ---- */
 
@@ -171,16 +176,35 @@ static bool work(struct store *store, struct job *job)
     return true;
 }
 
-/* All jobs in one transaction. false: none of them is written; failure: nothing can begin. */
-static bool write_together(struct store *store, struct job *batch, struct tet_error *failure)
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool any_durable(const struct job *batch)
+{
+    while (batch != NULL && !batch->durable)
+        batch = batch->next;
+    return batch != NULL;
+}
+
+/* Jobs in one transaction: all of them or, of a long batch, those that it has time for; the others
+ * go to *rest. A durable job begins a transaction of its own kind: the records before it do not pay
+ * for its safety. false: none is written; failure: nothing can begin. */
+static bool write_together(struct store *store, struct job *batch, bool is_long, struct job **rest,
+                           struct tet_error *failure)
 {
     struct db *db = &store->db;
-    bool durable = false;
-    for (const struct job *job = batch; job != NULL; job = job->next)
-        durable = durable || job->durable;
+    const bool durable = is_long ? batch->durable : any_durable(batch);
+    const int64_t until = monotonic_ms() + BATCH_MS;
+    struct job *last = NULL;
     if (db_begin(db, durable, failure) != TET_OK)
         return false;
-    for (struct job *job = batch; job != NULL; job = job->next) {
+    for (struct job *job = batch; job != NULL; last = job, job = job->next) {
+        if (is_long && last != NULL && ((job->durable && !durable) || monotonic_ms() >= until))
+            break;
         if (!work(store, job)) {
             db_rollback(db);
             forget_series(store);
@@ -190,6 +214,8 @@ static bool write_together(struct store *store, struct job *batch, struct tet_er
     }
     if (changes_commit(store, NULL) == TET_OK) {
         changes_tell(store);
+        *rest = last->next;
+        last->next = NULL;
         return true;
     }
     forget_series(store);
@@ -343,6 +369,70 @@ static enum tet_err probe(struct store *store, struct job *job, struct tet_error
     return query_close(&q);
 }
 
+/* What was taken from the queue and is not yet written. */
+struct lane {
+    struct job *first, **last;
+};
+
+struct lanes {
+    struct lane urgent, backlog;
+    bool backlog_next; // its turn
+};
+
+static void add(struct lane *lane, struct job *job)
+{
+    *lane->last = job;
+    lane->last = &job->next;
+    job->next = NULL;
+}
+
+static struct job *empty(struct lane *lane)
+{
+    struct job *jobs = lane->first;
+    *lane = (struct lane){.last = &lane->first};
+    return jobs;
+}
+
+static bool is_urgent(const struct job *job)
+{
+    return job->destroy == NULL && !job->ordered && !job->in_turn;
+}
+
+/* Shares out jobs, in their order. */
+static void sort(struct lanes *lanes, struct job *jobs)
+{
+    for (struct job *job = jobs, *next; job != NULL; job = next) {
+        next = job->next;
+        add(is_urgent(job) ? &lanes->urgent : &lanes->backlog, job);
+    }
+}
+
+static void append_all(struct job **list, struct job *jobs)
+{
+    while (*list != NULL)
+        list = &(*list)->next;
+    *list = jobs;
+}
+
+/* The next batch. With jobs that were kept: all there is, behind them, so that each job finds those
+ * that it must not overtake. */
+static struct job *take_batch(struct store *store, struct lanes *lanes, bool *is_long)
+{
+    struct job *batch = store->kept;
+    if (batch != NULL) {
+        store->kept = NULL;
+        append_all(&batch, empty(&lanes->urgent));
+        append_all(&batch, empty(&lanes->backlog));
+        *is_long = false;
+        return batch;
+    }
+    *is_long = lanes->urgent.first == NULL || (lanes->backlog_next && lanes->backlog.first != NULL);
+    lanes->backlog_next = !*is_long;
+    if (!*is_long)
+        return empty(&lanes->urgent);
+    return lanes->backlog.first;
+}
+
 /* Under lock. Waits for jobs, for closing or, while something is wrong, for the next try. */
 static void wait_for_work(struct store *store)
 {
@@ -363,12 +453,14 @@ static void wait_for_work(struct store *store)
     }
 }
 
-static void write_batch(struct store *store, struct job *batch)
+/* *rest: the jobs of a long batch that there was no time for. */
+static void write_batch(struct store *store, struct job *batch, bool is_long, struct job **rest)
 {
     struct tet_error failure = {0};
     int64_t before = db_changes(&store->db);
+    *rest = NULL;
     const bool low = space_check(&store->space, 0, &failure) != TET_OK;
-    if (low || !write_together(store, batch, &failure))
+    if (low || !write_together(store, batch, is_long, rest, &failure))
         write_alone(store, batch, low, &failure);
     else
         space_keep(&store->space);
@@ -393,51 +485,59 @@ static enum tet_err health_of(struct store *store)
     return err;
 }
 
-/* A batch behind what is kept. */
-static struct job *behind_kept(struct store *store, struct job *batch)
-{
-    struct job **end = &store->kept;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = batch;
-    return store->kept;
-}
-
 /* Also on a full disk: that makes room, once what is removed has gone from the log to the file. */
 static void remove_little(struct store *store, struct job *removing)
 {
     const enum tet_err health = health_of(store);
     if (health != TET_OK && health != TET_STORAGE_FULL)
         return;
+    struct job *batch = store->kept, *rest;
+    store->kept = NULL;
     removing->next = NULL;
-    write_batch(store, behind_kept(store, removing));
+    append_all(&batch, removing);
+    write_batch(store, batch, false, &rest);
     store->removal_fails = removing->error.err != TET_OK;
     if (health == TET_STORAGE_FULL)
         empty_log(store);
+}
+
+/* Takes what has arrived. false: the store closes, and there is nothing left. */
+static bool take(struct store *store, struct lanes *lanes)
+{
+    pthread_mutex_lock(&store->lock);
+    if (lanes->urgent.first == NULL && lanes->backlog.first == NULL)
+        wait_for_work(store);
+    struct job *arrived = store->first;
+    store->first = NULL;
+    store->last = &store->first;
+    const bool closing = store->closing;
+    pthread_mutex_unlock(&store->lock);
+    sort(lanes, arrived);
+    return !closing || lanes->urgent.first != NULL || lanes->backlog.first != NULL;
 }
 
 /* Between batches, a little is removed: a step is so short that nobody waits for it noticeably. */
 static void *writer_main(void *argument)
 {
     struct store *store = argument;
-    struct job probing = {.work = probe}, removing = {.work = removal_step, .frees = true};
-    for (bool closing = false; !closing;) {
-        pthread_mutex_lock(&store->lock);
-        wait_for_work(store);
-        struct job *batch = store->first;
-        store->first = NULL;
-        store->last = &store->first;
-        closing = store->closing && batch == NULL;
-        pthread_mutex_unlock(&store->lock);
-
-        batch = behind_kept(store, batch);
-        if (batch == NULL && !closing && (store->kept != NULL || health_of(store) != TET_OK)) {
+    struct job probing = {.work = probe}, removing = {.work = removal_step, .frees = true}, *rest;
+    struct lanes lanes = {0};
+    (void)empty(&lanes.urgent);
+    (void)empty(&lanes.backlog);
+    for (bool more = true; more;) {
+        bool is_long;
+        more = take(store, &lanes);
+        struct job *batch = take_batch(store, &lanes, &is_long);
+        if (batch == NULL && more && health_of(store) != TET_OK) {
             probing.next = NULL;
             batch = &probing;
         }
-        if (batch != NULL)
-            write_batch(store, batch);
-        if (store->removing && !closing)
+        if (batch != NULL) {
+            write_batch(store, batch, is_long, &rest);
+            if (is_long && (lanes.backlog.first = rest) == NULL)
+                (void)empty(&lanes.backlog);
+        }
+        if (store->removing && more)
             remove_little(store, &removing);
     }
     drop_kept(store);
