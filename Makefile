@@ -94,7 +94,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check soak-kills bench bench-quick bench-server bench-programs science science-quick install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -107,6 +107,7 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make soak-kills     kill the server 1,000 times in whatever it does (TETRAD_KILLS=n: as often), and compare every run
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -204,6 +205,10 @@ check: deps-test
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)
+
+# The long forms of tests, for machines that have the time.
+soak-kills: all
+	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 /usr/bin/python3 tests/fault/test_kill.py
 
 # ---- measuring ---------------------------------------------------------------------------------
 

@@ -307,6 +307,7 @@ static enum tet_err know_space(struct store *store, struct tet_error *error)
         return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", store->path);
     store->space.folder = dirname(store->folder);
     store->space.what = "the database (--db)";
+    atomic_store(&store->space.low, true); // until it is seen that it is not
     return space_reserve(&store->space, store->path, error);
 }
 
