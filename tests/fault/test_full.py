@@ -233,7 +233,6 @@ def test_killed_and_stopped_while_it_is_full():
         with Server(path) as server:
             await_full(server)
             refused(server, "submit", server.client.ask("POST", "/v1/experiments", SWEEP), ["--db"])
-            assert not any(r["state"] == "running" for r in map(server.client.run, runs)), "a run begins on a full disk"
             server.stop()
         with database(path) as db:
             assert not db.execute("SELECT 1 FROM run WHERE state IN ('failed', 'running')").fetchall()
