@@ -89,11 +89,11 @@ void api_health(void *context, const struct http_request *request, struct http_r
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
     storage_look(api->storage, &view);
-    http_reply_json(reply, 200,
-                    json_pack("{s:s, s:s, s:o}", "status", "ok", "storage",
-                              storage_state_text(view.error.err), "message",
-                              view.error.err == TET_OK ? json_null()
-                                                       : json_string(view.error.message)));
+    http_reply_json(
+        reply, 200,
+        json_pack("{s:s, s:s, s:o}", "status", "ok", "storage", storage_state_text(view.error.err),
+                  "message",
+                  view.error.err == TET_OK ? json_null() : json_string(view.error.message)));
 }
 
 void api_ready(void *context, const struct http_request *request, struct http_reply *reply)

@@ -165,8 +165,8 @@ bool body_spooled(const struct http_request *request); // whether it goes into a
 
 /* ---- spool.c ---- */
 enum {
-    SPOOL_BYTES = 1 << 16,    // held of a body; a piece of a body is shorter than CONNECTION_BYTES
-    SPOOL_UPLOADS = 4         // at once, unless the caller has said how many
+    SPOOL_BYTES = 1 << 16, // held of a body; a piece of a body is shorter than CONNECTION_BYTES
+    SPOOL_UPLOADS = 4      // at once, unless the caller has said how many
 };
 struct spooler {
     const char *folder;

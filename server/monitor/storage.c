@@ -65,8 +65,7 @@ static void *watch(void *argument)
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
         pthread_mutex_lock(&s->lock);
-        while (!s->stopping &&
-               pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
+        while (!s->stopping && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
         }
     }
     pthread_mutex_unlock(&s->lock);

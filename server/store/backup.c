@@ -105,8 +105,8 @@ static enum tet_err open_source(struct db *db, const char *path, struct tet_erro
 {
     int64_t ours = 0, version = 0;
     if (access(path, F_OK) != 0)
-        return tet_error_set(error, errno == ENOENT ? TET_NOT_FOUND : space_error(errno), "%s: %s", path,
-                             strerror(errno));
+        return tet_error_set(error, errno == ENOENT ? TET_NOT_FOUND : space_error(errno), "%s: %s",
+                             path, strerror(errno));
     enum tet_err err = db_open(db, path, true, error);
     if (err == TET_OK)
         err = db_number(db, "PRAGMA application_id", &ours, error);
@@ -196,8 +196,8 @@ void backup_clean(const char *folder)
 static enum tet_err appear(const char *part, const char *file, struct tet_error *error)
 {
     if (link(part, file) != 0)
-        return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : space_error(errno), "%s: %s", file,
-                             errno == EEXIST ? "is there already" : strerror(errno));
+        return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : space_error(errno), "%s: %s",
+                             file, errno == EEXIST ? "is there already" : strerror(errno));
     (void)unlink(part);
     return store_sync_folder(file, error);
 }

@@ -63,8 +63,7 @@ static enum tet_err fail(struct db *db, int rc, struct tet_error *error)
     enum tet_err err = kinds[db->trouble].err;
     if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_READONLY) // the disk's doing
         err = TET_STORAGE_FAILS;
-    return tet_error_set(error, err, "%s: %s (%s)", db->path,
-                         kinds[db->trouble].text, why);
+    return tet_error_set(error, err, "%s: %s (%s)", db->path, kinds[db->trouble].text, why);
 }
 
 enum tet_err db_open(struct db *db, const char *path, bool reader, struct tet_error *error)

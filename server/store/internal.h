@@ -262,10 +262,10 @@ TET_MUST_CHECK enum tet_err changes_commit(struct store *store, struct tet_error
 
 struct store {
     struct versions versions;
-    char *path;    // absolute
+    char *path;         // absolute
     struct space space; // of its disk: the writer's, and store_open's
     char *folder;       // what space.folder points into
-    int lock_file; // holds the lock on path.lock
+    int lock_file;      // holds the lock on path.lock
     struct store_limits limits;
     struct store_policy policy; // does not change once the store is used
     int64_t clock_ms;           // for tests: what the queue takes for now; 0: the time

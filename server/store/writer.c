@@ -279,9 +279,8 @@ static void write_alone(struct store *store, struct job *batch, bool low, struct
     bool stuck = failure->err != TET_OK && !low;
     for (struct job *job = batch; job != NULL; job = job->next) {
         bool posted = job->destroy != NULL;
-        if (failure->err != TET_OK &&
-            (stuck || posted || (low && job->grows) ||
-             (job->ordered && is_behind_kept(batch, job)))) {
+        if (failure->err != TET_OK && (stuck || posted || (low && job->grows) ||
+                                       (job->ordered && is_behind_kept(batch, job)))) {
             job->error = *failure;
             job->kept = posted;
             continue;

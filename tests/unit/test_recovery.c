@@ -161,8 +161,8 @@ static void test_full_disk(void **state)
     assert_err(store_end(store, run, &e, &error), TET_STORAGE_FULL, &error, "disk is full");
     struct store_checkpoint small = {.cursor = {.step = 2000, .records = 2000}};
     error = (struct tet_error){0};
-    assert_err(store_checkpoint_write(store, run, &small, KEEP_2, true, &error), TET_STORAGE_FULL, &error,
-               "disk is full");
+    assert_err(store_checkpoint_write(store, run, &small, KEEP_2, true, &error), TET_STORAGE_FULL,
+               &error, "disk is full");
     assert_no_checkpoint(store, run, 0);
     assert_string_equal(metrics(store, run, &text), "");
     assert_int_equal(read_run(store, run).state, RUN_RUNNING);
