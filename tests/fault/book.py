@@ -176,8 +176,8 @@ def check_counters(db):
         assert counted == real, f"{state}: counted {counted}, there are {real}"
 
 
-def check_rows(db):
-    """In the end: rows numbered without a gap, last values right, nothing of what is gone."""
+def check_records(db):
+    """Of runs that have ended: rows numbered without a gap, last values right."""
     for run, n, low, high, records in db.execute(
             "SELECT run, count(*), min(sequence), max(sequence), (SELECT records FROM run WHERE id = run) FROM metric"
             " GROUP BY run"):
@@ -185,6 +185,10 @@ def check_rows(db):
     wrong = db.execute("SELECT run, series, max(step), value FROM metric GROUP BY run, series EXCEPT"
                        " SELECT run, series, step, value FROM final").fetchall()
     assert not wrong, f"last values: {wrong[:3]}"
+
+
+def check_rows(db):
+    """In the end: nothing of what is gone, nothing under way."""
     for table, in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         columns = {c[1] for c in db.execute(f"PRAGMA table_info({table})")}
         for column in columns & {"run", "experiment", "checkpoint"} - ({"experiment"} if table == "audit" else set()):

@@ -235,7 +235,7 @@ def test_killed_and_stopped_while_it_is_full():
             refused(server, "submit", server.client.ask("POST", "/v1/experiments", SWEEP), ["--db"])
             server.stop()
         with database(path) as db:
-            assert not db.execute("SELECT 1 FROM run WHERE state IN ('failed', 'running')").fetchall()
+            assert not db.execute("SELECT 1 FROM run WHERE state = 'failed'").fetchall()  # what is running there goes on
         with Server(path) as server:
             await_full(server)
             ballast.remove()

@@ -9,7 +9,7 @@ TETRAD_SEED repeats a run's choices (not its timing); TETRAD_SOAK=1 kills 1,000 
 import collections, http.client, os, random, signal, sqlite3, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from book import Book, Made, await_removal, check_rows
+from book import Book, Made, await_removal, check_records, check_rows
 from daemon import Daemon, PATIENCE, SEED, SOAK, database, folder, note, tap
 from kinds import LAB, SUBMITTED, Follower, Member, Undisturbed, npz
 
@@ -299,6 +299,8 @@ def rest(lab):
         lab.followers.clear()
         lab.book.check_server(client, lab.base)
         assert not lab.waiting()
+        with database(lab.path, running=True) as db:
+            check_records(db)
         attempts = [client.run(run)["attempts"] for made in lab.book.made.values() for run in made.runs]
         for name in lab.book.datasets:
             client.ask("DELETE", f"/v1/datasets/{name}")

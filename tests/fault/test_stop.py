@@ -9,7 +9,7 @@ import io, json, os, random, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
-from book import check_rows
+from book import check_records, check_rows
 from daemon import Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until
 from kinds import Follower
 
@@ -214,6 +214,7 @@ def terminate(one, times):
             attempts = daemon.client.run(run)["attempts"]
             daemon.stop()
         with database(path) as db:
+            check_records(db)
             check_rows(db)
     same(got, want, "after SIGTERM")
     same_metrics(follower.rows, want[1], "followed by `after` over SIGTERM")
