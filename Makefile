@@ -61,7 +61,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/traces.c
 
 SERVER := server/embed.c server/fetch.c server/file.c server/json.c server/machine.c \
-          server/options.c server/pool.c server/session.c server/terminal.c server/text.c \
+          server/options.c server/pool.c server/session.c server/space.c server/terminal.c server/text.c \
           $(sort $(wildcard server/access/*.c server/api/*.c server/client/*.c server/commands/*.c server/data/*.c \
                             server/definition/*.c server/events/*.c server/http/*.c server/import/*.c \
                             server/monitor/*.c server/results/*.c server/serve/*.c server/store/*.c))
@@ -105,8 +105,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check fuzz fuzz-programs bench bench-quick bench-server bench-programs science \
-        science-quick install uninstall deb deps-deb demo demo-stop clean
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills bench bench-quick bench-server \
+        bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -119,6 +119,7 @@ help:
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
 #: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
+#: make soak-kills     kill the server 1,000 times in whatever it does (TETRAD_KILLS=n: as often), and compare every run
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -241,12 +242,15 @@ check: deps-test
 	+$(Q)! $(CAN_FUZZ) || $(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/run $(BUILD)
 
-.PHONY: fuzz-http
 fuzz-http: deps-test
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 	+$(Q)$(SUBMAKE) $(BUILD)/address-undefined/tetrad SANITIZER=address,undefined
 	$(Q)for program in $(BUILD)/address-undefined/tetrad $(PROGRAM); do \
 		TETRAD=$$program /usr/bin/python3 tests/fuzz/test_http.py --minutes $(or $(MINUTES),20) || exit 1; done
+
+# The long forms of tests, for machines that have the time.
+soak-kills: all
+	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 /usr/bin/python3 tests/fault/test_kill.py
 
 # ---- measuring ---------------------------------------------------------------------------------
 

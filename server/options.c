@@ -309,6 +309,8 @@ int status_of(enum tet_err err)
         return STATUS_ADDRESS;
     case TET_IO:
     case TET_NOT_FOUND:
+    case TET_STORAGE_FULL:
+    case TET_STORAGE_FAILS:
         return STATUS_IO;
     case TET_NO_MEMORY:
         return STATUS_MEMORY;

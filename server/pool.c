@@ -119,7 +119,7 @@ static bool is_hindered(const struct session_result *result)
     const enum tet_err err = result->err;
     return result->state == RUN_FAILED && !result->begun &&
            (err == TET_NOT_FOUND || err == TET_IO || err == TET_BAD_DATASET ||
-            err == TET_NO_MEMORY);
+            err == TET_NO_MEMORY || err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS);
 }
 
 /* Once: true where it is written, or no longer ours to write. */

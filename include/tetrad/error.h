@@ -34,6 +34,8 @@
     X(BAD_WEIGHTS, 422, "bad_weights", "the initial weights cannot be used")                       \
     X(TOO_MANY, 429, "too_many", "this is more than one user may have at a time")                  \
     X(BUSY, 503, "busy", "the server cannot take this now")                                        \
+    X(STORAGE_FULL, 503, "storage_full", "a disk is full")                                         \
+    X(STORAGE_FAILS, 503, "storage_fails", "a disk fails")                                         \
     X(NO_MEMORY, 503, "out_of_memory", "out of memory")                                            \
     X(IO, 500, "io_error", "reading or writing failed")                                            \
     X(DATABASE, 500, "database_error", "the database failed")                                      \

@@ -84,11 +84,16 @@ void api_openapi(void *context, const struct http_request *request, struct http_
 
 void api_health(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    static const char text[] = "{\"status\":\"ok\"}\n";
-    (void)context;
+    struct api *api = context;
+    struct storage_view view;
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
-    http_reply_static(reply, 200, "application/json; charset=utf-8", text, sizeof text - 1);
+    storage_look(api->storage, &view);
+    http_reply_json(
+        reply, 200,
+        json_pack("{s:s, s:s, s:o}", "status", "ok", "storage", storage_state_text(view.error.err),
+                  "message",
+                  view.error.err == TET_OK ? json_null() : json_string(view.error.message)));
 }
 
 void api_ready(void *context, const struct http_request *request, struct http_reply *reply)
@@ -97,7 +102,11 @@ void api_ready(void *context, const struct http_request *request, struct http_re
     struct tet_error error = {0};
     if (!http_query_only(request, reply, (const char *const[]){NULL}))
         return;
+    struct storage_view view;
     enum tet_err err = store_health(api->store, &error);
+    storage_look(api->storage, &view);
+    if (err == TET_OK && view.of_database)
+        err = tet_error_set(&error, view.error.err, "%s", view.error.message);
     if (err == TET_OK && api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     const bool ready = err == TET_OK;

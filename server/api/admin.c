@@ -34,6 +34,12 @@ static enum tet_err name_backup(const struct api *api, char name[BACKUP_NAME],
                : tet_error_set(error, TET_IO, "the name of the folder for backups is too long");
 }
 
+static uint64_t database_bytes(const struct api *api)
+{
+    struct stat st;
+    return stat(api->database, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 void api_backup(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct api *api = context;
@@ -52,6 +58,9 @@ void api_backup(void *context, const struct http_request *request, struct http_r
         err = name_backup(api, name, &error);
         if (err == TET_OK) {
             backup_clean(api->backups_folder);
+            err = storage_takes(api->storage, STORAGE_BACKUPS, database_bytes(api), &error);
+        }
+        if (err == TET_OK) {
             err = backup_write(api->database, files_folder(api->files), name, &report, &error);
         }
         atomic_store(&api->backing_up, false);

@@ -15,6 +15,7 @@
 #include "api/recent.h"
 #include "data/catalog.h"
 #include "http/http.h"
+#include "monitor/storage.h"
 #include "pool.h"
 #include "store/store.h"
 
@@ -36,6 +37,7 @@ struct api {
     const char *database;       // its file
     const char *backups_folder; // made with the first backup
     uint64_t memory_bytes;
+    struct storage *storage;
     _Atomic bool stopping; // no more submissions
     _Atomic bool backing_up;
     struct recent recent;

@@ -197,6 +197,8 @@ void api_submit_rerun(struct api *api, const struct http_request *request, struc
     if (api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     if (err == TET_OK)
+        err = storage_takes(api->storage, STORAGE_DATABASE, 0, &error);
+    if (err == TET_OK)
         err = submission_make(api, &submission, http_identity(request)->user, d, &error);
     submission.idempotency_key = key;
     submission.start = start;

@@ -47,7 +47,9 @@ void api_import(void *context, const struct http_request *request, struct http_r
     else if (atomic_flag_test_and_set(&at_work))
         err = tet_error_set(&error, TET_BUSY, "another archive is being read; try again soon");
     else {
-        err = import_read(&import, file.fd, UNPACKED_MAX, &error);
+        err = storage_takes(api->storage, STORAGE_DATABASE, file.size, &error);
+        if (err == TET_OK)
+            err = import_read(&import, file.fd, UNPACKED_MAX, &error);
         import.store.owner = http_identity(request)->user;
         if (err == TET_OK)
             err = store_import(api->store, &import.store, &experiment, &first_run, &error);

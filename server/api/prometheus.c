@@ -134,6 +134,23 @@ static void write_store(FILE *out, const struct store_measures *m)
               m->commits.at_most, STORE_COMMIT_BOUNDS, m->commits.seconds);
 }
 
+static void write_storage(FILE *out, struct storage *storage)
+{
+    struct storage_view view;
+    storage_look(storage, &view);
+    head(out, "tetrad_storage_free_bytes", "gauge", "Free on the disk of a folder.");
+    for (int i = 0; i < STORAGE_FOLDERS; i++)
+        if (view.free_bytes[i] != UINT64_MAX)
+            fprintf(out, "tetrad_storage_free_bytes{folder=\"%s\"} %llu\n",
+                    storage_folder_text((enum storage_folder)i),
+                    (unsigned long long)view.free_bytes[i]);
+    single(out, "tetrad_storage_full", "gauge",
+           "Whether a disk is too full to take anything in: 1, otherwise 0.",
+           view.error.err == TET_STORAGE_FULL);
+    single(out, "tetrad_storage_fails", "gauge", "Whether a disk fails: 1, otherwise 0.",
+           view.error.err == TET_STORAGE_FAILS);
+}
+
 static void write_changes(FILE *out)
 {
     head(out, "tetrad_run_changes_total", "counter",
@@ -198,6 +215,7 @@ static void write_all(FILE *out, struct api *api, const struct store_measures *m
     fprintf(out, "tetrad_build_info{version=\"%s\",kernels=\"%s\"} 1\n", TETRAD_VERSION,
             tet_isa_name());
     write_store(out, measures);
+    write_storage(out, api->storage);
     write_changes(out);
     write_training(out, api);
     write_http(out, atomic_load(&api->http));

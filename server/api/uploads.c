@@ -249,6 +249,8 @@ void api_put_dataset(void *context, const struct http_request *request, struct h
     if (err == TET_OK && in.api->stopping)
         err = tet_error_set(&error, TET_BUSY, "the server is stopping");
     if (err == TET_OK)
+        err = storage_takes(in.api->storage, STORAGE_FILES, http_body_file(request).size, &error);
+    if (err == TET_OK)
         err = read_dataset(&in, &error);
     if (err == TET_OK) {
         dataset_digest(&in.dataset, in.sha256);

@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 #include "data/files.h"
+#include "space.h"
 
 enum { HEX = 64, PIECE = 1 << 16 };
 
 static enum tet_err io_error(const char *path, struct tet_error *error)
 {
-    const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    return tet_error_set(error, full ? TET_BUSY : TET_IO, "%s: %s", path, strerror(errno));
+    return tet_error_set(error, space_error(errno), "%s: %s", path, strerror(errno));
 }
 
 /* It comes from a database that may be anybody's: a name, never a path. */

@@ -15,7 +15,7 @@
 
 /* contents_take: makes the folder `to`, where it is missing, have the content that `from` has. *there:
  * `to` has it now; false: neither has it, or sha256 is no "sha256:" with 64 hexadecimal digits. Errors:
- * TET_IO, TET_BUSY (a full disk). */
+ * TET_IO, TET_STORAGE_FULL, TET_STORAGE_FAILS. */
 TET_MUST_CHECK enum tet_err contents_take(const char *from, const char *to, const char *sha256,
                                           bool *there, struct tet_error *error);
 

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "space.h"
+
 enum { HEX = 64 };
 
 struct files {
@@ -23,8 +25,7 @@ struct files {
 
 static enum tet_err io_error(const char *path, struct tet_error *error)
 {
-    const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    return tet_error_set(error, full ? TET_BUSY : TET_IO, "%s: %s", path, strerror(errno));
+    return tet_error_set(error, space_error(errno), "%s: %s", path, strerror(errno));
 }
 
 static enum tet_err make_folder(const char *path, struct tet_error *error)

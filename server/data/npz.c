@@ -20,6 +20,7 @@
 #include <zip.h>
 
 #include "data/npy.h"
+#include "space.h"
 
 enum {
     NPZ_ENTRIES = 4096,   // arrays of an archive, at most
@@ -398,10 +399,9 @@ enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
         if (!done)
             (void)unlink(path);
     }
-    const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
     return done ? TET_OK
-                : tet_error_set(error, full ? TET_BUSY : TET_IO,
-                                "the archive cannot be written: %s", strerror(reason));
+                : tet_error_set(error, space_error(reason), "the archive cannot be written: %s",
+                                strerror(reason));
 }
 
 static bool write_all(int fd, const unsigned char *bytes, size_t size)

@@ -12,6 +12,7 @@
 #include "data/csv.h"
 #include "data/idx.h"
 #include "data/npz_dataset.h"
+#include "space.h"
 
 static const struct {
     const char *kind;
@@ -59,8 +60,7 @@ void staged_begin(struct staged *s, const char *folder)
 
 static enum tet_err disk_error(int reason, struct tet_error *error)
 {
-    const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
-    return tet_error_set(error, full ? TET_BUSY : TET_IO, "the upload cannot be kept: %s",
+    return tet_error_set(error, space_error(reason), "the upload cannot be kept: %s",
                          strerror(reason));
 }
 

@@ -169,9 +169,8 @@ bool body_spooled(const struct http_request *request); // whether it goes into a
 
 /* ---- spool.c ---- */
 enum {
-    SPOOL_BYTES = 1 << 16,    // held of a body; a piece of a body is shorter than CONNECTION_BYTES
-    SPOOL_RESERVE = 16 << 20, // bytes that uploads leave free on the disk
-    SPOOL_UPLOADS = 4         // at once, unless the caller has said how many
+    SPOOL_BYTES = 1 << 16, // held of a body; a piece of a body is shorter than CONNECTION_BYTES
+    SPOOL_UPLOADS = 4      // at once, unless the caller has said how many
 };
 struct spooler {
     const char *folder;
@@ -187,11 +186,12 @@ struct spooler {
 TET_MUST_CHECK enum tet_err spooler_start(struct spooler *spooler, struct tet_error *error);
 /* spooler_stop: what waits to be written fails and is resumed. Also after a missing start. */
 void spooler_stop(struct spooler *spooler);
-/* spool_admit: room for one more upload of the length that its headers say (0: unknown). TET_BUSY. */
+/* spool_admit: room for one more upload of the length that its headers say (0: unknown). TET_BUSY,
+ * TET_STORAGE_FULL. */
 TET_MUST_CHECK enum tet_err spool_admit(struct http_request *request, struct tet_error *error);
 /* spool_take: a piece of the body, shorter than CONNECTION_BYTES. *taken false: there is no room, and
- * the connection is suspended until the spooler has written what is held; the piece comes again. Errors: TET_TOO_LARGE, TET_BUSY (the disk is
- * full, the server stops), TET_IO, TET_NO_MEMORY: no more is taken. */
+ * the connection is suspended until the spooler has written what is held; the piece comes again. Errors: TET_TOO_LARGE, TET_BUSY (the
+ * server stops), TET_STORAGE_FULL, TET_STORAGE_FAILS, TET_IO, TET_NO_MEMORY: no more is taken. */
 TET_MUST_CHECK enum tet_err spool_take(struct http_request *request, const char *bytes, size_t size,
                                        bool *taken, struct tet_error *error);
 /* spool_finish: writes the rest: on a helper. Errors as spool_take; TET_BAD_REQUEST where the

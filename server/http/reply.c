@@ -87,18 +87,6 @@ void http_reply_json(struct http_reply *reply, int status, json_t *value)
     http_reply_bytes(reply, status, type_json, line, n + 1);
 }
 
-void http_reply_error(struct http_reply *reply, const struct tet_error *error, json_t *details)
-{
-    enum tet_err err = error->err != TET_OK ? error->err : TET_INTERNAL;
-    json_t *message =
-        json_string(error->message[0] != '\0' ? error->message : tet_err_message(err));
-    if (message == NULL) // not UTF-8, or no memory
-        message = json_string(tet_err_message(err));
-    json_t *value = json_pack("{s:{s:s, s:o, s:o*}}", "error", "code", tet_err_code(err), "message",
-                              message, "details", details);
-    http_reply_json(reply, tet_err_status(err), value);
-}
-
 static const char *find_header(const struct http_reply *reply, const char *name)
 {
     for (size_t k = 0; k < reply->n_headers; k++) {
@@ -106,6 +94,21 @@ static const char *find_header(const struct http_reply *reply, const char *name)
             return reply->headers[k].value;
     }
     return NULL;
+}
+
+void http_reply_error(struct http_reply *reply, const struct tet_error *error, json_t *details)
+{
+    enum tet_err err = error->err != TET_OK ? error->err : TET_INTERNAL;
+    if ((err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS) &&
+        find_header(reply, "Retry-After") == NULL)
+        http_reply_header(reply, "Retry-After", "10"); // somebody has to make room first
+    json_t *message =
+        json_string(error->message[0] != '\0' ? error->message : tet_err_message(err));
+    if (message == NULL) // not UTF-8, or no memory
+        message = json_string(tet_err_message(err));
+    json_t *value = json_pack("{s:{s:s, s:o, s:o*}}", "error", "code", tet_err_code(err), "message",
+                              message, "details", details);
+    http_reply_json(reply, tet_err_status(err), value);
 }
 
 void http_reply_header(struct http_reply *reply, const char *name, const char *value)

@@ -20,8 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "space.h"
 
 _Static_assert((int)SPOOL_BYTES >= 2 * (int)CONNECTION_BYTES, "a buffer takes at least two pieces");
 
@@ -29,21 +30,16 @@ enum { LOOK_BYTES = 8 << 20 }; // written between two looks at the free space
 
 static enum tet_err disk_error(int reason, struct tet_error *error)
 {
-    if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG)
-        return tet_error_set(error, TET_BUSY, "the disk is full: %s", strerror(reason));
-    return tet_error_set(error, TET_IO, "the body cannot be kept: %s", strerror(reason));
+    const enum tet_err err = space_error(reason);
+    return tet_error_set(error, err, "%s: %s",
+                         err == TET_STORAGE_FULL ? "the disk is full" : "the body cannot be kept",
+                         strerror(reason));
 }
 
 static enum tet_err check_space(const char *folder, uint64_t bytes, struct tet_error *error)
 {
-    struct statvfs st;
-    if (statvfs(folder, &st) != 0)
-        return disk_error(errno, error);
-    const uint64_t free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
-    if (free_bytes >= SPOOL_RESERVE && bytes <= free_bytes - SPOOL_RESERVE)
-        return TET_OK;
-    return tet_error_set(error, TET_BUSY, "the disk is full: %llu bytes are free",
-                         (unsigned long long)free_bytes);
+    struct space space = {.folder = folder, .what = "the files folder (--files)"};
+    return space_check(&space, bytes, error);
 }
 
 /* ---- the file ---- */

@@ -112,6 +112,15 @@ static enum tet_err open_store(struct api *api, const struct options *options,
     return serve_files(api, options, error);
 }
 
+static enum tet_err start_storage(struct api *api, struct tet_error *error)
+{
+    const struct storage_options options = {.store = api->store,
+                                            .database = api->database,
+                                            .files = files_folder(api->files),
+                                            .backups = api->backups_folder};
+    return storage_start(&api->storage, &options, error);
+}
+
 static enum tet_err start_pool(struct api *api, uint32_t workers, struct tet_error *error)
 {
     const struct pool_options pool = {.store = api->store,
@@ -142,6 +151,8 @@ static enum tet_err start(struct parts *p, const struct options *options, struct
     if (err == TET_OK)
         err = watch_start(api, (uint32_t)settings.heartbeat_s * 1000, error);
     if (err == TET_OK)
+        err = start_storage(api, error);
+    if (err == TET_OK)
         err = start_pool(api, (uint32_t)settings.workers, error);
     if (err == TET_OK)
         err = admission_start(&api->admission, api->store, error);
@@ -170,6 +181,7 @@ static void stop(struct api *api)
         store_observe(api->store, NULL, NULL);
     events_stop(api->events);
     admission_stop(api->admission);
+    storage_stop(api->storage);
     store_close(api->store);
     catalog_close(api->catalog);
     recent_free(&api->recent);

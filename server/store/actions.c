@@ -260,7 +260,7 @@ enum tet_err store_act(struct store *store, const struct store_order *order,
                        struct store_acted *acted, struct tet_error *error)
 {
     struct act_job job = {
-        .job = {.work = act_work, .durable = true}, .order = order, .acted = acted};
+        .job = {.work = act_work, .durable = true, .frees = true}, .order = order, .acted = acted};
     *acted = (struct store_acted){0};
     enum tet_err err = writer_do(store, &job.job, error);
     if (err != TET_OK) {

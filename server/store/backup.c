@@ -105,8 +105,8 @@ static enum tet_err open_source(struct db *db, const char *path, struct tet_erro
 {
     int64_t ours = 0, version = 0;
     if (access(path, F_OK) != 0)
-        return tet_error_set(error, errno == ENOENT ? TET_NOT_FOUND : TET_IO, "%s: %s", path,
-                             strerror(errno));
+        return tet_error_set(error, errno == ENOENT ? TET_NOT_FOUND : space_error(errno), "%s: %s",
+                             path, strerror(errno));
     enum tet_err err = db_open(db, path, true, error);
     if (err == TET_OK)
         err = db_number(db, "PRAGMA application_id", &ours, error);
@@ -128,7 +128,7 @@ static enum tet_err sync_file(const char *path, struct tet_error *error)
     const int why = errno;
     if (file >= 0)
         close(file);
-    return good ? TET_OK : tet_error_set(error, TET_IO, "%s: %s", path, strerror(why));
+    return good ? TET_OK : tet_error_set(error, space_error(why), "%s: %s", path, strerror(why));
 }
 
 /* The copy under the name `part`: checked, and on the disk. */
@@ -196,8 +196,8 @@ void backup_clean(const char *folder)
 static enum tet_err appear(const char *part, const char *file, struct tet_error *error)
 {
     if (link(part, file) != 0)
-        return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : TET_IO, "%s: %s", file,
-                             errno == EEXIST ? "is there already" : strerror(errno));
+        return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : space_error(errno), "%s: %s",
+                             file, errno == EEXIST ? "is there already" : strerror(errno));
     (void)unlink(part);
     return store_sync_folder(file, error);
 }
@@ -262,7 +262,7 @@ enum tet_err backup_write(const char *path, const char *files, const char *file,
     if (err == TET_OK && report->datasets > 0) {
         moved = rename(f.part, f.kept) == 0;
         if (!moved)
-            err = tet_error_set(error, TET_IO, "%s: %s", f.kept, strerror(errno));
+            err = tet_error_set(error, space_error(errno), "%s: %s", f.kept, strerror(errno));
     }
     if (err == TET_OK)
         err = appear(part, file, error);

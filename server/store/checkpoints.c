@@ -244,7 +244,7 @@ enum tet_err store_checkpoint_write(struct store *store, int64_t run,
                                     bool wait, struct tet_error *error)
 {
     struct checkpoint_job job = {
-        .job = {.work = checkpoint_work, .run = run, .ordered = true},
+        .job = {.work = checkpoint_work, .run = run, .ordered = true, .grows = true},
         .checkpoint = *checkpoint,
         .keep = keep,
     };

@@ -53,15 +53,17 @@ static enum tet_err fail(struct db *db, int rc, struct tet_error *error)
         [DB_FINE] = {TET_INTERNAL, "no error"},
         [DB_STATEMENT] = {TET_DATABASE, "the statement failed"},
         [DB_HELD] = {TET_BUSY, "another program holds the database"},
-        [DB_FULL] = {TET_BUSY, "the disk is full"},
+        [DB_FULL] = {TET_STORAGE_FULL, "the disk is full"},
         [DB_UNREADABLE] = {TET_DATABASE, "the database cannot be read or written"},
         [DB_DAMAGED] = {TET_DATABASE, "the database is damaged"},
         [DB_MEMORY] = {TET_NO_MEMORY, "out of memory"},
     };
     const char *why = db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc);
     db->trouble = trouble_of(rc);
-    return tet_error_set(error, kinds[db->trouble].err, "%s: %s (%s)", db->path,
-                         kinds[db->trouble].text, why);
+    enum tet_err err = kinds[db->trouble].err;
+    if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_READONLY) // the disk's doing
+        err = TET_STORAGE_FAILS;
+    return tet_error_set(error, err, "%s: %s (%s)", db->path, kinds[db->trouble].text, why);
 }
 
 enum tet_err db_open(struct db *db, const char *path, bool reader, struct tet_error *error)

@@ -43,8 +43,9 @@ static enum tet_err put_work(struct store *store, struct job *base, struct tet_e
 enum tet_err store_dataset_put(struct store *store, const struct store_dataset *dataset,
                                bool *created, struct tet_error *error)
 {
-    struct put_job job = {
-        .job = {.work = put_work, .durable = true}, .dataset = dataset, .created = created};
+    struct put_job job = {.job = {.work = put_work, .durable = true, .grows = true},
+                          .dataset = dataset,
+                          .created = created};
     return writer_do(store, &job.job, error);
 }
 
@@ -97,7 +98,7 @@ enum tet_err store_dataset_delete(struct store *store, const char *name, bool *l
                                   struct tet_error *error)
 {
     struct delete_job job = {
-        .job = {.work = delete_work, .durable = true}, .name = name, .last = last};
+        .job = {.work = delete_work, .durable = true, .frees = true}, .name = name, .last = last};
     return writer_do(store, &job.job, error);
 }
 

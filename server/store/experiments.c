@@ -226,7 +226,7 @@ enum tet_err store_submit(struct store *store, const struct store_submission *su
                           struct store_receipt *receipt, struct tet_error *error)
 {
     struct submit_job job = {
-        .job = {.work = submit_work, .durable = true},
+        .job = {.work = submit_work, .durable = true, .grows = true},
         .submission = submission,
         .receipt = receipt,
     };

@@ -163,7 +163,8 @@ static enum tet_err import_work(struct store *store, struct job *base, struct te
 enum tet_err store_import(struct store *store, const struct store_import *import,
                           int64_t *experiment, int64_t *first_run, struct tet_error *error)
 {
-    struct import_job job = {.job = {.work = import_work, .durable = true}, .import = import};
+    struct import_job job = {.job = {.work = import_work, .durable = true, .grows = true},
+                             .import = import};
     const enum tet_err err = writer_do(store, &job.job, error);
     *experiment = job.experiment;
     *first_run = job.first_run;

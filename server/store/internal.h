@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "space.h"
 #include "store/changes.h"
 #include "store/queue.h"
 
@@ -156,6 +157,8 @@ struct job {
     bool ordered;     // not to be written unless all earlier jobs of its run are
     bool in_turn;     // goes after all that was queued before it, though somebody waits for it
     bool durable;     // survives a power loss once answered
+    bool grows;       // takes room to stay; refused while the disk is low, as posted ones are kept
+    bool frees;       // makes room: on a full disk it may have what is kept for that
     size_t bytes;     // counted against limits.pending_bytes
     struct job *next; // the rest is the writer's
     bool done, kept;
@@ -259,8 +262,10 @@ TET_MUST_CHECK enum tet_err changes_commit(struct store *store, struct tet_error
 
 struct store {
     struct versions versions;
-    char *path;    // absolute
-    int lock_file; // holds the lock on path.lock
+    char *path;         // absolute
+    struct space space; // of its disk: the writer's, and store_open's
+    char *folder;       // what space.folder points into
+    int lock_file;      // holds the lock on path.lock
     struct store_limits limits;
     struct store_policy policy; // does not change once the store is used
     int64_t clock_ms;           // for tests: what the queue takes for now; 0: the time
@@ -275,6 +280,7 @@ struct store {
     struct changes changes;
     bool queue_changed; // the writer's: by the jobs of this batch
     bool removing;      // the writer's: there is something to remove, or to give back
+    bool removal_fails; // the writer's: the last step did
     struct job *kept;   // the writer's: posted jobs that could not be written yet, in order
 
     pthread_t thread;

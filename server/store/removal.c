@@ -85,11 +85,14 @@ enum tet_err removal_begin(struct store *store, int64_t experiment, uint64_t *by
     return err;
 }
 
+/* What a server that ended did not get to: rows, or pages that it had not given back. */
 enum tet_err removal_recover(struct store *store, struct tet_error *error)
 {
-    int64_t n = 0;
-    const enum tet_err err = db_number(&store->db, "SELECT count(*) FROM removal", &n, error);
-    store->removing = n > 0;
+    int64_t n = 0, pages = 0;
+    enum tet_err err = db_number(&store->db, "SELECT count(*) FROM removal", &n, error);
+    if (err == TET_OK)
+        err = db_number(&store->db, "PRAGMA freelist_count", &pages, error);
+    store->removing = n > 0 || pages > STEP_PAGES;
     return err;
 }
 

@@ -188,7 +188,7 @@ enum tet_err store_spares_remove(struct store *store, const struct store_spare *
     enum tet_err err = TET_OK;
     *removed = 0;
     for (size_t at = 0; at < n && err == TET_OK; at += TOGETHER) {
-        struct remove_job job = {.job = {.work = remove_work, .in_turn = true}, // there is time
+        struct remove_job job = {.job = {.work = remove_work, .in_turn = true, .frees = true},
                                  .spares = spares + at,
                                  .n = n - at < TOGETHER ? n - at : TOGETHER};
         err = writer_do(store, &job.job, error);

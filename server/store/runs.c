@@ -124,7 +124,7 @@ enum tet_err store_claim(struct store *store, uint32_t worker, uint64_t memory_b
                          struct store_claim *claim, bool *found, bool *blocked,
                          struct tet_error *error)
 {
-    struct claim_job job = {.job.work = claim_work,
+    struct claim_job job = {.job = {.work = claim_work, .grows = true},
                             .worker = worker,
                             .memory_bytes = memory_bytes,
                             .claim = claim,
@@ -352,7 +352,11 @@ enum tet_err store_end(struct store *store, int64_t run, struct store_ending *en
                        struct tet_error *error)
 {
     struct end_job job = {
-        .job = {.work = end_work, .run = run, .ordered = true, .durable = true},
+        .job = {.work = end_work,
+                .run = run,
+                .ordered = true,
+                .durable = true,
+                .grows = ending->checkpoint != NULL || ending->protocol != NULL},
         .ending = ending,
     };
     enum tet_err err = writer_do(store, &job.job, error);

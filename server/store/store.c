@@ -215,7 +215,7 @@ static enum tet_err as_opening(const struct store *store, enum tet_err err,
     enum db_trouble trouble = store->db.trouble;
     if (err == TET_BUSY && trouble == DB_HELD)
         err = TET_CONFLICT;
-    else if (err == TET_BUSY || trouble == DB_UNREADABLE)
+    else if (trouble == DB_UNREADABLE && err != TET_STORAGE_FAILS)
         err = TET_IO;
     return tet_error_set(error, err, "%s", detail->message);
 }
@@ -248,6 +248,19 @@ static enum tet_err open_database(struct store *store, bool fresh, struct tet_er
     if (err == TET_OK)
         err = db_watch(&store->db, changes_seen, &store->changes, &detail);
     return err == TET_OK ? TET_OK : as_opening(store, err, &detail, error);
+}
+
+/* On a full disk it opens with the room that is kept, so that it can be made to have some. */
+static enum tet_err open_somehow(struct store *store, bool fresh, struct tet_error *error)
+{
+    struct tet_error full = {0};
+    enum tet_err err = open_database(store, fresh, &full);
+    if ((err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS) && space_release(&store->space)) {
+        if (store->db.handle != NULL)
+            db_close(&store->db);
+        return open_database(store, fresh, error);
+    }
+    return err == TET_OK ? TET_OK : tet_error_set(error, err, "%s", full.message);
 }
 
 /* ---- open and close ---- */
@@ -286,6 +299,18 @@ static enum tet_err open_beside(struct store *store, struct tet_error *error)
     return err;
 }
 
+/* What frees room must not need what is not there. */
+static enum tet_err know_space(struct store *store, struct tet_error *error)
+{
+    store->folder = strdup(store->path);
+    if (store->folder == NULL)
+        return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", store->path);
+    store->space.folder = dirname(store->folder);
+    store->space.what = "the database (--db)";
+    atomic_store(&store->space.low, true); // until it is seen that it is not
+    return space_reserve(&store->space, store->path, error);
+}
+
 static enum tet_err open_store(struct store **out, const char *path,
                                const struct store_limits *limits, bool beside,
                                struct tet_error *error)
@@ -311,6 +336,9 @@ static enum tet_err open_store(struct store **out, const char *path,
         err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));
         goto out;
     }
+    err = know_space(store, error);
+    if (err != TET_OK)
+        goto out;
     err = store_take_lock(store->path, &store->lock_file, &created, beside ? &held : error);
     if (err == TET_CONFLICT && beside) {
         err = open_beside(store, error);
@@ -322,7 +350,7 @@ static enum tet_err open_store(struct store **out, const char *path,
         if (err != TET_OK && created)
             remove_lock(store);
         if (err == TET_OK)
-            err = open_database(store, fresh, error);
+            err = open_somehow(store, fresh, error);
     }
     if (err == TET_OK)
         err = writer_start(store, error);
@@ -368,6 +396,8 @@ void store_close(struct store *store)
     (void)pthread_mutex_destroy(&store->lock);
     store_plan_give(store, store->plan);
     (void)pthread_mutex_destroy(&store->plan_lock);
+    space_free(&store->space);
+    free(store->folder);
     free(store->path);
     free(store);
 }

@@ -254,21 +254,38 @@ static bool is_behind_kept(const struct job *batch, const struct job *job)
     return false;
 }
 
+/* What is in the log goes into the file; then the log begins anew, in the room that it has. */
+static void empty_log(struct store *store)
+{
+    (void)!db_exec(&store->db, "PRAGMA wal_checkpoint(PASSIVE);", NULL);
+}
+
+/* write_one, and on a full disk, for what frees some of it, once more with the room that is kept for that. */
+static bool write_or_free(struct store *store, struct job *job, bool *stuck)
+{
+    if (write_one(store, job, stuck))
+        return true;
+    if (!job->frees || store->db.trouble != DB_FULL || !space_release(&store->space))
+        return false;
+    empty_log(store);
+    return write_one(store, job, stuck);
+}
+
 /* Each job alone. Once the storage refused one, posted jobs are kept without a try; what somebody
  * waits for is tried, so that it gets its own answer, unless nothing can be written at all.
- * failure: the storage's last; set before: nothing can begin. */
-static void write_alone(struct store *store, struct job *batch, struct tet_error *failure)
+ * failure: the storage's last; set before: nothing can begin, or with `low` only what needs no room. */
+static void write_alone(struct store *store, struct job *batch, bool low, struct tet_error *failure)
 {
-    bool stuck = failure->err != TET_OK;
+    bool stuck = failure->err != TET_OK && !low;
     for (struct job *job = batch; job != NULL; job = job->next) {
         bool posted = job->destroy != NULL;
-        if (failure->err != TET_OK &&
-            (stuck || posted || (job->ordered && is_behind_kept(batch, job)))) {
+        if (failure->err != TET_OK && (stuck || posted || (low && job->grows) ||
+                                       (job->ordered && is_behind_kept(batch, job)))) {
             job->error = *failure;
             job->kept = posted;
             continue;
         }
-        if (write_one(store, job, &stuck))
+        if (write_or_free(store, job, &stuck))
             continue;
         job->kept = posted;
         *failure = job->error;
@@ -424,7 +441,9 @@ static void wait_for_work(struct store *store)
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     while (store->first == NULL && !store->closing) {
-        if (store->removing && store->kept == NULL && store->health.err == TET_OK)
+        if (store->removing && !store->removal_fails &&
+            (store->health.err == TET_STORAGE_FULL ||
+             (store->kept == NULL && store->health.err == TET_OK)))
             return;
         if (store->kept == NULL && store->health.err == TET_OK)
             pthread_cond_wait(&store->arrived, &store->lock);
@@ -439,8 +458,11 @@ static void write_batch(struct store *store, struct job *batch, bool is_long, st
     struct tet_error failure = {0};
     int64_t before = db_changes(&store->db);
     *rest = NULL;
-    if (!write_together(store, batch, is_long, rest, &failure))
-        write_alone(store, batch, &failure);
+    const bool low = space_check(&store->space, 0, &failure) != TET_OK;
+    if (low || !write_together(store, batch, is_long, rest, &failure))
+        write_alone(store, batch, low, &failure);
+    else
+        space_keep(&store->space);
     count_commits(store, batch);
     answer(store, batch, &failure, db_changes(&store->db) != before);
 }
@@ -454,12 +476,28 @@ static void drop_kept(struct store *store)
     store->kept = NULL;
 }
 
-static bool is_well(struct store *store)
+static enum tet_err health_of(struct store *store)
 {
     pthread_mutex_lock(&store->lock);
-    const bool well = store->health.err == TET_OK;
+    const enum tet_err err = store->health.err;
     pthread_mutex_unlock(&store->lock);
-    return well;
+    return err;
+}
+
+/* Also on a full disk: that makes room, once what is removed has gone from the log to the file. */
+static void remove_little(struct store *store, struct job *removing)
+{
+    const enum tet_err health = health_of(store);
+    if (health != TET_OK && health != TET_STORAGE_FULL)
+        return;
+    struct job *batch = store->kept, *rest;
+    store->kept = NULL;
+    removing->next = NULL;
+    append_all(&batch, removing);
+    write_batch(store, batch, false, &rest);
+    store->removal_fails = removing->error.err != TET_OK;
+    if (health == TET_STORAGE_FULL)
+        empty_log(store);
 }
 
 /* Takes what has arrived. false: the store closes, and there is nothing left. */
@@ -481,7 +519,7 @@ static bool take(struct store *store, struct lanes *lanes)
 static void *writer_main(void *argument)
 {
     struct store *store = argument;
-    struct job probing = {.work = probe}, removing = {.work = removal_step}, *rest;
+    struct job probing = {.work = probe}, removing = {.work = removal_step, .frees = true}, *rest;
     struct lanes lanes = {0};
     (void)empty(&lanes.urgent);
     (void)empty(&lanes.backlog);
@@ -489,7 +527,7 @@ static void *writer_main(void *argument)
         bool is_long;
         more = take(store, &lanes);
         struct job *batch = take_batch(store, &lanes, &is_long);
-        if (batch == NULL && more && !is_well(store)) {
+        if (batch == NULL && more && health_of(store) != TET_OK) {
             probing.next = NULL;
             batch = &probing;
         }
@@ -498,10 +536,8 @@ static void *writer_main(void *argument)
             if (is_long && (lanes.backlog.first = rest) == NULL)
                 (void)empty(&lanes.backlog);
         }
-        if (store->removing && more && is_well(store)) {
-            removing.next = NULL;
-            write_batch(store, &removing, false, &rest);
-        }
+        if (store->removing && more)
+            remove_little(store, &removing);
     }
     drop_kept(store);
     return NULL;

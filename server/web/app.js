@@ -37,6 +37,17 @@ const PAGES = [
 const NAV = [["/experiments", "Experiments"], ["/compare", "Compare"], ["/datasets", "Datasets"], ["/queue", "Queue"], ["/users", "Users"]];
 
 let help = false;
+let storage = { storage: "ok", message: null }; // as /healthz says
+
+function lookAtStorage() {
+    return api.get("/healthz").then((now) => { storage = now; m.redraw(); }).catch(() => { /* the mark of the connection says so */ });
+}
+
+/* A disk that is full or fails: nobody should have to find out by what is refused. */
+function markOfStorage() {
+    if (storage.storage === "ok" || !storage.message) return null;
+    return m("p.problem.storage", { role: "alert" }, storage.message[0].toUpperCase() + storage.message.slice(1));
+}
 
 function markOfConnection() {
     const text = { live: "live", poll: "every 2 s", lost: "no connection" }[connection.state];
@@ -85,7 +96,7 @@ const Help = {
 };
 
 const Frame = {
-    view: ({ children }) => m("div.frame-of-all", header(), m("main#main", { tabindex: -1 }, children), m(Messages), m(Question),
+    view: ({ children }) => m("div.frame-of-all", header(), markOfStorage(), m("main#main", { tabindex: -1 }, children), m(Messages), m(Question),
         login.ask && m(signInBox), help && m(Help)),
 };
 const signInBox = signIn;
@@ -155,7 +166,8 @@ function start() {
     document.addEventListener("keydown", key);
     addEventListener("tetrad-look", () => m.redraw());
     m.route(document.getElementById("app"), "/experiments", Object.fromEntries(PAGES.map((page) => [page[0], resolver(page)])));
-    setInterval(() => { if (!document.hidden) m.redraw(); }, 10000); // "3 min ago"
+    setInterval(() => { if (!document.hidden) lookAtStorage().then(m.redraw); }, 10000); // "3 min ago"
+    lookAtStorage();
     api.maybe("/v1/me").then((who) => { introduce(who); m.redraw(); }).catch(say);
 }
 

@@ -224,7 +224,7 @@ def test_bad_requests():
         streams = [Stream(daemon.port, "/v1/events") for _ in range(2)]
         more = Stream(daemon.port, "/v1/events")
         assert more.status == 503 and more.headers["Retry-After"] == "10", (more.status, more.headers)
-        assert daemon.client.get("/healthz") == {"status": "ok"}
+        assert daemon.client.get("/healthz") == {"status": "ok", "storage": "ok", "message": None}
         for stream in [more, *streams]:
             stream.close()
         daemon.stop()

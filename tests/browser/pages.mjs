@@ -154,5 +154,12 @@ await test("a_draft_is_kept_until_it_is_submitted", async () => {
     });
 });
 
+await test("a_full_disk_is_said_on_every_page", () => at("/queue", {
+    ...everything, "/healthz": { status: "ok", storage: "full", message: `the disk of ${HOSTILE} is full: 7 bytes are free, 9 are needed` },
+}).then((o) => closing(o, async () => {
+    await o.page.getByRole("alert").getByText("is full: 7 bytes are free, 9 are needed").waitFor();
+    assert.equal(await o.page.locator("img[src=x]").count(), 0);
+})));
+
 await chrome.close();
 done();

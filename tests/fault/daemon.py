@@ -11,7 +11,7 @@ import tap
 
 SOAK = bool(os.environ.get("TETRAD_SOAK"))
 SEED = int(os.environ.get("TETRAD_SEED") or random.SystemRandom().randrange(1 << 30))
-PATIENCE = 120.0  # seconds until a test gives up waiting: nothing but a bug takes that long
+PATIENCE = float(os.environ.get("TETRAD_PATIENCE") or 120.0)  # seconds until a test gives up waiting: nothing but a bug takes that long
 IDLE = 30.0  # seconds for which a connection is kept without use; the server keeps it for 60
 FINAL = ("succeeded", "diverged", "failed", "cancelled")
 
@@ -199,8 +199,16 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def database(path):
-    """A connection to a copy of the database in a folder, checked for integrity. No daemon may be running."""
+def database(path, running=False):
+    """A connection to a copy of the database in a folder, checked for integrity. No daemon may be running, or it is the
+    database itself, only to be read."""
+    if running:
+        connection = sqlite3.connect(f"file:{path}/tetrad.db?mode=ro", uri=True, timeout=PATIENCE)
+        try:
+            yield connection
+        finally:
+            connection.close()
+        return
     with folder() as copy:
         for name in ("tetrad.db", "tetrad.db-wal"):
             if os.path.exists(os.path.join(path, name)):

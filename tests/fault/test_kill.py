@@ -1,471 +1,365 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One digest and one set of metrics for a definition, whatever happens on the way: `tetrad run`, the server with one
-worker or two, any vector width, kill -9 at any moment, SIGTERM in the middle of an epoch. And what was acknowledged
-stays: submissions, cancellations.
+"""kill -9 at any moment of anything that the server does: while experiments of every kind train, while they are
+submitted, cancelled, paused, deleted, while datasets and archives are on their way, while it starts, migrates, backs up,
+stops. After each kill it starts; all that it acknowledged is there, nothing is half there; in the end every run has the
+digest and the metrics that it has when nothing happens.
 
-TETRAD_SEED repeats a run's choices (not its timing); TETRAD_SOAK=1 kills 200 times."""
-import io, json, os, random, subprocess, sys, threading, time
+TETRAD_SEED repeats a run's choices (not its timing); TETRAD_SOAK=1 kills 1,000 times; TETRAD_KILLS=n as often."""
+import collections, http.client, os, random, signal, sqlite3, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import numpy as np
-from daemon import Client, Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until, add_page
+from book import Book, Made, await_removal, check_records, check_rows
+from daemon import Daemon, PATIENCE, SEED, SOAK, database, folder, note, tap
+from kinds import LAB, SUBMITTED, Follower, Member, Undisturbed, npz
 
-KILLS, TERMS, CANCELS = (200, 40, 30) if SOAK else (24, 6, 6)
-note(f"seed {SEED}")
+SLOW = 4.0 if "address" in tap.TETRAD or "thread" in tap.TETRAD else 1.0
+KILLS = int(os.environ.get("TETRAD_KILLS") or (1000 if SOAK else 30 if SLOW == 1.0 else 12))
+REST = 25  # kills after which everything may end, and is deleted
+WORKERS, WAITING = 2, 8  # experiments that wait at once
 rng = random.Random(SEED)
+note(f"seed {SEED}")
 
 
-def definition(units=(128, 128), train=2000, epochs=8, every=4, batch=32, test=500, **more):
-    return {"name": "fault", "dataset": {"name": "strokes", "train": train, "test": test},
-            "network": {"layers": [{"units": n} for n in units]}, "rule": {"name": "sal"},
-            "optimizer": {"lr": 0.05, "decay": 0.001}, "training": {"epochs": epochs, "batch": batch, "seed": 1},
-            "record": {"every": every}, **more}
+class Lab:
+    """A folder with a database, and what people do with the server on it until it dies."""
 
-
-# The points of the sweep that is killed again and again.
-POINTS = [{"rule.name": "sal", "optimizer.lr": 0.05, "optimizer.momentum": 0.0, "training.seed": 3},
-          {"rule.name": "bp", "optimizer.lr": 0.01, "optimizer.momentum": 0.9, "training.seed": 2},
-          {"rule.name": "kp", "optimizer.lr": 0.02, "optimizer.momentum": 0.5, "training.seed": 1},
-          {"rule.name": "sal", "optimizer.lr": 0.02, "optimizer.momentum": 0.5, "training.seed": 1}]
-SWEEP = definition(sweep=[{k: [v] for k, v in point.items()} for point in POINTS])
-
-
-def at_point(point, base):
-    one = json.loads(json.dumps(base))
-    one.pop("sweep", None)
-    for path, value in point.items():
-        section, field = path.split(".")
-        one[section][field] = value
-    return one
-
-
-def key_of(parameters):
-    """A run's point, without what all of them have in common."""
-    return f"{parameters.get('rule.name')} {float(parameters.get('optimizer.momentum', 0))}"
-
-
-def await_step(daemon, run, step):
-    """Waits until a run is at a step; it must not end before."""
-    def look():
-        now = daemon.client.run(run)
-        assert now["state"] not in FINAL, now
-        return now["progress"]["step"] >= step
-    until(f"step {step} of run {run}", look, 0.0)
-
-
-def await_experiment(daemon, runs):
-    """{parameters: (digest, metrics)} of runs that must succeed."""
-    ended = daemon.await_final(runs)
-    for run in ended.values():
-        assert run["state"] == "succeeded", run
-        assert run["progress"]["step"] == run["progress"]["steps"], run
-    return {key_of(run["parameters"]): (run["digest"], daemon.client.metrics(i)) for i, run in ended.items()}
-
-
-def same_metrics(got, want, what):
-    missing, extra = want.keys() - got.keys(), got.keys() - want.keys()
-    assert not missing, f"{what}: {len(missing)} metrics missing: {sorted(missing)[:5]}"
-    assert not extra, f"{what}: {len(extra)} metrics too many: {sorted(extra)[:5]}"
-    differ = [(k, got[k], want[k]) for k in want if got[k] != want[k]]
-    assert not differ, f"{what}: {len(differ)} metrics differ: {differ[:5]}"
-
-
-def same(got, want, what):
-    assert got[0] == want[0], f"{what}: digest {got[0]}, want {want[0]}"
-    same_metrics(got[1], want[1], what)
-
-
-def command(one, **environment):
-    """(digest, metrics) of `tetrad run`."""
-    with folder() as path:
-        with open(f"{path}/it.json", "w") as file:
-            json.dump(one, file)
-        p = subprocess.run([tap.TETRAD, "run", f"{path}/it.json", "--data", path, "--metrics", f"{path}/it.csv"],
-                           capture_output=True, text=True, env={**os.environ, "HOME": path, **environment})
-        assert p.returncode == 0, p.stderr
-        digest = [line.split()[1] for line in p.stdout.splitlines() if line.split()[:1] == ["digest"]]
-        with open(f"{path}/it.csv") as file:
-            lines = [line.rstrip("\n").split(",") for line in file][1:]
-    assert len(digest) == 1, p.stdout
-    rows = {}
-    for _, step, series, value in lines:
-        assert (series, int(step)) not in rows, f"{series}: step {step} twice"
-        rows[series, int(step)] = float(value) if np.isfinite(float(value)) else None
-    return digest[0], rows
-
-
-undisturbed = {}  # parameters of SWEEP: (digest, metrics); filled by the first test that needs it
-duration = 0.0    # seconds that SWEEP took on two workers
-
-
-def reference():
-    """What SWEEP gives when nothing happens."""
-    global duration
-    if not undisturbed:
-        with folder() as path, Daemon(path) as daemon:
-            begun = time.monotonic()
-            _, answer = daemon.client.submit(SWEEP)
-            undisturbed.update(await_experiment(daemon, answer["runs"]))
-            duration = time.monotonic() - begun
-            daemon.stop()
-        assert len(undisturbed) == len(POINTS)
-        assert len({digest for digest, _ in undisturbed.values()}) == len(POINTS)
-        note(f"undisturbed: {len(POINTS)} runs in {duration:.2f} s on 2 workers, "
-             f"{sum(len(rows) for _, rows in undisturbed.values())} metrics")
-    return undisturbed
-
-
-# ---- one digest ----
-
-def test_one_digest_on_one_and_two_workers_and_without_a_server():
-    want = reference()
-    with folder() as path, Daemon(path, workers=1) as daemon:
-        _, answer = daemon.client.submit(SWEEP)
-        for point, got in await_experiment(daemon, answer["runs"]).items():
-            same(got, want[point], f"one worker, {point}")
-        daemon.stop()
-    for point in POINTS:
-        same(command(at_point(point, SWEEP)), want[key_of(point)], f"tetrad run, {point}")
-
-
-def test_one_digest_on_every_vector_width():
-    with open("/proc/cpuinfo") as file:
-        flags = next((set(line.split()) for line in file if line.startswith("flags")), set())
-    widths = ["scalar"]
-    if {"avx2", "fma"} <= flags:
-        widths.append("avx2")
-    if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags:
-        widths.append("avx512")
-    note("vector widths: " + " ".join(widths))
-    tiny = definition(units=(37, 19), train=200, test=100, epochs=2, every=1, batch=16)
-    for point in POINTS:
-        one = at_point(point, tiny)
-        want = command(one)
-        for isa in widths:
-            same(command(one, TETRAD_ISA=isa), want, f"{isa}, {point}")
-    one["training"]["epochs"] = 200
-    one["optimizer"].update(lr=0.005)
-    want = command(one)
-    with folder() as path:  # begun on one width, continued on the next
-        runs, step = [], 0
-        for isa in widths * 2:
-            with Daemon(path, workers=1, TETRAD_ISA=isa) as daemon:
-                assert daemon.client.get("/readyz")["kernels"] == isa
-                if not runs:
-                    runs = daemon.client.submit(one)[1]["runs"]
-                step += 40
-                await_step(daemon, runs[0], step)
-                daemon.stop()
-        with Daemon(path) as daemon:
-            got, = await_experiment(daemon, runs).values()
-    same(got, want, "mixed widths")
-
-
-# ---- kill -9 ----
-
-def check_database(path, acknowledged, workers):
-    """After a kill: sound, every acknowledged submission there, no more runs running than workers."""
-    if not os.path.exists(os.path.join(path, "tetrad.db")) or os.path.getsize(os.path.join(path, "tetrad.db")) == 0:
-        assert not acknowledged
-        return
-    with database(path) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
-            assert not acknowledged
-            return
-        runs = {(e, r) for e, r in db.execute("SELECT experiment, id FROM run")}
-        for experiment, ids in acknowledged.items():
-            for run in ids:
-                assert (experiment, run) in runs, f"run {run} of experiment {experiment} is lost"
-        running = db.execute("SELECT count(*) FROM run WHERE state = 'running'").fetchone()[0]
-        assert running <= workers, f"{running} runs are running"
-        wrong = db.execute("SELECT run, count(*) FROM checkpoint GROUP BY run HAVING count(*) > 2").fetchall()
-        assert not wrong, f"runs with more than 2 checkpoints: {wrong}"
-
-
-def check_rows(path, runs):
-    """In the end: rows numbered without a gap, no checkpoint's remains, counters right."""
-    with database(path) as db:
-        for run in runs:
-            n, low, high, records = db.execute("SELECT count(*), min(sequence), max(sequence), (SELECT records FROM"
-                                               " run WHERE id = :run) FROM metric WHERE run = :run",
-                                               {"run": run}).fetchone()
-            assert (low, high + 1, records) == (0, n, n), f"run {run}: {n} rows, numbers {low} to {high}, {records}"
-            final = set(db.execute("SELECT series, step, value FROM final WHERE run = ?", (run,)))
-            last = set(db.execute("SELECT series, max(step), value FROM metric WHERE run = ? GROUP BY series", (run,)))
-            assert final == last, f"run {run}: last values"
-        assert not db.execute("SELECT 1 FROM run WHERE state = 'running'").fetchall()
-        for child, parent in (("checkpoint_array", "checkpoint"), ("checkpoint_chunk", "checkpoint")):
-            left = db.execute(f"SELECT count(*) FROM {child} WHERE checkpoint NOT IN (SELECT id FROM {parent})")
-            assert left.fetchone()[0] == 0, f"rows of {child} are left over"
-        for state in ("queued", "running", *FINAL):
-            counted = db.execute(f"SELECT sum({state}) FROM experiment_runs").fetchone()[0]
-            real = db.execute("SELECT count(*) FROM run WHERE state = ?", (state,)).fetchone()[0]
-            assert counted == real, f"{state}: counted {counted}, there are {real}"
-
-
-class Follower:
-    """Reads a run's metrics by `after`, over all restarts."""
-
-    def __init__(self, run):
-        self.run, self.after, self.rows = run, 0, {}
-
-    def look(self, client):
-        more = True
-        while more:
-            page = client.get(f"/v1/runs/{self.run}/metrics?after={self.after}")
-            add_page(self.rows, page, self.after)
-            self.after, more = page["next"], page["more"]
-
-
-def post_in_the_dark(port, one, key, answers):
-    try:
-        client = Client(port)
-        answers.append(client.submit(one, key)[1])
-        client.close()
-    except Exception:
-        pass  # killed before the answer: what was not acknowledged may be there or not
-
-
-def kill_round(path, kind, number, acknowledged, followers, keys):
-    """Starts a daemon and kills it in the way of `kind`."""
-    if kind == "start":  # while it opens the database, recovers, listens
-        with Daemon(path, wait=False) as daemon:
-            time.sleep(rng.uniform(0, 0.06))
-            return daemon.kill()
-    with Daemon(path) as daemon:
-        client = daemon.client
-        found = {e["id"] for e in client.experiments()}
-        assert acknowledged.keys() <= found, f"lost: {acknowledged.keys() - found}"
-        for follower in followers:
-            follower.look(client)
-        waiting = sum(client.run(r)["state"] not in FINAL for ids in acknowledged.values() for r in ids)
-        if kind == "submit" or waiting < 2:  # right after the 201
-            _, answer = client.submit(SWEEP)
-            acknowledged[answer["id"]] = answer["runs"]
-            followers.append(Follower(answer["runs"][0]))
-        if kind == "dark":  # while a submission is on its way
-            answers, key = [], f"dark-{SEED}-{number}"
-            thread = threading.Thread(target=post_in_the_dark, args=(daemon.port, SWEEP, key, answers))
-            thread.start()
-            time.sleep(rng.uniform(0, 0.02))
+    def __init__(self, path, undisturbed):
+        self.path, self.undisturbed, self.book = path, undisturbed, Book(undisturbed)
+        self.random, self.number, self.followers = random.Random(SEED + 1), 0, {}
+        self.contents = [npz(4000, c) for c in range(3)]
+        made = subprocess.run([tap.TETRAD, "token", "create", "--db", path + "/tetrad.db", "--user", "ada", "--role",
+                               "admin"], capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        self.token = next(word for word in made.stdout.split() if word.startswith("tet_"))
+        with Daemon(path, workers=WORKERS) as daemon:
+            client = self.client(daemon)
+            assert client.upload(LAB, undisturbed.lab)[0] == 201
+            for content, data in enumerate(self.contents):
+                status, answer = client.upload("first", data)
+                assert status == 201, answer
+                self.book.sums[content] = answer["sha256"]
+                assert client.ask("DELETE", "/v1/datasets/first")[0] == 200
+            status, answer = client.start("lesions", 0, b"")
+            self.base_experiment, self.base = answer["id"], answer["runs"][0]
+            self.book.made[answer["id"]] = Made("lesions", answer["runs"])
+            self.book.tokens[1] = (None, "good")  # ours
+            daemon.client.close()
+            daemon.client = client
+            daemon.await_final(answer["runs"])
+            assert client.ask("POST", f"/v1/runs/{self.base}/pin", {})[0] == 200
+            self.book.check_server(client, self.base)
             daemon.kill()
-            thread.join()
-            keys[key] = answers[0] if answers else None
-            for answer in answers:
-                acknowledged[answer["id"]] = answer["runs"]
+
+    def client(self, daemon):
+        return Member(daemon.port, self.token)
+
+    def waiting(self):
+        return {e: m for e, m in self.book.made.items() if not m.done}
+
+    # ---- what people do: each an act that is repeated until the server dies ----
+
+    def start(self, client, kind, **how):
+        if len(self.waiting()) >= WAITING:
+            time.sleep(0.01)
             return None
-        if kind == "train":
-            end = time.monotonic() + rng.uniform(0.0, 0.45) * duration
-            while time.monotonic() < end:
-                for follower in followers[-4:]:
-                    follower.look(client)
-                time.sleep(min(0.03, max(0.0, end - time.monotonic())))
-        return daemon.kill()
+        self.number += 1
+        key = None if kind == "imported" else f"{SEED}-{self.number}"
+        if key:
+            self.book.asked[key] = kind
+        else:
+            self.book.imports += 1
+        status, answer = client.start(kind, self.base, self.undisturbed.archive, key, **how)
+        assert status == 201, (kind, status, answer)
+        self.book.counts["acknowledged"] += 1
+        self.book.made[answer["id"]] = Made(kind, answer["runs"])
+        if key:
+            del self.book.asked[key]
+        else:
+            self.book.imports -= 1
+        return answer["id"]
+
+    def submit(self, client):
+        self.start(client, self.random.choice([*SUBMITTED, "forked", "rerun"]))
+
+    def take_in(self, client):
+        self.start(client, "imported", pieces=12, pause=lambda: time.sleep(self.random.uniform(0, 0.002)))
+
+    def train(self, client):
+        for experiment, made in list(self.waiting().items())[-2:]:
+            follower = self.followers.setdefault(made.runs[0], Follower(made.runs[0]))
+            follower.look(client)
+        time.sleep(0.02)
+        if len(self.waiting()) < 3:
+            self.submit(client)
+
+    def cancel(self, client):
+        experiment = self.start(client, "long") or self.random.choice([*self.waiting(), self.base_experiment])
+        made = self.book.made[experiment]
+        time.sleep(self.random.uniform(0, 0.02))
+        one = self.random.choice([None, *made.runs])
+        runs = made.runs if one is None else [one]
+        made.maybe.update(runs)
+        before = {run: client.run(run)["state"] for run in runs}
+        client.cancel(f"/v1/experiments/{experiment}" if one is None else f"/v1/runs/{one}")
+        made.cancelled.update(run for run in runs if before[run] in ("queued", "paused") or made.kind == "long")
+
+    def hold(self, client):
+        if not self.waiting():
+            self.submit(client)
+        experiment, made = self.random.choice([*self.waiting().items()])
+        verb, body = self.random.choice([("pause", None), ("resume", None), ("priority", {"priority": 7})])
+        made.paused, made.priority = (made.paused, None) if verb == "priority" else (None, made.priority)
+        status, answer = client.ask("POST", f"/v1/experiments/{experiment}/{verb}", body)
+        assert status == 200, answer
+        if verb == "priority":
+            made.priority = 7
+        else:
+            made.paused = verb == "pause"
+
+    def delete(self, client):
+        done = [e for e, m in self.book.made.items() if m.done and e != self.base_experiment]
+        if not done:
+            return self.train(client)
+        experiment = self.random.choice(done)
+        self.book.deleting.add(experiment)
+        status, answer = client.ask("DELETE", f"/v1/experiments/{experiment}")
+        assert status == 200, answer
+        self.book.forget(experiment)
+        self.book.deleting.discard(experiment)
+
+    def data(self, client):
+        name, content = f"up{self.random.randrange(3)}", self.random.randrange(3)
+        may = self.book.datasets.setdefault(name, {None})
+        assert len(may) == 1, may
+        here, = may
+        if here is None:
+            self.book.datasets[name] = {None, content}
+            status, answer = client.upload(name, self.contents[content], pieces=20,
+                                           pause=lambda: time.sleep(self.random.uniform(0, 0.001)))
+            assert status == 201 and answer["sha256"] == self.book.sums[content], answer
+            self.book.datasets[name] = {content}
+        elif here == content or self.random.random() < 0.7:
+            self.book.datasets[name] = {None, here}
+            status, answer = client.ask("DELETE", f"/v1/datasets/{name}")
+            assert status == 200, answer
+            self.book.datasets[name] = {None}
+        else:
+            assert client.upload(name, self.contents[content])[0] == 409
+
+    def access(self, client):
+        good = [t for t, (text, state) in self.book.tokens.items() if state == "good" and text]
+        if len(good) < 2:
+            self.book.creating += 1
+            status, answer = client.ask("POST", "/v1/tokens", {"user": f"u{self.number}", "role": "viewer"})
+            assert status == 201, answer
+            self.book.tokens[answer["id"]] = (answer["token"], "good")
+            self.book.creating -= 1
+        else:
+            token = self.random.choice(good)
+            text, _ = self.book.tokens[token]
+            self.book.tokens[token] = (text, "either")
+            status, answer = client.ask("DELETE", f"/v1/tokens/{token}")
+            assert status == 200, answer
+            self.book.tokens[token] = (text, "revoked")
+
+    def back_up(self, client):
+        status, answer = client.ask("POST", "/v1/admin/backup", {})
+        assert status in (201, 409), answer  # names are of the second
+        if status == 201:
+            self.book.backups.add(os.path.basename(answer["file"]))
+        time.sleep(0.05)
+
+    def thin(self, client):
+        done = {run for m in self.book.made.values() if m.done and m.kind not in ("lesions", "forked") for run in m.runs}
+        status, answer = client.ask("POST", "/v1/admin/retention", {"last": 1})
+        assert status == 200, answer
+        self.book.thinned |= done
+        self.submit(client)
+
+
+MOMENTS = {  # what is done when the kill comes, and within how many seconds of its start it comes
+    "train": ("train", 1.2), "submit": ("submit", 0.25), "import": ("take_in", 0.25), "upload": ("data", 0.25),
+    "cancel": ("cancel", 0.25), "pause": ("hold", 0.15), "delete": ("delete", 0.1), "token": ("access", 0.05),
+    "backup": ("back_up", 0.15), "retention": ("thin", 0.15), "start": (None, 0.06), "stop": ("train", 0.08),
+    "migrate": (None, 0.04)}
+PLAN = ["submit"] + [moment for moment in MOMENTS for _ in range(4 if moment == "train" else 1) if moment != "submit"]
+
+
+class People(threading.Thread):
+    """Repeats an act until the server dies under it."""
+
+    def __init__(self, lab, daemon, act):
+        super().__init__()
+        self.act, self.daemon, self.over, self.wrong, self.asking = act, daemon, False, None, False
+        self.connection = lab.client(daemon)
+        self.start()
+
+    def run(self):
+        try:
+            while not self.over:
+                self.act(self.connection)
+        except (OSError, http.client.HTTPException):
+            self.asking = True
+        except Exception as wrong:
+            self.wrong = wrong
+        self.connection.close()
+
+
+def end(daemon):
+    """Kills a server that may have ended by itself, as it was told to."""
+    daemon.process.kill()
+    status = daemon.wait(PATIENCE)
+    assert status in (0, -signal.SIGKILL), f"it ended with {status}: {daemon.said()}"
+
+
+def kill_while(lab, moment):
+    """Starts a server, checks everything, kills it in the midst of what is done then. Whether a request was cut off."""
+    act, within = MOMENTS[moment]
+    delay = rng.uniform(0, within * SLOW)
+    if moment == "migrate":
+        return kill_migration(delay)
+    if moment == "start":
+        with Daemon(lab.path, workers=WORKERS, wait=False) as daemon:
+            time.sleep(delay)
+            daemon.kill()
+        return False
+    with Daemon(lab.path, workers=WORKERS) as daemon:
+        client = lab.client(daemon)
+        lab.book.check_server(client, lab.base)
+        lab.book.check_folders(lab.path)
+        client.close()
+        people = People(lab, daemon, getattr(lab, act))
+        if moment == "stop":
+            time.sleep(delay)
+            daemon.process.terminate()
+            delay = rng.uniform(0, 0.04 * SLOW)
+        time.sleep(delay)
+        if moment == "stop":
+            end(daemon)
+        else:
+            daemon.kill()
+        people.over = True
+        people.join()
+        if people.wrong and moment == "stop" and "stopping" in str(people.wrong):
+            people.wrong = None  # it may refuse then
+        if people.wrong:
+            raise people.wrong
+        return people.asking
+
+
+def kill_migration(delay):
+    """A database of an older schema: killed while it is brought up to date, until it is."""
+    schemas = sorted(os.listdir(os.path.join(tap.ROOT, "schema/sql")))
+    version = rng.randrange(1, len(schemas))
+    with folder() as path:
+        db = sqlite3.connect(path + "/tetrad.db", isolation_level=None)
+        for name in schemas[:version]:
+            with open(os.path.join(tap.ROOT, "schema/sql", name)) as file:
+                db.executescript(file.read())
+        with open(os.path.join(tap.ROOT, "server/store/internal.h")) as file:
+            application = next(line.split("=")[1].split(",")[0].strip() for line in file
+                               if "STORE_APPLICATION_ID =" in line)
+        db.executescript(f"PRAGMA application_id = {int(application, 0)}; PRAGMA user_version = {version};"
+                         "INSERT INTO experiment (owner, name, hash, created_ms, tags, definition)"
+                         " VALUES ('local', 'old', 'sha256:0', 1, '[]', '{}'); PRAGMA journal_mode = WAL;")
+        db.close()
+        with Daemon(path, workers=1, wait=False) as daemon:
+            time.sleep(delay)
+            daemon.kill()
+        with database(path) as db:
+            at, = db.execute("PRAGMA user_version").fetchone()
+            assert version <= at <= len(schemas), at
+            assert db.execute("SELECT name FROM experiment").fetchall() == [("old",)]
+        with Daemon(path, workers=1) as daemon:
+            assert [e["name"] for e in daemon.client.experiments()] == ["old"]
+            daemon.stop()
+        with database(path) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (len(schemas),)
+    return False
+
+
+def rest(lab):
+    """Everything may end; it is compared, deleted, and what it took is given back. (pages, free pages)"""
+    with Daemon(lab.path, workers=WORKERS) as daemon:
+        client = daemon.client = lab.client(daemon)
+        lab.book.check_server(client, lab.base)
+        for experiment, made in lab.waiting().items():
+            made.paused, made.priority = None, None
+            if made.kind == "long":
+                made.maybe.update(made.runs)
+                client.cancel(f"/v1/experiments/{experiment}")
+            assert client.ask("POST", f"/v1/experiments/{experiment}/resume")[0] == 200
+        for made in lab.waiting().values():
+            daemon.await_final(made.runs)
+        for run, follower in lab.followers.items():
+            if any(run in made.runs for made in lab.book.made.values()):
+                follower.look(client)
+                assert follower.rows == client.metrics(run), f"run {run}, followed over all deaths"
+        lab.followers.clear()
+        lab.book.check_server(client, lab.base)
+        assert not lab.waiting()
+        with database(lab.path, running=True) as db:
+            check_records(db)
+        attempts = [client.run(run)["attempts"] for made in lab.book.made.values() for run in made.runs]
+        for name in lab.book.datasets:
+            client.ask("DELETE", f"/v1/datasets/{name}")
+            lab.book.datasets[name] = {None}
+        for experiment in [e for e in lab.book.made if e != lab.base_experiment]:
+            assert client.ask("DELETE", f"/v1/experiments/{experiment}")[0] == 200
+            lab.book.forget(experiment)
+        await_removal(lab.path)
+        lab.book.check_folders(lab.path)
+        for name in lab.book.backups:
+            check_backup(lab, name)
+        lab.book.backups.clear()
+        daemon.stop()
+        assert not daemon.said(), daemon.said()
+    assert not os.path.exists(lab.path + "/tetrad.db-wal"), "its log is left"
+    with database(lab.path) as db:
+        check_rows(db)
+        pages, = db.execute("PRAGMA page_count").fetchone()
+        spare, = db.execute("PRAGMA freelist_count").fetchone()
+    return pages, spare, max(attempts)
+
+
+def check_backup(lab, name):
+    file = os.path.join(lab.path, "tetrad.db.backups", name)
+    db = sqlite3.connect(file)
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+    os.unlink(file)
+    subprocess.run(["rm", "-rf", file + ".files"], check=True)
 
 
 def test_kill_at_random_moments():
-    want = reference()
-    kinds = ["train"] * 6 + ["start", "submit", "dark"]
-    acknowledged, followers, keys, count = {}, [], {}, dict.fromkeys(kinds, 0)
+    undisturbed = Undisturbed()
+    killed, cut, log, rests, begun = collections.Counter(), collections.Counter(), 0, [], time.monotonic()
     with folder() as path:
-        for number in range(KILLS):
-            kind = "submit" if number == 0 else kinds[number % len(kinds)]
-            count[kind] += 1
-            kill_round(path, kind, number, acknowledged, followers, keys)
-            check_database(path, acknowledged, 2)
-        with Daemon(path) as daemon:
-            client = daemon.client
-            for key, before in keys.items():  # once, whether it was acknowledged or not
-                _, answer = client.submit(SWEEP, key)
-                assert before is None or before["runs"] == answer["runs"], (before, answer)
-                status, again = client.submit(SWEEP, key)
-                assert (status, again["runs"]) == (200, answer["runs"]), (status, again)
-                acknowledged[answer["id"]] = answer["runs"]
-            assert {e["id"] for e in client.experiments(7)} == set(acknowledged)
-            attempts = []
-            for ids in acknowledged.values():
-                for point, got in await_experiment(daemon, ids).items():
-                    same(got, want[point], f"runs {ids}, {point}")
-                attempts += [client.run(run)["attempts"] for run in ids]
-            for follower in followers:
-                follower.look(client)
-                same_metrics(follower.rows, client.metrics(follower.run), f"followed run {follower.run}")
-            daemon.stop()
-        check_rows(path, [run for ids in acknowledged.values() for run in ids])
-    note(f"{KILLS} kills ({', '.join(f'{n} {kind}' for kind, n in count.items())}); {len(attempts)} runs, "
-         f"{sum(a > 1 for a in attempts)} of them killed, attempts: {sorted(attempts, reverse=True)}")
-    assert max(attempts) >= 3, "no run was killed twice"
-
-
-# ---- SIGTERM ----
-
-def interrupt(path, run, target, follower):
-    """Starts, waits for the run's step `target`, stops. (first step seen, the checkpoint's step, batch, seconds), or
-    None when the run ended before."""
-    with Daemon(path, workers=1) as daemon:
-        first = daemon.client.run(run)["progress"]["step"]
-        seen = until(f"step {target}", lambda: (r := daemon.client.run(run))["state"] in FINAL
-                     or r["progress"]["step"] >= target and r["progress"]["step"], 0.0)
-        if rng.random() < 0.5:
-            follower.look(daemon.client)
-        took = daemon.stop()
-    if seen is True:
-        return None
-    with database(path) as db:
-        state, step, reason = db.execute("SELECT state, step, reason FROM run WHERE id = ?", (run,)).fetchone()
-        if state in FINAL:
-            return None
-        assert state == "queued", f"after SIGTERM the run is {state}"
-        assert reason, "no reason"
-        at, batch = db.execute("SELECT step, batch FROM checkpoint WHERE run = ? ORDER BY step DESC",
-                               (run,)).fetchone()
-    assert at == step >= seen, f"checkpoint at {at}, run at {step}, seen {seen}"
-    return first, at, batch, took
-
-
-def terminate(one, times):
-    """SIGTERM so many times during a run; it must come to the same end. How many fell into an epoch."""
-    want = command(one)
-    with folder() as path:
-        with Daemon(path, workers=1) as daemon:
-            _, answer = daemon.client.submit(one)
-            run, = answer["runs"]
-            steps = daemon.client.run(run)["progress"]["steps"]
-            daemon.stop()
-        follower, at, took, inside = Follower(run), 0, 0.0, 0
-        for target in sorted(rng.randrange(1, max(2, steps * 9 // 10)) for _ in range(times)):
-            got = interrupt(path, run, max(target, at + 1), follower)
-            if got is None:
-                break
-            first, now, batch, seconds = got
-            assert first >= at, f"it was at step {at} and went on at {first}"
-            at, took, inside = now, max(took, seconds), inside + (batch > 0)
-        with Daemon(path) as daemon:
-            follower.look(daemon.client)
-            got, = await_experiment(daemon, [run]).values()
-            follower.look(daemon.client)
-            attempts = daemon.client.run(run)["attempts"]
-            daemon.stop()
-        check_rows(path, [run])
-    same(got, want, "after SIGTERM")
-    same_metrics(follower.rows, want[1], "followed by `after` over SIGTERM")
-    note(f"SIGTERM: {attempts} attempts, {inside} stops inside an epoch, the slowest took {took:.2f} s")
-    return inside
-
-
-def test_sigterm_in_the_middle_of_training():
-    one = at_point(POINTS[3], definition(epochs=6, every=3))
-    assert terminate(one, TERMS) > 0
-
-
-def test_sigterm_in_the_middle_of_an_evaluation():
-    # Two steps, then a long evaluation: nearly every signal falls into one.
-    one = definition(units=(64,), train=64, test=4000, epochs=24, every=1)
-    terminate(one, TERMS)
-
-
-# ---- cancel ----
-
-def test_cancelled_stays_cancelled():
-    long = definition(epochs=500, every=50)
-    with folder() as path:
-        gone = {}
-        for number in range(CANCELS):
-            how = ("running", "queued", "whole")[number % 3]
-            with Daemon(path, workers=1) as daemon:
-                client = daemon.client
-                for run, step in gone.items():
-                    now = client.run(run)
-                    assert now["state"] == "cancelled" and now["reason"] == "cancelled by a user", now
-                    assert now["progress"]["step"] >= step and now["ended_at"], now
-                first, = client.submit(long)[1]["runs"]
-                experiment = client.submit({**long, "sweep": {"training.seed": [1, 2, 3]}})[1]
-                step = rng.randrange(1, 150)
-                await_step(daemon, first, step)
-                second = experiment["runs"][0]
-                if how == "running":
-                    assert client.cancel(f"/v1/runs/{first}")["running"] == 1
-                    gone[first] = 0
-                elif how == "queued":
-                    assert client.cancel(f"/v1/runs/{second}")["queued"] == 1
-                    gone[second] = 0
-                else:
-                    answer = client.cancel(f"/v1/experiments/{experiment['id']}")
-                    assert answer["queued"] == 3, answer
-                    gone.update(dict.fromkeys(experiment["runs"], 0))
-                if number % 2:
-                    daemon.stop()
-                else:
-                    daemon.kill()
-            with database(path) as db:
-                states = dict(db.execute("SELECT id, state FROM run"))
-                assert all(states[run] == "cancelled" for run in gone), (how, states, gone)
-            with Daemon(path, workers=2) as daemon:
-                client = daemon.client
-                for run in (first, *experiment["runs"]):
-                    state = client.run(run)["state"]
-                    assert (state == "cancelled") == (run in gone), (how, run, state)
-                    again = client.cancel(f"/v1/runs/{run}")
-                    assert (again["finished"] == 1) == (run in gone), (how, run, again)
-                    gone[run] = client.run(run)["progress"]["step"]
-                    with_metrics = client.metrics(run)
-                    assert all(step <= 500 * 63 for _, step in with_metrics)
-                daemon.kill() if number % 3 else daemon.stop()
-        with Daemon(path) as daemon:  # and the workers are free
-            assert all(daemon.client.run(run)["state"] == "cancelled" for run in gone)
-            _, answer = daemon.client.submit(SWEEP)
-            for point, got in await_experiment(daemon, answer["runs"]).items():
-                same(got, reference()[point], f"after cancels, {point}")
-            daemon.stop()
-
-
-# ---- checkpoints ----
-
-def read_npz(data):
-    with np.load(io.BytesIO(data)) as arrays:
-        return {name: arrays[name].copy() for name in arrays.files}
-
-
-def look_at_weights(daemon, one, run, steps, kept, digest):
-    client = daemon.client
-    assert client.get(f"/v1/runs/{run}/weights")["step"] == steps
-    for step in range(1, steps + 2):
-        for what in ("", ".npz", "/W1.npy"):
-            status, value = client.ask("GET", f"/v1/runs/{run}/weights{what}?step={step}")
-            assert status == (200 if step in kept else 404), f"step {step} of {kept}: {status}"
-            if status == 404:
-                assert value["error"]["code"] == "not_found", value
-            elif not what:
-                assert value["step"] == step and value["final"] == (step == steps), value
-                assert value["digest"] == (digest if step == steps else None), value
-    for step in kept:  # what is kept is what a shorter run ends with
-        short = {**one, "training": {**one["training"], "max_steps": step}}
-        other, = client.submit(short)[1]["runs"]
-        daemon.await_final([other])
-        got, want = (read_npz(client.get(path)) for path in
-                     (f"/v1/runs/{run}/weights.npz?step={step}", f"/v1/runs/{other}/weights.npz"))
-        assert got.keys() == want.keys()
-        assert all(np.array_equal(got[name], want[name]) for name in got), f"step {step}"
-
-
-def test_checkpoints_are_kept_served_and_pruned():
-    base = definition(units=(32, 24), train=320, test=100, epochs=7, every=10, batch=32)
-    base["optimizer"].update(lr=0.01, momentum=0.9)
-    for every, keep, extra, kept in ((1, 2, {}, [60, 70]), (1, 4, {}, [40, 50, 60, 70]), (3, 2, {}, [60, 70]),
-                                     (2, 3, {"max_steps": 45}, [20, 40, 45])):
-        one = {**base, "record": {"every": 10, "checkpoint_epochs": every, "keep": keep},
-               "training": {**base["training"], **extra}}
-        with folder() as path:
-            with Daemon(path) as daemon:
-                run, = daemon.client.submit(one)[1]["runs"]
-                digest, _ = list(await_experiment(daemon, [run]).values())[0]
-                steps = daemon.client.run(run)["progress"]["steps"]
-                look_at_weights(daemon, one, run, steps, kept, digest)
-                daemon.kill()
-            with Daemon(path) as daemon:
-                look_at_weights(daemon, one, run, steps, kept, digest)
-                daemon.stop()
+        lab = Lab(path, undisturbed)
+        for number in range(1, KILLS + 1):
+            moment = PLAN[(number - 1) % len(PLAN)]
+            asking = kill_while(lab, moment)
+            killed[moment] += 1
+            cut[moment] += asking
+            lab.book.check_file(path, WORKERS)
+            wal = path + "/tetrad.db-wal"
+            log = max(log, os.path.getsize(wal) if os.path.exists(wal) else 0)
+            if number % REST == 0 or number == KILLS:
+                rests.append(rest(lab))
+                note(f"{number} kills in {time.monotonic() - begun:.0f} s; {lab.book.counts}; {rests[-1]}")
+        assert log < 80 << 20, f"the write-ahead log had {log} bytes"
+        assert max(pages for pages, _, _ in rests) <= 1.5 * rests[0][0] + 500, f"the database grows: {rests}"
+        assert max(spare for _, spare, _ in rests) <= 300, f"free pages are kept: {rests}"
+        assert max(attempts for _, _, attempts in rests) >= 3, f"no run was killed twice: {rests}"
+    counts = lab.book.counts
+    note(f"{KILLS} kills in {time.monotonic() - begun:.0f} s; submissions: {counts['acknowledged']} acknowledged, "
+         f"{counts['unanswered']} cut off, {counts['unanswered there']} of them there, whole; {counts['runs compared']} runs"
+         f" with the undisturbed digest and metrics; at most {max(a for _, _, a in rests)} attempts; log at most {log >> 10}"
+         f" KiB, database {min(p for p, _, _ in rests)} to {max(p for p, _, _ in rests)} pages at rest; by moment (requests"
+         f" cut off): {', '.join(f'{m} {n} ({cut[m]})' for m, n in killed.items())}")
+    assert sum(cut.values()) >= KILLS // 8, "too few kills fell into a request"
+    assert counts["runs compared"] >= KILLS // 4
 
 
 tap.run(globals())

@@ -258,7 +258,7 @@ static void test_no_room(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     const enum tet_err err = backup_write(path, NULL, file_in("b.db"), &r, &error);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    if (err != TET_BUSY && err != TET_DATABASE)
+    if (err != TET_STORAGE_FULL && err != TET_STORAGE_FAILS)
         fail_msg("%s: %s", tet_err_code(err), error.message);
     assert_absent(file_in("b.db"));
     assert_absent(file_in("b.db.part"));

@@ -124,7 +124,7 @@ static void test_copy(void **state)
     small = before;
     small.rlim_cur = SIZE / 2; // a full disk
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    take(away, "sha256:" HEX_A, TET_BUSY, false);
+    take(away, "sha256:" HEX_A, TET_STORAGE_FULL, false);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_not_equal(access(content(away, HEX_A), F_OK), 0);
     take(away, "sha256:" HEX_A, TET_OK, true);

@@ -151,18 +151,18 @@ static void test_full_disk(void **state)
                                  .hash = "h",
                                  .n_runs = 1,
                                  .runs = &new_run};
-    assert_err(store_submit(store, &s, &receipt, &error), TET_BUSY, &error, "disk is full");
+    assert_err(store_submit(store, &s, &receipt, &error), TET_STORAGE_FULL, &error, "disk is full");
     error = (struct tet_error){0};
-    assert_err(store_health(store, &error), TET_BUSY, &error, "disk is full");
+    assert_err(store_health(store, &error), TET_STORAGE_FULL, &error, "disk is full");
 
     /* Small enough to fit, but not before the run's metrics. */
     struct store_ending e = {.state = RUN_SUCCEEDED, .step = 2000, .digest = "sha256:d"};
     error = (struct tet_error){0};
-    assert_err(store_end(store, run, &e, &error), TET_BUSY, &error, "disk is full");
+    assert_err(store_end(store, run, &e, &error), TET_STORAGE_FULL, &error, "disk is full");
     struct store_checkpoint small = {.cursor = {.step = 2000, .records = 2000}};
     error = (struct tet_error){0};
-    assert_err(store_checkpoint_write(store, run, &small, KEEP_2, true, &error), TET_BUSY, &error,
-               "disk is full");
+    assert_err(store_checkpoint_write(store, run, &small, KEEP_2, true, &error), TET_STORAGE_FULL,
+               &error, "disk is full");
     assert_no_checkpoint(store, run, 0);
     assert_string_equal(metrics(store, run, &text), "");
     assert_int_equal(read_run(store, run).state, RUN_RUNNING);

@@ -344,7 +344,7 @@ static void test_full_disk(void **state)
     const int status = put(f, "/keep", "text/csv", bytes, MOST);
     setrlimit(RLIMIT_FSIZE, &before);
     assert_int_equal(status, 503);
-    assert_error(&f->answer, 503, "busy");
+    assert_error(&f->answer, 503, "storage_full");
     assert_has(&f->answer, "the disk is full");
     assert_int_equal(put(f, "/keep", "text/csv", bytes, MOST), 200);
     free(bytes);
