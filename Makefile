@@ -186,9 +186,11 @@ $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
 		$(LDFLAGS) $(LIBS) -lcmocka -o $@
 
+# The clients of the soak test: nothing of the server is in them.
+LOAD = $(BUILD)/tests/soak/load
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
-tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS))
+tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS) $(LOAD))
 
 # What makes a running server's surroundings fail: loaded before its libraries (LD_PRELOAD), never linked.
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
@@ -196,6 +198,11 @@ $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(LDFLAGS) -ldl -o $@
+
+$(LOAD): $(wildcard tests/soak/*.c tests/soak/*.h) $(FLAGS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Itests $(filter %.c,$^) $(LDFLAGS) -lm -o $@
 
 check: deps-test
 	+$(Q)$(SUBMAKE) tests
