@@ -94,7 +94,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs soak-load science science-quick install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -110,6 +110,7 @@ help:
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
+#: make soak-load      half an hour (MINUTES=30) of a whole lab's load on a quiet machine; ends with a table
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
@@ -243,6 +244,11 @@ bench-server: all
 	$(Q)export TETRAD=$(abspath $(PROGRAM)); /usr/bin/python3 tests/bench/http_load.py && \
 		/usr/bin/python3 tests/bench/shares.py && /usr/bin/python3 tests/bench/streams.py --minutes $(or $(MINUTES),1) && \
 		/usr/bin/python3 tests/bench/queue.py --tetrad $(abspath $(PROGRAM)) && $(BENCH)/queue
+
+soak-load: all
+	$(Q)deploy/deps test
+	+$(Q)$(SUBMAKE) $(LOAD)
+	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),30) /usr/bin/python3 tests/soak/test_soak.py
 
 # ---- the tables of the science -----------------------------------------------------------------
 
