@@ -198,7 +198,7 @@ class Lab:
         elif chance < 0.20:
             self.upload()
         self.resume(1.0)
-        if len(self.ended) > self.KEPT:
+        while len(self.ended) > self.KEPT:
             self.delete()
 
     def finish(self):
