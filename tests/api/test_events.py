@@ -248,7 +248,7 @@ def test_over_tls():
         with Daemon(path, workers=1, wait=False, TETRAD_TLS_CERT=cert, TETRAD_TLS_KEY=key) as daemon:
             line = daemon.process.stdout.readline().decode()
             port = int(line.split("https://", 1)[1].split()[0].rsplit(":", 1)[1])
-            stream = Stream(port, "/v1/events", context)
+            stream = Stream(port, "/v1/events?types=state,metrics", context)
             peer = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
             peer.request("POST", "/v1/experiments", json.dumps(definition(epochs=3)), {"Content-Type": "application/json"})
             run = json.load(peer.getresponse())["runs"][0]
