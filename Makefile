@@ -191,10 +191,10 @@ $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 LOAD = $(BUILD)/tests/soak/load
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
-tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS) $(LOAD))
-
 # What makes a running server's surroundings fail: loaded before its libraries (LD_PRELOAD), never linked.
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
+tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS) $(LOAD))
+
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
