@@ -105,8 +105,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills bench bench-quick bench-server \
-        bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills soak-load bench bench-quick \
+        bench-server bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -123,6 +123,7 @@ help:
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
+#: make soak-load      half an hour (MINUTES=30) of a whole lab's load on a quiet machine; ends with a table
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
@@ -222,16 +223,23 @@ fuzz:
 	+$(Q)$(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/fuzz/run --build $(BUILD)/fuzz --seconds $$(($(or $(MINUTES),1) * 60)) $(addprefix --target ,$(TARGET))
 
+# The clients of the soak test: nothing of the server is in them.
+LOAD = $(BUILD)/tests/soak/load
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
 API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
-tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS))
-
 # What makes a running server's surroundings fail: loaded before its libraries (LD_PRELOAD), never linked.
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
+tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS) $(LOAD))
+
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(LDFLAGS) -ldl -o $@
+
+$(LOAD): $(wildcard tests/soak/*.c tests/soak/*.h) $(FLAGS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Itests $(filter %.c,$^) $(LDFLAGS) -lm -o $@
 
 check: deps-test
 	+$(Q)$(SUBMAKE) tests
@@ -283,6 +291,11 @@ bench-server: all
 	$(Q)export TETRAD=$(abspath $(PROGRAM)); /usr/bin/python3 tests/bench/http_load.py && \
 		/usr/bin/python3 tests/bench/shares.py && /usr/bin/python3 tests/bench/streams.py --minutes $(or $(MINUTES),1) && \
 		/usr/bin/python3 tests/bench/queue.py --tetrad $(abspath $(PROGRAM)) && $(BENCH)/queue
+
+soak-load: all
+	$(Q)deploy/deps test
+	+$(Q)$(SUBMAKE) $(LOAD)
+	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),30) /usr/bin/python3 tests/soak/test_soak.py
 
 # ---- the tables of the science -----------------------------------------------------------------
 

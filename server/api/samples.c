@@ -28,10 +28,17 @@ static struct range range_of(const struct tet_examples *e, size_t first, size_t 
         return range;
     range = (struct range){INFINITY, -INFINITY};
     for (size_t i = first; i < first + n; i++) {
-        range.low = fmin(range.low, e->floats[i]);
-        range.high = fmax(range.high, e->floats[i]);
+        range.low = e->floats[i] < range.low ? e->floats[i] : range.low;
+        range.high = e->floats[i] > range.high ? e->floats[i] : range.high;
     }
     return range;
+}
+
+static uint8_t shade(double value, struct range range)
+{
+    const double share =
+        range.high > range.low ? (value - range.low) / (range.high - range.low) : 0.0;
+    return share > 0.0 ? (uint8_t)(share < 1.0 ? 255.0 * share + 0.5 : 255.0) : 0;
 }
 
 static void draw_image(struct picture *picture, const struct tet_examples *e,
@@ -43,12 +50,9 @@ static void draw_image(struct picture *picture, const struct tet_examples *e,
         for (uint32_t c = 0; c < shape->columns; c++) {
             const size_t at = example * shape->inputs + (size_t)r * shape->columns + c;
             uint8_t rgb[3];
-            for (size_t k = 0; k < 3; k++) {
-                const double v = value_at(e, at + (shape->channels == 3 ? k * plane : 0));
-                const double share =
-                    range.high > range.low ? (v - range.low) / (range.high - range.low) : 0.0;
-                rgb[k] = (uint8_t)lround(255.0 * fmax(0.0, fmin(1.0, share)));
-            }
+            for (size_t k = 0; k < 3; k++)
+                rgb[k] = k > 0 && shape->channels == 1 ? rgb[0]
+                                                       : shade(value_at(e, at + k * plane), range);
             picture_fill(picture, x + c * scale, y + r * scale, scale, rgb);
         }
 }

@@ -2,7 +2,13 @@
 /*
  * Streams: see stream.h.
  *
- *     epoll thread: take() -> nothing waits: suspend          push(), streams_end(): resume
+ *     epoll thread: take() -> nothing waits: suspend
+ *     push(): suspended -> to the socket; what does not fit there: resume          streams_end(): resume
+ *
+ * A suspended connection is the stream's: libmicrohttpd neither reads nor writes it, and all that it was given before
+ * has gone out, for it asks take() for more only then. So a text goes to the socket in one call, on the thread that
+ * has it; by way of the epoll thread it takes five (its eventfd, the socket into the epoll and out of it, and two
+ * reads). That needs a reply without chunks, whose bytes are the texts' and nothing else, and no TLS.
  *
  * Suspending and resuming happen under the stream's lock, so that a text pushed after take() found nothing always
  * resumes. A suspended connection is never closed by libmicrohttpd, so `connection` is valid where `suspended` is
@@ -20,9 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
-enum { BLOCK = 1024, FIRST_TEXTS = 4 };
+enum { BLOCK = 1024, FIRST_TEXTS = 4, TOGETHER = 64 /* texts in one call */ };
 
 struct http_stream {
     struct http_server *server;
@@ -30,6 +37,7 @@ struct http_stream {
     pthread_mutex_t lock;     // for what follows
     struct MHD_Connection *connection;
     struct identity who; // since its beginning
+    int fd;              // the connection's socket; -1: texts go by libmicrohttpd alone
     bool gone, ended, suspended;
     const struct http_shared *instead; // that waits in the place of others; NULL: none
     struct http_shared **texts;        // (capacity), a ring
@@ -127,16 +135,53 @@ static void wake(struct http_stream *s)
     s->suspended = false;
 }
 
-bool http_stream_push(struct http_stream *s, struct http_shared *text, struct http_shared *instead)
+/* As much of what waits as one call takes; true: and there may be room for more. */
+static bool send_some(struct http_stream *s)
+{
+    struct iovec parts[TOGETHER];
+    struct msghdr message = {.msg_iov = parts};
+    size_t all = 0;
+    for (; message.msg_iovlen < TOGETHER && message.msg_iovlen < s->n; message.msg_iovlen++) {
+        struct http_shared *text = *at(s, message.msg_iovlen);
+        const size_t taken = message.msg_iovlen == 0 ? s->taken : 0;
+        parts[message.msg_iovlen] =
+            (struct iovec){.iov_base = text->bytes + taken, .iov_len = text->size - taken};
+        all += text->size - taken;
+    }
+    const ssize_t sent = sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (size_t left = sent > 0 ? (size_t)sent : 0; left > 0;) {
+        const size_t first = (*at(s, 0))->size - s->taken, n = left < first ? left : first;
+        s->taken += n;
+        left -= n;
+        if (n == first)
+            drop_first(s);
+    }
+    return sent >= 0 && (size_t)sent == all;
+}
+
+/* What waits goes out. What the socket does not take, or refuses, is libmicrohttpd's: it waits for room, and ends the
+ * connection of a client that has gone or takes nothing for too long. */
+static void go_out(struct http_stream *s)
+{
+    while (s->suspended && s->fd >= 0 && s->n > 0)
+        if (!send_some(s))
+            break;
+    if (s->n > 0)
+        wake(s);
+}
+
+bool http_stream_push(struct http_stream *s, struct http_shared *const *texts, size_t n,
+                      struct http_shared *instead)
 {
     pthread_mutex_lock(&s->lock);
     const bool here = !s->gone && !s->ended;
-    if (here) {
-        const bool fits = s->n == 0 || s->bytes + text->size <= HTTP_STREAM_BYTES;
-        if (!fits || !append(s, text))
+    for (size_t i = 0; i < n && here; i++) {
+        const bool fits = s->n == 0 || s->bytes + texts[i]->size <= HTTP_STREAM_BYTES;
+        if (!fits || !append(s, texts[i]))
             replace(s, instead);
-        wake(s);
     }
+    if (here)
+        go_out(s);
     pthread_mutex_unlock(&s->lock);
     return here;
 }
@@ -239,6 +284,7 @@ struct http_stream *http_reply_stream(const struct http_request *request, struct
         s->server = request->server;
         s->connection = request->connection;
         s->who = request->identity;
+        s->fd = -1;
         atomic_init(&s->references, 2);
         pthread_mutex_init(&s->lock, NULL);
         err = enter(&request->server->streams, s, &error);
@@ -264,10 +310,20 @@ struct MHD_Response *stream_response(struct http_stream *s)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(s->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     const unsigned patience_ms = IDLE_TIMEOUT_S * 1000u;
-    if (info != NULL)
+    const int at_once = 1;
+    if (info != NULL) {
         (void)setsockopt(info->connect_fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms,
                          sizeof patience_ms);
-    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, take, s, NULL);
+        (void)setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
+        pthread_mutex_lock(&s->lock);
+        s->fd = s->server->tls.certificate == NULL ? info->connect_fd : -1;
+        pthread_mutex_unlock(&s->lock);
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, take, s, NULL);
+    if (response != NULL) // no chunks
+        (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    return response;
 }
 
 void stream_close(struct http_stream *s)

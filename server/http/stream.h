@@ -36,9 +36,10 @@ struct http_stream;
 struct http_stream *http_reply_stream(const struct http_request *request, struct http_reply *reply,
                                       const char *type);
 
-/* http_stream_push: queues a text, of which it takes a reference. Where more than HTTP_STREAM_BYTES would wait,
- * everything that waits is replaced by `instead`, once until the client has taken it. false: the client has gone. */
-bool http_stream_push(struct http_stream *stream, struct http_shared *text,
+/* http_stream_push: sends texts, of which it takes references where they have to wait. Where more than
+ * HTTP_STREAM_BYTES would wait, everything that waits is replaced by `instead`, once until the client has taken it.
+ * Never waits itself. false: the client has gone. */
+bool http_stream_push(struct http_stream *stream, struct http_shared *const *texts, size_t n,
                       struct http_shared *instead);
 bool http_stream_gone(struct http_stream *stream);
 size_t http_stream_waiting(struct http_stream *stream); // bytes that the client has not taken yet

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <png.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,26 +60,44 @@ void picture_diverging(double value, double most, uint8_t rgb[3])
     const double at = 5.0 + 5.0 * share;
     const int below = at < 10.0 ? (int)at : 9;
     for (int c = 0; c < 3; c++)
-        rgb[c] = (uint8_t)lround(colours[below][c] +
-                                 (at - below) * (colours[below + 1][c] - colours[below][c]));
+        rgb[c] = (uint8_t)(colours[below][c] + 0.5 +
+                           (at - below) * (colours[below + 1][c] - colours[below][c]));
+}
+
+/* Takes the colours out of a picture that has none; whether it had none. */
+static bool make_grey(const struct picture *picture, uint8_t **grey)
+{
+    const size_t n = (size_t)picture->width * picture->height;
+    const uint8_t *rgb = picture->rgb;
+    for (size_t i = 0; i < n; i++)
+        if (rgb[3 * i] != rgb[3 * i + 1] || rgb[3 * i] != rgb[3 * i + 2])
+            return false;
+    *grey = malloc(n);
+    for (size_t i = 0; i < n && *grey != NULL; i++)
+        (*grey)[i] = rgb[3 * i];
+    return *grey != NULL;
 }
 
 enum tet_err picture_png(const struct picture *picture, void **bytes, size_t *size,
                          struct tet_error *error)
 {
+    uint8_t *grey = NULL;
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = picture->width,
                        .height = picture->height,
-                       .format = PNG_FORMAT_RGB};
+                       .format = make_grey(picture, &grey) ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB,
+                       .flags = PNG_IMAGE_FLAG_FAST};      // a third of the time
     png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(image); // whatever the pixels are
     *size = 0;
     *bytes = malloc(room);
-    if (*bytes == NULL ||
-        !png_image_write_to_memory(&image, *bytes, &room, 0, picture->rgb, 0, NULL)) {
+    if (*bytes == NULL || !png_image_write_to_memory(&image, *bytes, &room, 0,
+                                                     grey != NULL ? grey : picture->rgb, 0, NULL)) {
+        free(grey);
         free(*bytes);
         *bytes = NULL;
         return tet_error_set(error, TET_NO_MEMORY, "no memory for a picture");
     }
+    free(grey);
     void *less = realloc(*bytes, room);
     *bytes = less != NULL ? less : *bytes;
     *size = room;

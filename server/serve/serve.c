@@ -10,6 +10,7 @@
  */
 #include "serve/serve.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,13 @@
 #include "serve/start.h"
 #include "store/backup.h"
 
-enum { DRAIN_MS = 3000, STOP_SECONDS = 9, MAX_HEARTBEAT_S = 3600 };
+enum {
+    DRAIN_MS = 3000,
+    STOP_SECONDS = 9,
+    MAX_HEARTBEAT_S = 3600,
+    MOST_ARENAS = 8,
+    MAPPED_BYTES = 1 << 20
+};
 
 static void on_alarm(int number)
 {
@@ -190,6 +197,16 @@ static void stop(struct api *api)
     alarm(0);
 }
 
+/* glibc gives each of our twenty threads a heap of its own and keeps in it what large blocks leave: for a year of runs
+ * that come and go, that is memory which only grows. Few heaps, and large blocks (networks, checkpoints, uploads) from
+ * the system and back to it, whatever was freed before. */
+static void keep_heaps_small(void)
+{
+    const uint32_t processors = machine_processors();
+    (void)mallopt(M_ARENA_MAX, (int)(processors < MOST_ARENAS ? processors : MOST_ARENAS));
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
+
 int serve_command(const struct options *options)
 {
     static struct parts parts; // too large for a stack
@@ -197,6 +214,7 @@ int serve_command(const struct options *options)
     sigset_t set;
     hide_core();
     block_signals(&set);
+    keep_heaps_small();
     /* strftime, and libzip for each member, look at the time zone: without TZ they read a file each
      * time. Ours are all UTC. */
     setenv("TZ", "UTC", 0);

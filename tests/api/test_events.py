@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server-sent events and the log of a real daemon, over raw sockets. Every event's data is held against
 schema/openapi.json."""
-import json, os, socket, sys, time
+import http.client, json, os, socket, ssl, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "fault")]
@@ -30,36 +30,30 @@ def check(kind, data):
 
 
 class Stream:
-    """A client that takes chunks apart itself, then lines."""
+    """A client that takes lines apart itself. A stream has no chunks: it ends with its connection."""
 
-    def __init__(self, port, path, **headers):
+    def __init__(self, port, path, context=None, **headers):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         lines = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
-        self.raw, self.text, self.ended, self.comments, self.last = b"", b"", False, 0, None
-        while b"\r\n\r\n" not in self.raw:
+        self.text, self.ended, self.comments, self.last = b"", False, 0, None
+        while b"\r\n\r\n" not in self.text:
             self.receive()
-        head, self.raw = self.raw.split(b"\r\n\r\n", 1)
+            assert not self.ended, self.text
+        head, self.text = self.text.split(b"\r\n\r\n", 1)
         lines = head.decode().split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = dict(line.split(": ", 1) for line in lines[1:])
         if self.status == 200:
             assert self.headers["Content-Type"].startswith("text/event-stream"), self.headers
             assert self.headers["Cache-Control"] == "no-store", self.headers
-            self.unchunk()
+            assert "Transfer-Encoding" not in self.headers and self.headers["Connection"] == "close", self.headers
 
     def receive(self):
         data = self.socket.recv(65536)
-        assert data, "the connection ended in the middle"
-        self.raw += data
-
-    def unchunk(self):
-        while b"\r\n" in self.raw:
-            size, rest = self.raw.split(b"\r\n", 1)
-            n = int(size, 16)
-            if len(rest) < n + 2:
-                return
-            self.text, self.raw, self.ended = self.text + rest[:n], rest[n + 2:], n == 0
+        self.text, self.ended = self.text + data, not data
 
     def next(self):
         """(kind, data, id of this event or None); None where the stream has ended."""
@@ -68,7 +62,6 @@ class Stream:
                 if self.ended:
                     return None
                 self.receive()
-                self.unchunk()
             block, self.text = self.text.split(b"\n\n", 1)
             kind = data = number = None
             for line in block.decode("utf-8").split("\n"):
@@ -236,11 +229,34 @@ def test_heartbeat():
         begun = time.monotonic()
         while stream.text.count(b": heartbeat\n\n") < 2:
             stream.receive()
-            stream.unchunk()
         took = time.monotonic() - begun
         assert 1.5 < took < 60, took
         stream.close()
         daemon.stop()
+
+
+def test_over_tls():
+    with folder() as path:
+        cert, key = os.path.join(path, "cert.pem"), os.path.join(path, "key.pem")
+        try:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                            "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+                           check=True, capture_output=True)
+        except FileNotFoundError:
+            raise tap.Skip("no openssl")
+        context = ssl.create_default_context(cafile=cert)
+        with Daemon(path, workers=1, wait=False, TETRAD_TLS_CERT=cert, TETRAD_TLS_KEY=key) as daemon:
+            line = daemon.process.stdout.readline().decode()
+            port = int(line.split("https://", 1)[1].split()[0].rsplit(":", 1)[1])
+            stream = Stream(port, "/v1/events?types=state,metrics", context)
+            peer = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
+            peer.request("POST", "/v1/experiments", json.dumps(definition(epochs=3)), {"Content-Type": "application/json"})
+            run = json.load(peer.getresponse())["runs"][0]
+            events = stream.until(ended(run))
+            assert events[-1][1]["state"] == "succeeded" and "metrics" in {kind for kind, _, _ in events}, events[-1]
+            peer.close()
+            stream.close()
+            daemon.stop()
 
 
 def log_lines(path):

@@ -66,7 +66,8 @@ static struct pixels decode(const char *path)
     expect(&reply, 200);
     png_image image = {.version = PNG_IMAGE_VERSION};
     assert_true(png_image_begin_read_from_memory(&image, reply.body, reply.size) != 0);
-    assert_int_equal(image.format, PNG_FORMAT_RGB);
+    assert_true(image.format == PNG_FORMAT_RGB || image.format == PNG_FORMAT_GRAY);
+    image.format = PNG_FORMAT_RGB;
     struct pixels p = {.width = image.width, .height = image.height};
     p.rgb = malloc(PNG_IMAGE_SIZE(image));
     assert_non_null(p.rgb);
