@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 #include "definition/definition.h"
+#include "json.h"
 #include "monitor/meters.h"
 #include "results/protocol.h"
 #include "session.h"
@@ -238,6 +239,7 @@ static void train(struct worker *w, const struct store_claim *claim)
     struct tet_error error = {0};
     json_t *definition = NULL;
     struct seen seen = {RUN_RUNNING, false, 0};
+    json_begin();
     const enum tet_err found =
         store_run_read(pool->options.store, claim->run, see_run, &seen, NULL);
     if (found == TET_NOT_FOUND || (found == TET_OK && seen.state != RUN_RUNNING))

@@ -345,8 +345,7 @@ enum tet_err npz_write_memory(const struct npy *arrays, size_t n, void **bytes, 
     for (size_t i = 0; i < n; i++)
         if (!add_array(zip, &arrays[i], heads[i]))
             goto out;
-    err = TET_IO;
-    if (zip_close(zip) != 0)
+    if (zip_close(zip) != 0) // into memory, of what is in memory: nothing else is short
         goto out;
     zip = NULL;
     err = copy_source(target, bytes, size, error);

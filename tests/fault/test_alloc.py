@@ -33,7 +33,7 @@ def is_told(result):
         return False
     if status == 201:  # a run that was made, and how it ended
         return said["state"] in ("failed", "paused") and "memory" in (said["reason"] or "")
-    return status in (500, 503) and said["error"]["code"] == "out_of_memory"
+    return status == 503 and said["error"]["code"] in ("out_of_memory", "busy")  # busy: no memory for a connection
 
 
 class Trial:
@@ -112,7 +112,7 @@ class Trial:
             self.lost += 1
             note(f"lost: {name}: {describe(frames, self.objects)}")
         else:
-            self.blame(name, f"{str(result)[:600]}", frames, n)
+            self.blame(name, f"{str(result)[:200]}", frames, n)
         return self.again(name, frames, n)
 
     def gone(self):
@@ -146,7 +146,8 @@ class Trial:
                     if ended and ended["state"] == "succeeded":
                         found = db.execute("SELECT digest FROM run WHERE id = ?", (run,)).fetchone()
                         assert found == (ended["digest"],), f"run {run}: {found}, acknowledged {ended['digest']}"
-        left = [f for f in os.listdir(self.path + "/tetrad.db.backups") if not f.endswith((".db", ".db.files"))]
+        backups = self.path + "/tetrad.db.backups"
+        left = [f for f in os.path.isdir(backups) and os.listdir(backups) or () if not f.endswith((".db", ".db.files"))]
         assert not left, left
         return files
 
