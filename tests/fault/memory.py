@@ -2,7 +2,7 @@
 """What the tests of failing allocations ask a daemon for: steps that can be repeated, each with what it must say.
 
 A step returns (status, what must be the same each time). It leaves nothing behind that changes what another says."""
-import http.client, io, json, socket
+import http.client, io, json, os, socket
 
 import numpy as np
 from daemon import archive, Client, FINAL, until
@@ -80,8 +80,8 @@ class Refused(Exception):
 class Scenario:
     """The steps, on a daemon that has one experiment of each kind, finished."""
 
-    def __init__(self, port):
-        self.asker, self.n = Asker(port), 0
+    def __init__(self, port, backups):
+        self.asker, self.n, self.backups = Asker(port), 0, backups
         self.made = {}  # experiment: {run: digest}, acknowledged
         client = Client(port)
         self.runs, self.digests, self.experiments = {}, {}, {}
@@ -165,6 +165,7 @@ class Scenario:
 
     def do_check_a_definition(self):
         status, value = self.asker.ask("POST", "/v1/experiments?dry_run=1", SWEEP)
+        value.pop("estimated_seconds", None)
         return status, value
 
     def do_bad_definition(self):
@@ -284,6 +285,8 @@ class Scenario:
 
     def do_backup(self):
         status, said = self.asker.ask("POST", "/v1/admin/backup", {})
+        if status == 201:  # its name is the second's
+            os.unlink(os.path.join(self.backups, os.path.basename(said["file"])))
         return status, None if status == 201 else said
 
     def do_import(self):
