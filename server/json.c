@@ -43,6 +43,11 @@ void json_begin(void)
     lacked = false;
 }
 
+void json_spoil(void)
+{
+    lacked = true;
+}
+
 bool json_whole(void)
 {
     return !lacked;
@@ -346,15 +351,17 @@ json_t *json_clone(const json_t *value)
 
 char *json_canonical(const json_t *value)
 {
-    struct text text = {.failed = lacked};
-    put_value(&text, value, true);
+    struct text text = {.failed = lacked || value == NULL};
+    if (!text.failed)
+        put_value(&text, value, true);
     return text_take(&text);
 }
 
 char *json_text(const json_t *value)
 {
-    struct text text = {.failed = lacked};
-    put_value(&text, value, false);
+    struct text text = {.failed = lacked || value == NULL};
+    if (!text.failed)
+        put_value(&text, value, false);
     return text_take(&text);
 }
 

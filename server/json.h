@@ -22,12 +22,16 @@ enum { JSON_MAX_DEPTH = 32 }; // of nested arrays and objects
  * beginning of a request, of a run, of an event. */
 void json_begin(void);
 
-/* json_whole: Jansson has had the memory that it asked for on this thread since json_begin. */
+/* json_spoil: what this thread puts together lacks something that could not be read. */
+void json_spoil(void);
+
+/* json_whole: Jansson has had the memory that it asked for on this thread since json_begin,
+ * and nothing was spoilt. */
 bool json_whole(void);
 
 /* json_canonical: as RFC 8785: keys sorted (by bytes), no spaces, the shortest digits that read
  * back as the same double; a new string that the caller frees with free(), or NULL for lack of
- * memory, now or while the value was made (json_whole). Equal values give equal bytes: 1, 1.0 and 1e0 are all "1", and -0.0 is "0". */
+ * memory, now or while the value was made (json_whole; a value of NULL was not). Equal values give equal bytes: 1, 1.0 and 1e0 are all "1", and -0.0 is "0". */
 char *json_canonical(const json_t *value);
 
 /* json_clone: a copy whose objects and arrays are its own and whose single values are shared; NULL

@@ -222,6 +222,7 @@ TET_MUST_CHECK enum tet_err guard_check_list(const char *option, const char *lis
 enum MHD_Result reply_send(struct http_request *request);
 /* reply_no_memory: the answer that is kept for when none can be made; MHD_NO: the connection ends. */
 enum MHD_Result reply_no_memory(struct http_server *server, struct MHD_Connection *connection);
+void reply_lacks_memory(struct http_reply *reply); // becomes 503 out_of_memory
 struct MHD_Response *reply_make_no_memory(void); // NULL: no memory
 void reply_clear(struct http_reply *reply); // keeps `close`
 /* reply_send_now: writes the reply to the socket itself: in the middle of a body, where

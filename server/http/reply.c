@@ -66,7 +66,7 @@ void http_reply_bytes(struct http_reply *reply, int status, const char *type, vo
     reply->owned = bytes;
 }
 
-static void fail(struct http_reply *reply)
+void reply_lacks_memory(struct http_reply *reply)
 {
     http_reply_static(reply, tet_err_status(TET_NO_MEMORY), type_json, no_memory,
                       sizeof no_memory - 1);
@@ -80,7 +80,7 @@ void http_reply_json(struct http_reply *reply, int status, json_t *value)
     json_decref(value);
     if (line == NULL) {
         free(text);
-        fail(reply);
+        reply_lacks_memory(reply);
         return;
     }
     memcpy(line + n, "\n", 2);
@@ -278,7 +278,7 @@ enum MHD_Result reply_send(struct http_request *request)
         struct tet_error error = {0};
         (void)tet_error_set(&error, TET_INTERNAL, "the reply's headers cannot be made");
         if (reply->no_memory)
-            fail(reply);
+            reply_lacks_memory(reply);
         else
             http_reply_error(reply, &error, NULL);
     } else

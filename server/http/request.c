@@ -171,6 +171,8 @@ void request_run(struct http_request *request, void *context)
         request->route->handle(context, request, &request->reply);
     else
         http_reply_error(&request->reply, &error, NULL);
+    if (!json_whole() && request->reply.stream == NULL) // a table made of JSON, too
+        reply_lacks_memory(&request->reply);
     tell(request, context);
     body_free(&request->body, &request->server->budget); // a client with its answer holds nothing
     spool_free(request);
