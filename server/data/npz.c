@@ -33,6 +33,15 @@ static enum tet_err bad(struct tet_error *error, const char *name, const char *w
     return tet_error_set(error, TET_BAD_DATASET, "array %s: %s", name, what);
 }
 
+/* For what libzip refused: it says so of some allocations that fail, and calls others a bad archive. errno is 0 before
+ * the call. */
+static enum tet_err refused(struct tet_error *error, const char *name, const zip_error_t *why)
+{
+    if (errno == ENOMEM || zip_error_code_zip(why) == ZIP_ER_MEMORY)
+        return tet_error_set(error, TET_NO_MEMORY, "array %s: out of memory", name);
+    return bad(error, name, zip_error_strerror((zip_error_t *)(uintptr_t)why));
+}
+
 void npz_free(struct npz *npz)
 {
     if (!npz)
@@ -68,11 +77,12 @@ static enum tet_err open_archive(zip_t **zip, const char *path, uint64_t *size,
         err = tet_error_set(error, TET_BAD_DATASET, "%s: not a file", path);
     else if (st.st_size == 0) // to libzip an empty file is an archive
         err = tet_error_set(error, TET_BAD_DATASET, "%s: the file is empty", path);
-    else if ((*zip = zip_fdopen(fd, 0, &code)))
+    else if (errno = 0, (*zip = zip_fdopen(fd, 0, &code)))
         fd = -1; // libzip has closed it
     else
-        err = tet_error_set(error, code == ZIP_ER_MEMORY ? TET_NO_MEMORY : TET_BAD_DATASET,
-                            "%s: not an .npz archive, or cut off", path);
+        err = tet_error_set(
+            error, code == ZIP_ER_MEMORY || errno == ENOMEM ? TET_NO_MEMORY : TET_BAD_DATASET,
+            "%s: not an .npz archive, or cut off", path);
     if (err == TET_OK)
         *size = (uint64_t)st.st_size;
     if (fd >= 0)
@@ -102,9 +112,10 @@ static enum tet_err read_exactly(zip_file_t *file, void *to, uint64_t n, const c
 {
     unsigned char *at = to;
     while (n > 0) {
+        errno = 0;
         zip_int64_t got = zip_fread(file, at, n < INT32_MAX ? n : INT32_MAX);
         if (got < 0)
-            return bad(error, name, zip_error_strerror(zip_file_get_error(file)));
+            return refused(error, name, zip_file_get_error(file));
         if (got == 0)
             return bad(error, name, "shorter than it says");
         at += got;
@@ -218,8 +229,9 @@ static enum tet_err read_array(zip_t *zip, uint64_t i, uint64_t file_size, uint6
         err = check_entry(&st, array->name, file_size, error);
     if (err != TET_OK)
         goto out;
+    errno = 0;
     if (!(file = zip_fopen_index(zip, i, 0))) {
-        err = bad(error, array->name, zip_strerror(zip));
+        err = refused(error, array->name, zip_get_error(zip));
         goto out;
     }
     if ((err = read_head(file, array, &fortran, &head, error)) != TET_OK ||
