@@ -123,6 +123,15 @@ class Scenario:
         changes = path.split("?")[0] in self.CHANGE or path.endswith("format=npz") or path.endswith("weights.npz")
         return status, None if changes and status == 200 else data
 
+    def ended(self, run):
+        """A run, once it has ended or waits for the next start."""
+        quiet = Asker(self.asker.port)
+
+        def look():
+            status, value = quiet.ask("GET", f"/v1/runs/{run}")
+            return status == 200 and value["state"] in FINAL + ("paused",) and value
+        return until(f"run {run} to end", look, 0.01)
+
     def train(self, name, one):
         """A run that is submitted trains to the digest that it had."""
         self.n += 1
@@ -131,12 +140,7 @@ class Scenario:
             return status, answer
         digests, said = [], []
         for run in answer["runs"]:
-            client = Client(self.asker.port)
-            def look():
-                status, value = client.ask("GET", f"/v1/runs/{run}")
-                return status == 200 and value["state"] in FINAL + ("paused",) and value
-            ended = until(f"run {run} to end", look)
-            client.close()
+            ended = self.ended(run)
             if ended["state"] == "paused":  # it could not begin
                 self.asker.ask("POST", f"/v1/runs/{run}/resume")
                 said.append(ended)
@@ -212,15 +216,9 @@ class Scenario:
         status, answer = self.asker.ask("POST", path, body)
         if status != 201:
             return status, answer
-        client = Client(self.asker.port)
         run = answer["runs"][0] if "runs" in answer else answer["id"]
         run = run["run"] if isinstance(run, dict) else run
-
-        def look():
-            status, value = client.ask("GET", f"/v1/runs/{run}")
-            return status == 200 and value["state"] in FINAL + ("paused",) and value
-        ended = until(f"run {run} to end", look)
-        client.close()
+        ended = self.ended(run)
         if ended["state"] == "succeeded":
             return 201, ended["digest"]
         return 201, {"state": ended["state"], "reason": ended["reason"]}
@@ -234,11 +232,11 @@ class Scenario:
 
     def do_act_on_many(self):
         answer = self.asker.ok("POST", "/v1/experiments", self.endless())
-        e = answer["id"]
+        e, quiet = answer["id"], Asker(self.asker.port)
         try:
             self.asker.ok("POST", "/v1/actions", {"action": "pause", "select": {"ids": [e]}})
             self.asker.ok("POST", "/v1/actions", {"action": "cancel", "select": {"ids": [e]}})
-            until("the end", lambda: Asker(self.asker.port).ask("GET", f"/v1/experiments/{e}")[1].get("state") == "cancelled")
+            until("the end", lambda: quiet.ask("GET", f"/v1/experiments/{e}")[0] == 200 and quiet.said[1]["state"] == "cancelled")
             return 200, self.asker.ok("POST", "/v1/actions", {"action": "delete", "select": {"ids": [e]}}).keys()
         finally:
             Asker(self.asker.port).ask("POST", f"/v1/experiments/{e}/cancel")
@@ -248,10 +246,10 @@ class Scenario:
         e = f"/v1/experiments/{answer['id']}"
         quiet = Asker(self.asker.port)
         until("a cancellation", lambda: quiet.ask("POST", f"{e}/cancel")[0] == 200)
-        until("the end", lambda: quiet.ask("GET", e)[1].get("state") == "cancelled")
+        until("the end", lambda: quiet.ask("GET", e)[0] == 200 and quiet.said[1]["state"] == "cancelled")
         status, said = self.asker.ask("DELETE", e)
-        if status == 204 or status == 200:
-            assert quiet.ask("GET", e)[0] == 404, quiet.said
+        if status < 300:
+            until("the experiment to be gone", lambda: quiet.ask("GET", e)[0] == 404)
         return status, None if status < 300 else said
 
     def upload(self, content, kind, query=""):
@@ -284,9 +282,10 @@ class Scenario:
         return self.asker.ask("POST", "/v1/admin/retention", {"last": 1000, "dry_run": True})[0], None
 
     def do_backup(self):
+        if os.path.isdir(self.backups):  # its name is the second's
+            for name in os.listdir(self.backups):
+                os.unlink(os.path.join(self.backups, name)) if name.endswith(".db") else None
         status, said = self.asker.ask("POST", "/v1/admin/backup", {})
-        if status == 201:  # its name is the second's
-            os.unlink(os.path.join(self.backups, os.path.basename(said["file"])))
         return status, None if status == 201 else said
 
     def do_import(self):

@@ -47,8 +47,8 @@ class Trial:
 
     def start(self):
         self.daemon = Daemon(self.path, workers=1, **self.control.environment())
-        self.objects = objects_of(self.daemon.process)
         if self.scenario is None:
+            self.objects = objects_of(self.daemon.process)
             self.scenario = memory.Scenario(self.daemon.port, self.path + "/tetrad.db.backups")
             self.steps = {n: s for n, s in self.scenario.named().items() if ONLY in n}
         self.scenario.asker.port = self.daemon.port
