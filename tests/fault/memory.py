@@ -95,6 +95,16 @@ class Scenario:
         self.zipped = archive(client, self.experiments["memory"])
         client.close()
 
+    def settle(self):
+        """Whatever was submitted while there was no memory: it trains, or is ended."""
+        quiet = Asker(self.asker.port)
+
+        def look():
+            quiet.ask("POST", "/v1/actions", {"action": "cancel", "select": {"state": "paused"}})
+            status, queue = quiet.ask("GET", "/v1/queue")
+            return status == 200 and not queue["length"] and not queue["running"]
+        until("the queue to be empty", look, 0.02)
+
     def named(self):
         """{name: step}."""
         reads = {path: lambda path=path: self.read(path) for path in self.paths()}

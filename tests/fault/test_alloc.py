@@ -6,10 +6,10 @@ What a daemon is asked for (memory.py) is done once to learn the places (alloc.c
 occurrence, and at a later one that is drawn. The answer must be the right one or say that there is no memory; the
 daemon lives, answers the same request well, and what it acknowledged is there. The same for the start, the end and the
 commands. TETRAD_SEED draws what fits the time; TETRAD_SOAK=1 does all. TETRAD_ONLY=NAME does the steps so named."""
-import json, os, random, subprocess, sys, time
+import json, os, random, shutil, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import memory
+import memory, schemas
 from allocations import FAIL_FROM, FAIL_LARGE, FAIL_ONE, FAIL_SITE, Control, describe, objects_of
 from daemon import Daemon, SEED, SOAK, database, folder, note, tap
 
@@ -168,6 +168,149 @@ def test_each_place_of_a_daemon():
              f"{trial.missed} not come to, {trial.crashes} crashes")
         assert not trial.wrong, "\n".join(trial.wrong[:40])
         assert after <= files + 8, f"{after} open files, {files} before"
+
+
+# ---- the start and the end ----
+
+def one_start(path, control):
+    """A server, from its start to its end: (exit status, what it said)."""
+    with Daemon(path, workers=1, wait=False, **control.environment()) as daemon:
+        line = daemon.process.stdout.readline().decode()
+        if "http://" in line:
+            daemon.process.terminate()
+        return daemon.wait(60), daemon.said()
+
+
+def test_each_place_of_a_start():
+    """With an upgrade on the way. It serves, or says why not, and the next start is good."""
+    with folder() as path, folder() as own:
+        schemas.make(path, 5)
+        control, again = Control(own), f"{own}/again"
+        shutil.copytree(path, again)
+        control.record()
+        assert one_start(again, control) == (0, "")
+        places = [(p, n, f) for p, (count, ours, f) in control.recorded().items() if ours
+                  for n in {1, rng.randint(1, count)}]
+        rng.shuffle(places)
+        began, wrong, done, refused, objects = time.monotonic(), [], 0, 0, {}
+        for place, n, frames in places:
+            if not SOAK and time.monotonic() - began > SECONDS / 4:
+                break
+            shutil.rmtree(again)
+            shutil.copytree(path, again)
+            control.arm(FAIL_SITE, place, n)
+            status, said = one_start(again, control)
+            done += control.disarm() > 0
+            refused += status != 0
+            if status < 0 or status != 0 and ("memory" not in said or not said.startswith("tetrad: ")):
+                wrong.append(f"{status} {said[-300:]}: occurrence {n} of {describe(frames, objects)}")
+            status, said = one_start(again, control)
+            if status != 0 or said[:-1].count("\n") > 3:
+                wrong.append(f"the next start: {status} {said[-300:]}: occurrence {n} of {describe(frames, objects)}")
+            with database(again) as db:
+                assert db.execute("SELECT count(*) FROM run").fetchone() == (4,)
+                assert db.execute("PRAGMA user_version").fetchone() == (schemas.NEWEST,)
+        note(f"{len(places)} faults to try, {done} failed in {time.monotonic() - began:.1f} s, {refused} starts refused")
+        assert not wrong, "\n".join(wrong[:40])
+
+
+# ---- commands ----
+
+def commands(path, port):
+    """{name: (arguments, is the output always the same)}"""
+    one, server = f"{path}/one.json", ["--server", f"http://127.0.0.1:{port}"]
+    with open(one, "w") as file:
+        json.dump(memory.SWEEP, file)
+    with open(f"{path}/bad.json", "w") as file:
+        json.dump(memory.BAD, file)
+    with open(f"{path}/up.csv", "wb") as file:
+        file.write(memory.csv(1))
+    here = {"run": ["run", one, "--out", f"{path}/out.npz", "--metrics", f"{path}/out.csv"],
+            "run bad": ["run", f"{path}/bad.json"], "rules": ["rules"], "a rule": ["rules", "sal"], "audit": ["audit"],
+            "completion": ["completion", "bash"], "token": ["token", "create", "--db", f"{path}/t.db", "--user", "ann"],
+            "tokens": ["token", "list", "--db", f"{path}/t.db"],
+            "backup": ["backup", f"{path}/copy.db", "--db", f"{path}/t.db"],
+            "restore": ["restore", f"{path}/whole.db", "--db", f"{path}/r.db"]}
+    there = {"submit": ["submit", one, "--watch"], "submit json": ["submit", one, "--json"],
+             "submit bad": ["submit", f"{path}/bad.json"], "list": ["list"], "list json": ["list", "--json"],
+             "show": ["show", "1"], "show a run": ["show", "r1"], "summary": ["summary", "1"], "queue": ["queue"],
+             "watch": ["watch", "1"], "export": ["export", "1", "--out", f"{path}/export"],
+             "import": ["import", f"{path}/exported"], "datasets": ["dataset", "list"],
+             "upload": ["dataset", "upload", f"{path}/up.csv", "--name", "up", "--label", "label"],
+             "pause": ["pause", "1"], "fork": ["fork", "r1", "optimizer.lr=0.02"], "rerun": ["rerun", "r1"]}
+    return {**here, **{name: [*command, *server] for name, command in there.items()}}
+
+
+def test_each_place_of_a_command():
+    with folder() as path, Daemon(path, workers=1) as daemon:
+        daemon.await_final(daemon.client.submit(memory.definition())[1]["runs"])
+        control = Control(path)
+
+        def do(command):
+            for left in ("copy.db", "out.npz", "out.csv", "r.db", "export"):
+                shutil.rmtree(f"{path}/{left}", ignore_errors=True)
+                if os.path.isfile(f"{path}/{left}"):
+                    os.unlink(f"{path}/{left}")
+            return subprocess.run([tap.TETRAD, *command], capture_output=True, text=True, timeout=120, errors="replace",
+                                  env={**os.environ, **control.environment(), "HOME": path, "TETRAD_DATA": path})
+        all_of_them = {n: c for n, c in commands(path, daemon.port).items() if ONLY in n}
+        do(["token", "create", "--db", f"{path}/t.db", "--user", "ann"])
+        do(["backup", f"{path}/whole.db", "--db", f"{path}/t.db"])
+        do(["export", "1", "--out", f"{path}/exported", "--server", f"http://127.0.0.1:{daemon.port}"])
+        places, normal, objects = [], {}, {}
+        for name, command in all_of_them.items():
+            control.record()
+            p = do(command)
+            found = control.recorded()
+            normal[name] = p.returncode, p.stdout if p.stdout == do(command).stdout else None
+            assert p.returncode == (3 if name == "run bad" else 7 if name == "submit bad" else 0), (name, p)
+            places += [(name, place, n, f) for place, (count, ours, f) in found.items() if ours
+                       for n in {1, rng.randint(1, count)}]
+        rng.shuffle(places)
+        began, wrong, failed, told = time.monotonic(), [], 0, 0
+        for name, place, n, frames in places:
+            if not SOAK and time.monotonic() - began > SECONDS / 4:
+                break
+            control.arm(FAIL_SITE, place, n)
+            p = do(all_of_them[name])
+            if not control.disarm():
+                continue
+            failed += 1
+            status, out = normal[name]
+            if p.returncode == status and (out is None or p.stdout == out):
+                continue
+            told += 1
+            if p.returncode <= 0 or "tetrad: " not in p.stderr or "memory" not in p.stderr:
+                wrong.append(f"{name}: {p.returncode} {p.stderr[-300:]!r} {p.stdout[-80:] if p.returncode == 0 else ''}: "
+                             f"occurrence {n} of {describe(frames, objects)}")
+                note(wrong[-1])
+        note(f"{len(all_of_them)} commands, {len(places)} faults to try, {failed} failed in {time.monotonic() - began:.1f}"
+             f" s, {told} of them said so")
+        assert not wrong, "\n".join(wrong[:40])
+
+
+# ---- more than one ----
+
+def test_no_memory_for_a_while():
+    """All fail from one on, or all large ones; once there is memory again, all is well."""
+    with folder() as path:
+        trial = Trial(path)
+        steps = list(trial.steps.items())
+        for k in range(len(steps) * 3 if SOAK else 40):
+            name, step = rng.choice(steps)
+            if k % 2:
+                trial.control.arm(FAIL_FROM, n=rng.randint(1, 400))
+            else:
+                trial.control.arm(FAIL_LARGE, size=rng.choice([100, 1000, 10000, 100000]))
+            ask = memory.Asker(trial.daemon.port)
+            ask.ask("GET", "/v1/runs/1"), ask.ask("POST", "/v1/experiments", memory.definition())
+            ask.ask("GET", rng.choice(trial.scenario.paths()))
+            trial.control.disarm()
+            assert not trial.died(), trial.daemon.said()
+            trial.scenario.settle()
+            result = attempt(step)
+            assert result == trial.normal[name], f"{name}: {result}, and before {trial.normal[name]}"
+        trial.check_end()
 
 
 tap.run(globals())

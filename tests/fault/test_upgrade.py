@@ -5,14 +5,12 @@ newer schema is refused and left as it is.
 
 tests/unit/data/schemas has what the programs of that time wrote (make.py there). The schemas between were never
 released: they are made of the one before by the migrations."""
-import glob, hashlib, json, os, random, shutil, sqlite3, subprocess, sys, time
+import hashlib, os, random, sqlite3, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from daemon import Daemon, SEED, SOAK, database, folder, note, tap
+from schemas import NEWEST, make, released
 
-DATA = os.path.join(tap.ROOT, "tests/unit/data/schemas")
-MIGRATIONS = sorted(glob.glob(os.path.join(tap.ROOT, "schema/sql/[0-9]*.sql")))
-NEWEST = len(MIGRATIONS)
 KEPT = f"tetrad.db.before-{NEWEST:04d}"
 note(f"seed {SEED}")
 rng = random.Random(SEED)
@@ -20,22 +18,6 @@ rng = random.Random(SEED)
 # What the programs of that time say to `tetrad run` of these definitions.
 GOING = "sha256:8f5fb9888e693764d7178f44adf4998dd7022e47f5fb835f08ccb2c8bec15330"
 WAITING = "sha256:1e3f5160ade1255f049b2aa645488f39c7cfb8f695e51d81aa4c11c7baffab28"
-
-
-def released():
-    return sorted(int(os.path.basename(f)[:4]) for f in glob.glob(DATA + "/[0-9]*.sql"))
-
-
-def make(path, version):
-    """A database of that schema, in a folder."""
-    nearest = max(v for v in released() if v <= version)
-    db = sqlite3.connect(path + "/tetrad.db", isolation_level=None)
-    with open(f"{DATA}/{nearest:04d}.sql") as sql:
-        db.executescript(sql.read())
-    for migration in MIGRATIONS[nearest:version]:
-        with open(migration) as sql:
-            db.executescript(f"BEGIN; {sql.read()} PRAGMA user_version = {int(os.path.basename(migration)[:4])}; COMMIT;")
-    db.close()
 
 
 def holds(db):
@@ -71,7 +53,7 @@ def check(path, before):
             ended = daemon.await_final([run])[run]
             assert ended["state"] == "succeeded" and ended["digest"] == digest, ended
             assert client.metrics(run)
-            assert (name == "going") == any(e["event"] == "resumed" for e in ended["timeline"]), ended["timeline"]
+            assert name != "going" or any(e["event"] == "resumed" for e in ended["timeline"]), ended["timeline"]
         first = names["done"]["runs"][0]["id"]
         for what in ("", "/metrics?points=20", "/weights", "/weights.npz", "/weights/W1.npy"):
             client.get(f"/v1/runs/{first}{what}")
