@@ -369,7 +369,8 @@ enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
         w->number = i + 1;
         if (pthread_create(&w->thread, NULL, work, w) != 0) {
             pool_stop(p);
-            return tet_error_set(error, TET_INTERNAL, "cannot start worker %u of %u", i + 1,
+            return tet_error_set(error, TET_NO_MEMORY,
+                                 "cannot start worker %u of %u: no memory for its thread", i + 1,
                                  options->workers);
         }
         w->started = true;

@@ -60,7 +60,7 @@ enum tet_err client_open(struct client *c, const struct options *options)
     if (err != TET_OK)
         return err;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || (c->curl = curl_easy_init()) == NULL)
-        return tet_error_set(&c->error, TET_NO_MEMORY, "libcurl cannot start");
+        return tet_error_set(&c->error, TET_NO_MEMORY, "libcurl cannot start: no memory");
     return TET_OK;
 }
 
@@ -279,7 +279,8 @@ enum tet_err client_ask(struct client *c, const struct client_request *r, json_t
     for (int i = 1; i < TRIES && again(c, r, code); i++)
         code = perform(c, r, reason);
     if (code != CURLE_OK)
-        return tet_error_set(&c->error, TET_ADDRESS, "%s: %s", c->server,
+        return tet_error_set(&c->error, code == CURLE_OUT_OF_MEMORY ? TET_NO_MEMORY : TET_ADDRESS,
+                             "%s: %s", c->server,
                              *reason != '\0' ? reason : curl_easy_strerror(code));
     if (c->status >= 300 && c->status < 400)
         return tet_error_set(&c->error, TET_ADDRESS,
@@ -289,6 +290,11 @@ enum tet_err client_ask(struct client *c, const struct client_request *r, json_t
     if (c->file != NULL && c->status == 200)
         return TET_OK;
     *reply = parse(c);
+    if (!json_whole()) {
+        json_decref(*reply);
+        *reply = NULL;
+        return tet_error_set(&c->error, TET_NO_MEMORY, "no memory for the answer");
+    }
     if (*reply == NULL)
         return tet_error_set(&c->error, TET_ADDRESS,
                              "%s does not answer in JSON: is it a Tetrad server?", c->server);

@@ -122,7 +122,7 @@ static int fetch(const struct options *o)
         err = tet_error_set(&error, TET_BAD_REQUEST,
                             "tetrad dataset fetch NAME --data DIR, NAME one of: %s", fetch_names());
     else if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        err = tet_error_set(&error, TET_NO_MEMORY, "libcurl cannot start");
+        err = tet_error_set(&error, TET_NO_MEMORY, "libcurl cannot start: no memory");
     if (err == TET_OK) {
         const struct fetch wanted = {.name = o->argument[1],
                                      .folder = o->value[OPTION_DATA],

@@ -367,7 +367,7 @@ out:
     zip_source_free(target);
     zip_error_fini(&ignored);
     free(heads);
-    return err == TET_OK ? TET_OK : tet_error_set(error, err, "the archive cannot be made");
+    return err == TET_OK ? TET_OK : tet_error_set(error, err, "no memory for the archive");
 }
 
 /* Writes the archive; false with the reason, and without a file. */

@@ -289,7 +289,8 @@ class Scenario:
         return 200, sorted(self.asker.ok("PUT", "/v1/users/local", {"weight": 2}))
 
     def do_retention(self):
-        return self.asker.ask("POST", "/v1/admin/retention", {"last": 1, "tag": "nothing", "dry_run": True})[0], None
+        status, said = self.asker.ask("POST", "/v1/admin/retention", {"last": 1, "tag": "nothing", "dry_run": True})
+        return status, None if status == 200 else said
 
     def do_backup(self):
         if os.path.isdir(self.backups):  # its name is the second's
