@@ -40,23 +40,29 @@ static enum tet_err name_make(char name[BACKUP_NAME], const char *path, const ch
                : tet_error_set(error, TET_IO, "%s: the name is too long", path);
 }
 
-/* What SQLite says of the whole file: "ok", or its first complaint. */
-static enum tet_err check_pages(struct db *db, struct tet_error *error)
+/* What SQLite says of the whole file: "" or its first complaint. */
+static enum tet_err complaint(struct db *db, char why[200], struct tet_error *error)
 {
     struct query q = query_open(db, "PRAGMA integrity_check(1)", error);
     const char *found = query_row(&q) ? query_text(&q, 0) : NULL;
-    if (q.err == TET_OK && (found == NULL || strcmp(found, "ok") != 0)) {
-        const char *line = found != NULL ? strrchr(found, '\n') : NULL; // below a heading
-        /* SQLite says so where it lacks the memory for a page, and goes on. */
-        const bool memory = found != NULL && strstr(found, "error code=7") != NULL;
-        char why[300];
-        snprintf(why, sizeof why, "%s: the database is damaged (%s)", db->path,
-                 line != NULL    ? line + 1
-                 : found != NULL ? found
-                                 : "no answer");
-        query_fail(&q, memory ? TET_NO_MEMORY : TET_DATABASE, memory ? "out of memory" : why);
-    }
+    const char *line = found != NULL ? strrchr(found, '\n') : NULL; // below a heading
+    snprintf(why, 200, "%s", line != NULL ? line + 1 : found != NULL ? found : "no answer");
+    if (strcmp(why, "ok") == 0)
+        why[0] = '\0';
     return query_close(&q);
+}
+
+/* SQLite calls a page damaged, too, that it had no memory for: what is damaged is so twice. */
+static enum tet_err check_pages(struct db *db, struct tet_error *error)
+{
+    char why[200] = "not looked at";
+    enum tet_err err = TET_OK;
+    for (int i = 0; i < 2 && err == TET_OK && why[0] != '\0'; i++)
+        err = complaint(db, why, error);
+    return err != TET_OK || why[0] == '\0'
+               ? err
+               : tet_error_set(error, TET_DATABASE, "%s: the database is damaged (%s)", db->path,
+                               why);
 }
 
 static enum tet_err count(struct db *db, struct backup_report *report, struct tet_error *error)
@@ -114,9 +120,9 @@ static enum tet_err open_source(struct db *db, const char *path, struct tet_erro
         err = db_number(db, "PRAGMA application_id", &ours, error);
     if (err == TET_OK)
         err = db_number(db, "PRAGMA user_version", &version, error);
-    if (err == TET_OK && (ours != STORE_APPLICATION_ID || version < 1))
+    if (err == TET_OK && ours != STORE_APPLICATION_ID)
         err = tet_error_set(error, TET_DATABASE, "%s: is not a database of Tetrad", path);
-    if (err == TET_OK && version > STORE_SCHEMA_VERSION)
+    if (err == TET_OK && (version < 1 || version > STORE_SCHEMA_VERSION))
         err = store_too_new(path, version, error);
     return err;
 }

@@ -110,7 +110,7 @@ class Trial:
             self.told += 1
         elif result[0] == 0:
             self.lost += 1
-            note(f"lost: {name}: {describe(frames, self.objects)}")
+            note(f"lost: {name}: {result[1]}: {describe(frames, self.objects)}")
         else:
             self.blame(name, f"{str(result)[:200]}", frames, n)
         return self.again(name, frames, n)
