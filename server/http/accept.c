@@ -45,6 +45,17 @@ static void refuse(struct http_server *server, int fd)
     close(fd);
 }
 
+/* The library tells of every connection that it closes but one that it had no memory to begin: its entry would stay,
+ * count, and in time end another connection that has the same descriptor by then. */
+static void forget_lost(struct http_server *server, int fd)
+{
+    struct connected *lost = connections_find(&server->all, fd);
+    if (lost == NULL)
+        return;
+    connections_remove(&server->all, lost);
+    atomic_fetch_sub(&server->connections, 1);
+}
+
 /* Takes what waits, but no more than ACCEPT_MAX, so that a flood of connections cannot keep the thread
  * from seeing that it is to stop; false: there is no descriptor or memory for the next. */
 static bool take(struct http_server *server)
@@ -58,6 +69,7 @@ static bool take(struct http_server *server)
             continue;
         if (fd < 0)
             return errno == EAGAIN;
+        forget_lost(server, fd);
         if (atomic_load(&server->connections) >= server->max_connections ||
             !connections_add(&server->all, fd, (struct sockaddr *)&peer)) {
             refuse(server, fd);
@@ -68,8 +80,7 @@ static bool take(struct http_server *server)
         atomic_fetch_add(&server->connections, 1);
         if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size) == MHD_YES)
             continue;
-        connections_remove(&server->all, connections_find(&server->all, fd)); // it has closed fd
-        atomic_fetch_sub(&server->connections, 1);
+        forget_lost(server, fd); // it has closed it
     }
     return true;
 }
