@@ -140,6 +140,7 @@ static size_t take(char *bytes, size_t one, size_t n, void *context)
     if (n > REPLY_MAX - c->size)
         return 0;
     char *grown = realloc(c->body, c->size + n + 1);
+    c->no_memory |= grown == NULL;
     if (grown == NULL)
         return 0;
     c->body = grown;
@@ -278,10 +279,13 @@ enum tet_err client_ask(struct client *c, const struct client_request *r, json_t
     CURLcode code = perform(c, r, reason);
     for (int i = 1; i < TRIES && again(c, r, code); i++)
         code = perform(c, r, reason);
+    const bool no_memory = code == CURLE_OUT_OF_MEMORY || c->no_memory;
     if (code != CURLE_OK)
-        return tet_error_set(&c->error, code == CURLE_OUT_OF_MEMORY ? TET_NO_MEMORY : TET_ADDRESS,
-                             "%s: %s", c->server,
-                             *reason != '\0' ? reason : curl_easy_strerror(code));
+        return tet_error_set(&c->error, no_memory ? TET_NO_MEMORY : TET_ADDRESS, "%s: %s",
+                             c->server,
+                             no_memory         ? "no memory for the answer"
+                             : *reason != '\0' ? reason
+                                               : curl_easy_strerror(code));
     if (c->status >= 300 && c->status < 400)
         return tet_error_set(&c->error, TET_ADDRESS,
                              "%s answers %ld: redirects are not followed; --server needs the "

@@ -34,6 +34,7 @@ struct client {
     size_t size;
     long status;
     FILE *file;             // where a body of status 200 goes instead; NULL: memory
+    bool no_memory;         // for a body
     struct tet_error error; // the first, printed by client_close
 };
 

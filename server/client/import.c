@@ -73,7 +73,10 @@ static FILE *pack(struct client *c, const char *folder)
         close(fd);
     enum tet_err err = zip != NULL ? TET_OK
                                    : tet_error_set(&c->error, TET_IO, "%s: %s", path,
-                                                   fd < 0 ? strerror(errno) : "no zip");
+                                                   fd < 0 ? strerror(errno)
+                                                   : code == ZIP_ER_MEMORY || errno == ENOMEM
+                                                       ? "no memory for the archive"
+                                                       : "no zip");
     if (err == TET_OK)
         err = add(c, zip, folder, "experiment.json", true);
     if (err == TET_OK)

@@ -216,8 +216,11 @@ def test_each_place_of_a_start():
 
 # ---- commands ----
 
+SAME = {"run bad", "rules", "a rule", "audit", "completion", "show a run", "summary"}  # in what they print
+
+
 def commands(path, port):
-    """{name: (arguments, is the output always the same)}"""
+    """{name: arguments}"""
     one, server = f"{path}/one.json", ["--server", f"http://127.0.0.1:{port}"]
     with open(one, "w") as file:
         json.dump(memory.SWEEP, file)
@@ -262,7 +265,8 @@ def test_each_place_of_a_command():
             control.record()
             p = do(command)
             found = control.recorded()
-            normal[name] = p.returncode, p.stdout if p.stdout == do(command).stdout else None
+            same = name in SAME and p.stdout == do(command).stdout
+            normal[name] = p.returncode, p.stdout if same else None
             assert p.returncode == {"run bad": 3, "submit bad": 3, "audit": 1}.get(name, 0), (name, p)
             places += [(name, place, n, f) for place, (count, ours, f) in found.items() if ours
                        for n in {1, rng.randint(1, count)}]
@@ -280,6 +284,8 @@ def test_each_place_of_a_command():
             if p.returncode == status and (out is None or p.stdout == out):
                 continue
             told += 1
+            if p.returncode == 7 and "resolve host" in p.stderr:
+                continue  # so libcurl calls it
             if p.returncode <= 0 or "tetrad: " not in p.stderr or "memory" not in p.stderr:
                 wrong.append(f"{name}: {p.returncode} {p.stderr[-300:]!r} {p.stdout[-80:] if p.returncode == 0 else ''}: "
                              f"occurrence {n} of {describe(frames, objects)}")
