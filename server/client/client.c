@@ -156,36 +156,47 @@ static int stop_on_interrupt(void *context, curl_off_t a, curl_off_t b, curl_off
     return client_interrupted;
 }
 
-struct curl_slist *client_headers(const struct client *c)
+bool client_header(struct curl_slist **headers, const char *line)
 {
-    char line[CLIENT_TOKEN + 32];
-    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
-    if (c->token[0] != '\0') {
-        snprintf(line, sizeof line, "Authorization: Bearer %s", c->token);
-        headers = curl_slist_append(headers, line);
-        sodium_memzero(line, sizeof line);
-    }
-    return headers;
+    struct curl_slist *longer = curl_slist_append(*headers, line);
+    if (longer != NULL)
+        *headers = longer;
+    return longer != NULL;
 }
 
-void client_prepare(const struct client *c, CURL *curl, const char *path,
+bool client_headers(const struct client *c, struct curl_slist **headers)
+{
+    char line[CLIENT_TOKEN + 32];
+    *headers = NULL;
+    bool whole = client_header(headers, "Expect:");
+    if (c->token[0] != '\0') {
+        snprintf(line, sizeof line, "Authorization: Bearer %s", c->token);
+        whole = client_header(headers, line) && whole;
+        sodium_memzero(line, sizeof line);
+    }
+    return whole;
+}
+
+bool client_prepare(const struct client *c, CURL *curl, const char *path,
                     const struct curl_slist *headers)
 {
     char url[CLIENT_PATH + 2048];
     snprintf(url, sizeof url, "%s%s", c->server, path);
     curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    bool whole = curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    whole = curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK && whole;
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
     if (c->options->value[OPTION_CA] != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, c->options->value[OPTION_CA]);
+        whole = curl_easy_setopt(curl, CURLOPT_CAINFO, c->options->value[OPTION_CA]) == CURLE_OK &&
+                whole;
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_on_interrupt);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return whole;
 }
 
 /* How much of a form has been sent, on a terminal. */
@@ -198,10 +209,11 @@ static int show_sent(void *context, curl_off_t a, curl_off_t b, curl_off_t total
     return client_interrupted;
 }
 
-static void set_body(const struct client *c, const struct client_request *r)
+static bool set_body(const struct client *c, const struct client_request *r)
 {
+    bool whole = true;
     if (r->form != NULL) {
-        curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, r->form);
+        whole = curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, r->form) == CURLE_OK;
         curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, show_sent);
     } else if (r->upload != NULL) {
         rewind(r->upload);
@@ -212,34 +224,35 @@ static void set_body(const struct client *c, const struct client_request *r)
     }
     if (strcmp(r->method, "POST") == 0)
         curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->size);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, r->method);
+    return curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, r->method) == CURLE_OK && whole;
 }
 
 static CURLcode perform(struct client *c, const struct client_request *r,
                         char reason[CURL_ERROR_SIZE])
 {
     char line[512];
-    struct curl_slist *headers = client_headers(c);
+    struct curl_slist *headers;
+    bool whole = client_headers(c, &headers); // a request that lacks a part is not sent
     if (strcmp(r->method, "POST") == 0) {
         snprintf(line, sizeof line, "Content-Type: %s",
                  r->type != NULL ? r->type : "application/json");
-        headers = curl_slist_append(headers, line);
+        whole = client_header(&headers, line) && whole;
     }
     if (r->key != NULL) {
         snprintf(line, sizeof line, "Idempotency-Key: %s", r->key);
-        headers = curl_slist_append(headers, line);
+        whole = client_header(&headers, line) && whole;
     }
     free(c->body);
     c->body = NULL;
     c->size = 0;
     c->status = 0;
     reason[0] = '\0';
-    client_prepare(c, c->curl, r->path, headers);
+    whole = client_prepare(c, c->curl, r->path, headers) && whole;
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, reason);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
-    set_body(c, r);
-    const CURLcode code = curl_easy_perform(c->curl);
+    whole = set_body(c, r) && whole;
+    const CURLcode code = whole ? curl_easy_perform(c->curl) : CURLE_OUT_OF_MEMORY;
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
     curl_slist_free_all(headers);
     if (r->form != NULL && isatty(STDERR_FILENO))

@@ -31,6 +31,8 @@ static enum tet_err add(struct client *c, zip_t *zip, const char *folder, const 
         return TET_OK;
     if (source != NULL)
         zip_source_free(source);
+    if (zip_error_code_zip(zip_get_error(zip)) == ZIP_ER_MEMORY)
+        return tet_error_set(&c->error, TET_NO_MEMORY, "%s: no memory for the archive", path);
     return tet_error_set(&c->error, TET_IO, "%s: %s", path, zip_strerror(zip));
 }
 
