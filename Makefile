@@ -107,6 +107,7 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make soak-alloc      each place where memory is asked for fails; each schema is upgraded, killed on the way
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -204,6 +205,12 @@ check: deps-test
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)
+
+.PHONY: soak-alloc
+soak-alloc: deps-test
+	+$(Q)$(SUBMAKE) tests
+	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1; \
+		/usr/bin/python3 tests/fault/test_alloc.py && /usr/bin/python3 tests/fault/test_upgrade.py
 
 # ---- measuring ---------------------------------------------------------------------------------
 
