@@ -380,14 +380,21 @@ static bool write_new(const struct npy *arrays, size_t n, const char *path, int 
     *reason = heads ? EIO : ENOMEM;
     if (heads && !zip && code == ZIP_ER_EXISTS)
         *reason = EEXIST;
+    else if (heads && !zip && code == ZIP_ER_MEMORY)
+        *reason = ENOMEM;
+    errno = 0; // where libzip lacks memory it leaves ENOMEM, whatever it calls it
     for (size_t i = 0; done && i < n; i++)
         done = add_array(zip, &arrays[i], heads[i]);
+    if (zip && !done && errno == ENOMEM)
+        *reason = ENOMEM;
     if (done && zip_close(zip) == 0) {
         zip = NULL;
     } else if (done) {
         done = false;
         if (zip_error_system_type(zip_get_error(zip)) == ZIP_ET_SYS)
             *reason = zip_error_code_system(zip_get_error(zip));
+        else if (errno == ENOMEM)
+            *reason = ENOMEM;
     }
     if (zip)
         zip_discard(zip);
@@ -411,7 +418,10 @@ enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
     }
     const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
     return done ? TET_OK
-                : tet_error_set(error, full ? TET_BUSY : TET_IO,
+                : tet_error_set(error,
+                                full               ? TET_BUSY
+                                : reason == ENOMEM ? TET_NO_MEMORY
+                                                   : TET_IO,
                                 "the archive cannot be written: %s", strerror(reason));
 }
 

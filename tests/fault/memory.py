@@ -265,12 +265,14 @@ class Scenario:
     def upload(self, content, kind, query=""):
         quiet = Asker(self.asker.port)
         status, said = self.asker.ask("PUT", f"/v1/datasets/up{query}", content, kind)
-        if status in (200, 201):
+        try:
+            if status not in (200, 201):
+                return status, said
             one = self.asker.ok("GET", "/v1/datasets/up")
             self.asker.ok("DELETE", "/v1/datasets/up")
             return status, one.get("sha256")
-        quiet.ask("DELETE", "/v1/datasets/up")
-        return status, said
+        finally:  # whatever was answered
+            until("the upload to be gone", lambda: quiet.ask("DELETE", "/v1/datasets/up")[0] in (200, 204, 404))
 
     def do_upload_arrays(self):
         return self.upload(npz(1), "application/octet-stream")
