@@ -105,7 +105,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills soak-load bench bench-quick \
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills soak-alloc soak-load bench bench-quick \
         bench-server bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -120,6 +120,7 @@ help:
 #: make check          install what the tests need, build and run every test
 #: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
 #: make soak-kills     kill the server 1,000 times in whatever it does (TETRAD_KILLS=n: as often), and compare every run
+#: make soak-alloc      each place where memory is asked for fails; each schema is upgraded, killed on the way
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -259,6 +260,10 @@ fuzz-http: deps-test
 # The long forms of tests, for machines that have the time.
 soak-kills: all
 	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 /usr/bin/python3 tests/fault/test_kill.py
+soak-alloc: deps-test
+	+$(Q)$(SUBMAKE) tests
+	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1; \
+		/usr/bin/python3 tests/fault/test_alloc.py && /usr/bin/python3 tests/fault/test_upgrade.py
 
 # ---- measuring ---------------------------------------------------------------------------------
 

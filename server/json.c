@@ -9,7 +9,7 @@
  * among them) take digits alone for an integer of 64 bits; and integers beyond 2^53 that no double
  * equals keep all their digits.
  *
- * Any thread; nothing is shared. LC_NUMERIC must be "C", as it is in a program that never calls
+ * Any thread; nothing is shared but what a thread knows of its own (lacked). LC_NUMERIC must be "C", as it is in a program that never calls
  * setlocale.
  */
 #include "json.h"
@@ -22,6 +22,36 @@
 #include <time.h>
 
 #include "text.h"
+
+static _Thread_local bool lacked; // memory, since json_begin
+
+static void *allocate(size_t n)
+{
+    void *p = malloc(n);
+    lacked |= p == NULL;
+    return p;
+}
+
+/* Before any value is made, in every program that has this file. */
+__attribute__((constructor)) static void see_allocations(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
+void json_begin(void)
+{
+    lacked = false;
+}
+
+void json_spoil(void)
+{
+    lacked = true;
+}
+
+bool json_whole(void)
+{
+    return !lacked;
+}
 
 /* Nesting is bounded before Jansson sees the text, because it parses by recursion. Brackets within
  * strings do not count; whether the text is JSON at all is Jansson's to say. */
@@ -321,15 +351,17 @@ json_t *json_clone(const json_t *value)
 
 char *json_canonical(const json_t *value)
 {
-    struct text text = {0};
-    put_value(&text, value, true);
+    struct text text = {.failed = lacked || value == NULL};
+    if (!text.failed)
+        put_value(&text, value, true);
     return text_take(&text);
 }
 
 char *json_text(const json_t *value)
 {
-    struct text text = {0};
-    put_value(&text, value, false);
+    struct text text = {.failed = lacked || value == NULL};
+    if (!text.failed)
+        put_value(&text, value, false);
     return text_take(&text);
 }
 

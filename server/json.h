@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* JSON in and out, on top of Jansson: a strict reader, and texts with the shortest digits. No
- * state: any thread. */
+/* JSON in and out, on top of Jansson: a strict reader, and texts with the shortest digits. Any
+ * thread.
+ *
+ * A value that is put together of hundreds of parts lacks one where there was no memory for it, and
+ * nobody looks at each part. So it is known for each thread whether Jansson lacked memory since the
+ * thread began what it does now (json_begin), and a value that may be incomplete has no text: it is
+ * not hashed, not stored and not sent. */
 #ifndef SERVER_JSON_H
 #define SERVER_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,9 +18,20 @@
 
 enum { JSON_MAX_DEPTH = 32 }; // of nested arrays and objects
 
+/* json_begin: what this thread puts together from here on is new: json_whole is true again. At the
+ * beginning of a request, of a run, of an event. */
+void json_begin(void);
+
+/* json_spoil: what this thread puts together lacks something that could not be read. */
+void json_spoil(void);
+
+/* json_whole: Jansson has had the memory that it asked for on this thread since json_begin,
+ * and nothing was spoilt. */
+bool json_whole(void);
+
 /* json_canonical: as RFC 8785: keys sorted (by bytes), no spaces, the shortest digits that read
  * back as the same double; a new string that the caller frees with free(), or NULL for lack of
- * memory. Equal values give equal bytes: 1, 1.0 and 1e0 are all "1", and -0.0 is "0". */
+ * memory, now or while the value was made (json_whole; a value of NULL was not). Equal values give equal bytes: 1, 1.0 and 1e0 are all "1", and -0.0 is "0". */
 char *json_canonical(const json_t *value);
 
 /* json_clone: a copy whose objects and arrays are its own and whose single values are shared; NULL

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 #include "definition/definition.h"
+#include "json.h"
 #include "monitor/meters.h"
 #include "results/protocol.h"
 #include "session.h"
@@ -238,6 +239,7 @@ static void train(struct worker *w, const struct store_claim *claim)
     struct tet_error error = {0};
     json_t *definition = NULL;
     struct seen seen = {RUN_RUNNING, false, 0};
+    json_begin();
     const enum tet_err found =
         store_run_read(pool->options.store, claim->run, see_run, &seen, NULL);
     if (found == TET_NOT_FOUND || (found == TET_OK && seen.state != RUN_RUNNING))
@@ -367,7 +369,8 @@ enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
         w->number = i + 1;
         if (pthread_create(&w->thread, NULL, work, w) != 0) {
             pool_stop(p);
-            return tet_error_set(error, TET_INTERNAL, "cannot start worker %u of %u", i + 1,
+            return tet_error_set(error, TET_NO_MEMORY,
+                                 "cannot start worker %u of %u: no memory for its thread", i + 1,
                                  options->workers);
         }
         w->started = true;

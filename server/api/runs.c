@@ -18,6 +18,13 @@ json_t *api_parse(const char *text)
     return value != NULL ? value : json_null();
 }
 
+/* A run of which a part could not be read is not shown without it. */
+static void spoil(enum tet_err err)
+{
+    if (err != TET_OK && err != TET_NOT_FOUND) // deleted meanwhile
+        json_spoil();
+}
+
 static json_t *optional(const char *text)
 {
     return text != NULL ? json_string(text) : json_null();
@@ -93,7 +100,7 @@ static json_t *divergence_json(struct api *api, const struct store_run *run)
         json_decref(before.losses);
         return value;
     }
-    (void)!store_last_finite_read(api->store, run->id, add_finite, &before, NULL);
+    spoil(store_last_finite_read(api->store, run->id, add_finite, &before, NULL));
     json_object_set_new(value, "norms", before.norms);
     json_object_set_new(value, "losses", before.losses);
     return value;
@@ -120,7 +127,7 @@ static json_t *checkpoints_json(struct api *api, const struct store_run *run)
     uint64_t steps[API_CHECKPOINTS];
     size_t n = 0;
     json_t *list = json_array();
-    (void)!store_checkpoint_steps(api->store, run->id, steps, API_CHECKPOINTS, &n, NULL);
+    spoil(store_checkpoint_steps(api->store, run->id, steps, API_CHECKPOINTS, &n, NULL));
     for (size_t i = 0; i < n && i < API_CHECKPOINTS; i++)
         json_array_append_new(list, json_integer((json_int_t)steps[i]));
     return list;
@@ -131,7 +138,7 @@ static void put_pins(struct api *api, int64_t run, json_t *value)
 {
     struct store_pins pins;
     json_t *steps = json_array();
-    (void)!store_pins_read(api->store, run, &pins, NULL);
+    spoil(store_pins_read(api->store, run, &pins, NULL));
     for (size_t i = 0; i < pins.n; i++)
         json_array_append_new(steps, json_integer((json_int_t)pins.steps[i]));
     json_object_set_new(value, "pinned", json_boolean(pins.run));
@@ -145,7 +152,7 @@ static json_t *timeline_json(struct api *api, const struct store_run *run, const
     const json_t *fork = json_object_get(definition, "fork");
     add_event(list, run->created_ms, (uint64_t)json_integer_value(json_object_get(fork, "step")),
               "queued", json_object());
-    (void)!store_timeline_read(api->store, run->id, take_event, list, NULL);
+    spoil(store_timeline_read(api->store, run->id, take_event, list, NULL));
     return list;
 }
 
@@ -154,7 +161,7 @@ json_t *api_run_json(struct api *api, const struct pool_view *views, const struc
 {
     json_t *definition = api_parse(run->definition);
     json_t *final = json_object();
-    (void)!store_final_read(api->store, run->id, add_value, final, NULL);
+    spoil(store_final_read(api->store, run->id, add_value, final, NULL));
     json_t *value = json_pack(
         "{s:I, s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)run->id, "owner",
         run->owner, "priority", (int)run->priority, "queue_position", api_queue_position(api, run),

@@ -60,7 +60,7 @@ enum tet_err client_open(struct client *c, const struct options *options)
     if (err != TET_OK)
         return err;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || (c->curl = curl_easy_init()) == NULL)
-        return tet_error_set(&c->error, TET_NO_MEMORY, "libcurl cannot start");
+        return tet_error_set(&c->error, TET_NO_MEMORY, "libcurl cannot start: no memory");
     return TET_OK;
 }
 
@@ -140,6 +140,7 @@ static size_t take(char *bytes, size_t one, size_t n, void *context)
     if (n > REPLY_MAX - c->size)
         return 0;
     char *grown = realloc(c->body, c->size + n + 1);
+    c->no_memory |= grown == NULL;
     if (grown == NULL)
         return 0;
     c->body = grown;
@@ -155,36 +156,47 @@ static int stop_on_interrupt(void *context, curl_off_t a, curl_off_t b, curl_off
     return client_interrupted;
 }
 
-struct curl_slist *client_headers(const struct client *c)
+bool client_header(struct curl_slist **headers, const char *line)
 {
-    char line[CLIENT_TOKEN + 32];
-    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
-    if (c->token[0] != '\0') {
-        snprintf(line, sizeof line, "Authorization: Bearer %s", c->token);
-        headers = curl_slist_append(headers, line);
-        sodium_memzero(line, sizeof line);
-    }
-    return headers;
+    struct curl_slist *longer = curl_slist_append(*headers, line);
+    if (longer != NULL)
+        *headers = longer;
+    return longer != NULL;
 }
 
-void client_prepare(const struct client *c, CURL *curl, const char *path,
+bool client_headers(const struct client *c, struct curl_slist **headers)
+{
+    char line[CLIENT_TOKEN + 32];
+    *headers = NULL;
+    bool whole = client_header(headers, "Expect:");
+    if (c->token[0] != '\0') {
+        snprintf(line, sizeof line, "Authorization: Bearer %s", c->token);
+        whole = client_header(headers, line) && whole;
+        sodium_memzero(line, sizeof line);
+    }
+    return whole;
+}
+
+bool client_prepare(const struct client *c, CURL *curl, const char *path,
                     const struct curl_slist *headers)
 {
     char url[CLIENT_PATH + 2048];
     snprintf(url, sizeof url, "%s%s", c->server, path);
     curl_easy_reset(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
+    bool whole = curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    whole = curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK && whole;
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
     if (c->options->value[OPTION_CA] != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, c->options->value[OPTION_CA]);
+        whole = curl_easy_setopt(curl, CURLOPT_CAINFO, c->options->value[OPTION_CA]) == CURLE_OK &&
+                whole;
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_on_interrupt);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return whole;
 }
 
 /* How much of a form has been sent, on a terminal. */
@@ -197,10 +209,11 @@ static int show_sent(void *context, curl_off_t a, curl_off_t b, curl_off_t total
     return client_interrupted;
 }
 
-static void set_body(const struct client *c, const struct client_request *r)
+static bool set_body(const struct client *c, const struct client_request *r)
 {
+    bool whole = true;
     if (r->form != NULL) {
-        curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, r->form);
+        whole = curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, r->form) == CURLE_OK;
         curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, show_sent);
     } else if (r->upload != NULL) {
         rewind(r->upload);
@@ -211,34 +224,35 @@ static void set_body(const struct client *c, const struct client_request *r)
     }
     if (strcmp(r->method, "POST") == 0)
         curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->size);
-    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, r->method);
+    return curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, r->method) == CURLE_OK && whole;
 }
 
 static CURLcode perform(struct client *c, const struct client_request *r,
                         char reason[CURL_ERROR_SIZE])
 {
     char line[512];
-    struct curl_slist *headers = client_headers(c);
+    struct curl_slist *headers;
+    bool whole = client_headers(c, &headers); // a request that lacks a part is not sent
     if (strcmp(r->method, "POST") == 0) {
         snprintf(line, sizeof line, "Content-Type: %s",
                  r->type != NULL ? r->type : "application/json");
-        headers = curl_slist_append(headers, line);
+        whole = client_header(&headers, line) && whole;
     }
     if (r->key != NULL) {
         snprintf(line, sizeof line, "Idempotency-Key: %s", r->key);
-        headers = curl_slist_append(headers, line);
+        whole = client_header(&headers, line) && whole;
     }
     free(c->body);
     c->body = NULL;
     c->size = 0;
     c->status = 0;
     reason[0] = '\0';
-    client_prepare(c, c->curl, r->path, headers);
+    whole = client_prepare(c, c->curl, r->path, headers) && whole;
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, reason);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
-    set_body(c, r);
-    const CURLcode code = curl_easy_perform(c->curl);
+    whole = set_body(c, r) && whole;
+    const CURLcode code = whole ? curl_easy_perform(c->curl) : CURLE_OUT_OF_MEMORY;
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
     curl_slist_free_all(headers);
     if (r->form != NULL && isatty(STDERR_FILENO))
@@ -278,9 +292,13 @@ enum tet_err client_ask(struct client *c, const struct client_request *r, json_t
     CURLcode code = perform(c, r, reason);
     for (int i = 1; i < TRIES && again(c, r, code); i++)
         code = perform(c, r, reason);
+    const bool no_memory = code == CURLE_OUT_OF_MEMORY || c->no_memory;
     if (code != CURLE_OK)
-        return tet_error_set(&c->error, TET_ADDRESS, "%s: %s", c->server,
-                             *reason != '\0' ? reason : curl_easy_strerror(code));
+        return tet_error_set(&c->error, no_memory ? TET_NO_MEMORY : TET_ADDRESS, "%s: %s",
+                             c->server,
+                             no_memory         ? "no memory for the answer"
+                             : *reason != '\0' ? reason
+                                               : curl_easy_strerror(code));
     if (c->status >= 300 && c->status < 400)
         return tet_error_set(&c->error, TET_ADDRESS,
                              "%s answers %ld: redirects are not followed; --server needs the "
@@ -289,6 +307,11 @@ enum tet_err client_ask(struct client *c, const struct client_request *r, json_t
     if (c->file != NULL && c->status == 200)
         return TET_OK;
     *reply = parse(c);
+    if (!json_whole()) {
+        json_decref(*reply);
+        *reply = NULL;
+        return tet_error_set(&c->error, TET_NO_MEMORY, "no memory for the answer");
+    }
     if (*reply == NULL)
         return tet_error_set(&c->error, TET_ADDRESS,
                              "%s does not answer in JSON: is it a Tetrad server?", c->server);

@@ -34,6 +34,7 @@ struct client {
     size_t size;
     long status;
     FILE *file;             // where a body of status 200 goes instead; NULL: memory
+    bool no_memory;         // for a body
     struct tet_error error; // the first, printed by client_close
 };
 
@@ -61,10 +62,12 @@ TET_MUST_CHECK enum tet_err client_ask(struct client *client, const struct clien
 TET_MUST_CHECK enum tet_err client_get(struct client *client, json_t **reply, const char *format,
                                        ...) __attribute__((format(printf, 3, 4)));
 
-/* client_headers: the headers that every request has, to be freed. */
-struct curl_slist *client_headers(const struct client *client);
-/* client_prepare: sets on a handle what every request has: address, certificates, no redirects. */
-void client_prepare(const struct client *client, CURL *curl, const char *path,
+/* client_header: adds a header; client_headers: those that every request has, to be freed. false: one is lacking for
+ * want of memory, and the request is not to be sent. */
+bool client_header(struct curl_slist **headers, const char *line);
+bool client_headers(const struct client *client, struct curl_slist **headers);
+/* client_prepare: sets on a handle what every request has: address, certificates, no redirects. false: as above. */
+bool client_prepare(const struct client *client, CURL *curl, const char *path,
                     const struct curl_slist *headers);
 
 /* client_good: whether the last reply has a status of success; otherwise prints what it says and

@@ -46,12 +46,20 @@ static int list(struct client *c)
 static curl_mime *make_form(struct client *c)
 {
     curl_mime *form = curl_mime_init(c->curl);
+    if (form == NULL)
+        (void)!tet_error_set(&c->error, TET_NO_MEMORY, "no memory for the upload");
     for (size_t i = 1; i < c->options->n_arguments && form != NULL; i++) {
         const char *file = c->options->argument[i];
         curl_mimepart *part = curl_mime_addpart(form);
-        if (curl_mime_filedata(part, file) == CURLE_OK && curl_mime_name(part, "files") == CURLE_OK)
+        CURLcode code = part != NULL ? curl_mime_filedata(part, file) : CURLE_OUT_OF_MEMORY;
+        if (code == CURLE_OK)
+            code = curl_mime_name(part, "files");
+        if (code == CURLE_OK)
             continue;
-        (void)!tet_error_set(&c->error, TET_IO, "%s: it cannot be read", file);
+        if (code == CURLE_OUT_OF_MEMORY)
+            (void)!tet_error_set(&c->error, TET_NO_MEMORY, "%s: no memory to send it", file);
+        else
+            (void)!tet_error_set(&c->error, TET_IO, "%s: it cannot be read", file);
         curl_mime_free(form);
         return NULL;
     }
@@ -122,7 +130,7 @@ static int fetch(const struct options *o)
         err = tet_error_set(&error, TET_BAD_REQUEST,
                             "tetrad dataset fetch NAME --data DIR, NAME one of: %s", fetch_names());
     else if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        err = tet_error_set(&error, TET_NO_MEMORY, "libcurl cannot start");
+        err = tet_error_set(&error, TET_NO_MEMORY, "libcurl cannot start: no memory");
     if (err == TET_OK) {
         const struct fetch wanted = {.name = o->argument[1],
                                      .folder = o->value[OPTION_DATA],

@@ -31,6 +31,8 @@ static enum tet_err add(struct client *c, zip_t *zip, const char *folder, const 
         return TET_OK;
     if (source != NULL)
         zip_source_free(source);
+    if (zip_error_code_zip(zip_get_error(zip)) == ZIP_ER_MEMORY)
+        return tet_error_set(&c->error, TET_NO_MEMORY, "%s: no memory for the archive", path);
     return tet_error_set(&c->error, TET_IO, "%s: %s", path, zip_strerror(zip));
 }
 
@@ -73,7 +75,10 @@ static FILE *pack(struct client *c, const char *folder)
         close(fd);
     enum tet_err err = zip != NULL ? TET_OK
                                    : tet_error_set(&c->error, TET_IO, "%s: %s", path,
-                                                   fd < 0 ? strerror(errno) : "no zip");
+                                                   fd < 0 ? strerror(errno)
+                                                   : code == ZIP_ER_MEMORY || errno == ENOMEM
+                                                       ? "no memory for the archive"
+                                                       : "no zip");
     if (err == TET_OK)
         err = add(c, zip, folder, "experiment.json", true);
     if (err == TET_OK)

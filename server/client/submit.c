@@ -109,7 +109,9 @@ static json_t *fork_body(struct client *c)
         value = err == TET_OK
                     ? json_loads(text != NULL ? text : changes, JSON_REJECT_DUPLICATES, &at)
                     : NULL;
-        if (err == TET_OK && !json_is_object(value))
+        if (err == TET_OK && !json_whole())
+            err = tet_error_set(&c->error, TET_NO_MEMORY, "--changes: out of memory");
+        else if (err == TET_OK && !json_is_object(value))
             err = tet_error_set(&c->error, TET_BAD_JSON, "--changes: line %d: %s", at.line,
                                 value == NULL ? at.text : "not an object");
     }

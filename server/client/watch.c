@@ -197,11 +197,12 @@ static bool follow(struct watching *w)
     char path[128];
     long status = 0;
     struct stream s = {.watching = w, .events = {.take = take_event, .context = w}};
-    struct curl_slist *headers = client_headers(w->client);
-    headers = curl_slist_append(headers, "Accept: text/event-stream");
+    struct curl_slist *headers;
+    bool whole =
+        client_headers(w->client, &headers) && client_header(&headers, "Accept: text/event-stream");
     snprintf(path, sizeof path, "/v1/events?types=state,progress&%s=%lld", client_kind(w->id),
              (long long)w->id.number);
-    client_prepare(w->client, w->stream, path, headers);
+    whole = client_prepare(w->client, w->stream, path, headers) && whole;
     curl_easy_setopt(w->stream, CURLOPT_LOW_SPEED_LIMIT, 1L); // a heartbeat comes every 15 s
     curl_easy_setopt(w->stream, CURLOPT_LOW_SPEED_TIME, 45L);
     curl_easy_setopt(w->stream, CURLOPT_WRITEFUNCTION, take_bytes);
@@ -209,7 +210,8 @@ static bool follow(struct watching *w)
     curl_easy_setopt(w->stream, CURLOPT_XFERINFOFUNCTION, tend);
     curl_easy_setopt(w->stream, CURLOPT_XFERINFODATA, &s);
     w->stale = true;
-    curl_easy_perform(w->stream);
+    if (whole) // else it is asked again
+        curl_easy_perform(w->stream);
     curl_easy_getinfo(w->stream, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(headers);
     events_free(&s.events);

@@ -78,6 +78,8 @@ static void print_rule(const json_t *rule)
     {
         const json_t *value = json_object_get(p, "default");
         char *shown = json_is_null(value) ? NULL : json_text(value);
+        if (shown == NULL && !json_is_null(value))
+            json_spoil();
         printf("\n%s: %s%s%s\n", text(p, "path"), text(p, "allowed"),
                shown != NULL ? "; default " : "", shown != NULL ? shown : "");
         print_wrapped(text(p, "description"), 2);
@@ -114,5 +116,10 @@ int rules_command(const struct options *options)
         status = STATUS_USAGE;
     }
     json_decref(all);
+    fflush(stdout);
+    if (!json_whole()) {
+        fprintf(stderr, "tetrad: out of memory\n");
+        status = STATUS_MEMORY;
+    }
     return status;
 }

@@ -231,7 +231,7 @@ static int train_one(struct work *w, size_t index)
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.over, NULL);
     if (pthread_create(&thread, NULL, train, &t) != 0) {
-        fprintf(stderr, "tetrad: cannot start a thread\n");
+        fprintf(stderr, "tetrad: cannot start a thread: no memory\n");
         status = STATUS_MEMORY;
         goto out;
     }

@@ -227,7 +227,8 @@ enum tet_err folder_list(const char *folder, const char *builtin, char ***names,
     *names = NULL;
     *n = 0;
     if (folder && !dir && errno != ENOENT)
-        return tet_error_set(error, TET_IO, "%s: %s", folder, strerror(errno));
+        return tet_error_set(error, errno == ENOMEM ? TET_NO_MEMORY : TET_IO, "%s: %s", folder,
+                             strerror(errno));
     if (!add_name(&list, builtin))
         err = tet_error_set(error, TET_NO_MEMORY, "out of memory");
     while (dir && err == TET_OK) {

@@ -34,6 +34,15 @@ static enum tet_err bad(struct tet_error *error, const char *name, const char *w
     return tet_error_set(error, TET_BAD_DATASET, "array %s: %s", name, what);
 }
 
+/* For what libzip refused: it says so of some allocations that fail, and calls others a bad archive. errno is 0 before
+ * the call. */
+static enum tet_err refused(struct tet_error *error, const char *name, const zip_error_t *why)
+{
+    if (errno == ENOMEM || zip_error_code_zip(why) == ZIP_ER_MEMORY)
+        return tet_error_set(error, TET_NO_MEMORY, "array %s: out of memory", name);
+    return bad(error, name, zip_error_strerror((zip_error_t *)(uintptr_t)why));
+}
+
 void npz_free(struct npz *npz)
 {
     if (!npz)
@@ -69,11 +78,12 @@ static enum tet_err open_archive(zip_t **zip, const char *path, uint64_t *size,
         err = tet_error_set(error, TET_BAD_DATASET, "%s: not a file", path);
     else if (st.st_size == 0) // to libzip an empty file is an archive
         err = tet_error_set(error, TET_BAD_DATASET, "%s: the file is empty", path);
-    else if ((*zip = zip_fdopen(fd, 0, &code)))
+    else if (errno = 0, (*zip = zip_fdopen(fd, 0, &code)))
         fd = -1; // libzip has closed it
     else
-        err = tet_error_set(error, code == ZIP_ER_MEMORY ? TET_NO_MEMORY : TET_BAD_DATASET,
-                            "%s: not an .npz archive, or cut off", path);
+        err = tet_error_set(
+            error, code == ZIP_ER_MEMORY || errno == ENOMEM ? TET_NO_MEMORY : TET_BAD_DATASET,
+            "%s: not an .npz archive, or cut off", path);
     if (err == TET_OK)
         *size = (uint64_t)st.st_size;
     if (fd >= 0)
@@ -103,9 +113,10 @@ static enum tet_err read_exactly(zip_file_t *file, void *to, uint64_t n, const c
 {
     unsigned char *at = to;
     while (n > 0) {
+        errno = 0;
         zip_int64_t got = zip_fread(file, at, n < INT32_MAX ? n : INT32_MAX);
         if (got < 0)
-            return bad(error, name, zip_error_strerror(zip_file_get_error(file)));
+            return refused(error, name, zip_file_get_error(file));
         if (got == 0)
             return bad(error, name, "shorter than it says");
         at += got;
@@ -219,8 +230,9 @@ static enum tet_err read_array(zip_t *zip, uint64_t i, uint64_t file_size, uint6
         err = check_entry(&st, array->name, file_size, error);
     if (err != TET_OK)
         goto out;
+    errno = 0;
     if (!(file = zip_fopen_index(zip, i, 0))) {
-        err = bad(error, array->name, zip_strerror(zip));
+        err = refused(error, array->name, zip_get_error(zip));
         goto out;
     }
     if ((err = read_head(file, array, &fortran, &head, error)) != TET_OK ||
@@ -346,8 +358,7 @@ enum tet_err npz_write_memory(const struct npy *arrays, size_t n, void **bytes, 
     for (size_t i = 0; i < n; i++)
         if (!add_array(zip, &arrays[i], heads[i]))
             goto out;
-    err = TET_IO;
-    if (zip_close(zip) != 0)
+    if (zip_close(zip) != 0) // into memory, of what is in memory: nothing else is short
         goto out;
     zip = NULL;
     err = copy_source(target, bytes, size, error);
@@ -357,7 +368,7 @@ out:
     zip_source_free(target);
     zip_error_fini(&ignored);
     free(heads);
-    return err == TET_OK ? TET_OK : tet_error_set(error, err, "the archive cannot be made");
+    return err == TET_OK ? TET_OK : tet_error_set(error, err, "no memory for the archive");
 }
 
 /* Writes the archive; false with the reason, and without a file. */
@@ -370,14 +381,21 @@ static bool write_new(const struct npy *arrays, size_t n, const char *path, int 
     *reason = heads ? EIO : ENOMEM;
     if (heads && !zip && code == ZIP_ER_EXISTS)
         *reason = EEXIST;
+    else if (heads && !zip && code == ZIP_ER_MEMORY)
+        *reason = ENOMEM;
+    errno = 0; // where libzip lacks memory it leaves ENOMEM, whatever it calls it
     for (size_t i = 0; done && i < n; i++)
         done = add_array(zip, &arrays[i], heads[i]);
+    if (zip && !done && errno == ENOMEM)
+        *reason = ENOMEM;
     if (done && zip_close(zip) == 0) {
         zip = NULL;
     } else if (done) {
         done = false;
         if (zip_error_system_type(zip_get_error(zip)) == ZIP_ET_SYS)
             *reason = zip_error_code_system(zip_get_error(zip));
+        else if (errno == ENOMEM)
+            *reason = ENOMEM;
     }
     if (zip)
         zip_discard(zip);
@@ -400,8 +418,8 @@ enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
             (void)unlink(path);
     }
     return done ? TET_OK
-                : tet_error_set(error, space_error(reason), "the archive cannot be written: %s",
-                                strerror(reason));
+                : tet_error_set(error, reason == ENOMEM ? TET_NO_MEMORY : space_error(reason),
+                                "the archive cannot be written: %s", strerror(reason));
 }
 
 static bool write_all(int fd, const unsigned char *bytes, size_t size)

@@ -40,7 +40,10 @@ json_t *inputs_names(const struct inputs *inputs)
 {
     char **names = NULL;
     size_t n = 0;
-    if (catalog_list(inputs->context->catalog, &names, &n, NULL) != TET_OK)
+    const enum tet_err err = catalog_list(inputs->context->catalog, &names, &n, NULL);
+    if (err == TET_NO_MEMORY)
+        json_spoil(); // a fault that lists half of what is allowed would mislead
+    if (err != TET_OK)
         return NULL;
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)

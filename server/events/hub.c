@@ -258,7 +258,7 @@ enum tet_err events_start(struct events **out, const struct events_options *opti
         return TET_OK;
     }
     events_stop(events);
-    return err != TET_OK ? err : tet_error_set(error, TET_INTERNAL, "cannot start the events");
+    return err != TET_OK ? err : tet_error_set(error, TET_NO_MEMORY, "no memory for the events");
 }
 
 void events_quiet(struct events *events)

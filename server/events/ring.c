@@ -134,9 +134,9 @@ static void add_changed(struct ring *ring, const struct store_changes *changes)
         memcpy(e.experiments, changes->experiments, size);
         e.n_experiments = changes->n_experiments;
         e.text = text_changed(e.id, e.experiments, e.n_experiments);
-    } else {
-        e.text = text_missed(e.id, "unknown");
     }
+    if (e.text == NULL)
+        e.text = text_missed(e.id, "unknown");
     e.bytes = sizeof e + size + (e.text != NULL ? e.text->size : 0);
     if (e.text != NULL)
         add(ring, &e);
@@ -305,6 +305,8 @@ void ring_make(struct ring *ring)
             at(ring, sequence)->records = NULL; // ours now: the entry may go meanwhile
             pthread_mutex_unlock(&ring->lock);
             copy.text = text_metrics(&copy);
+            if (copy.text == NULL)
+                copy.text = text_missed(copy.id, "unknown");
             free(copy.records);
             pthread_mutex_lock(&ring->lock);
             if (ring->first <= sequence)

@@ -27,6 +27,7 @@ struct http_shared *text_event(uint64_t id, const char *event, json_t *data)
 
 struct http_shared *text_state(uint64_t id, const struct store_change *c, int64_t at_ms)
 {
+    json_begin();
     return text_event(id, "state",
                       json_pack("{s:I, s:I, s:s, s:s?, s:I, s:o, s:s}", "run", (json_int_t)c->run,
                                 "experiment", (json_int_t)c->experiment, "state",
@@ -37,6 +38,7 @@ struct http_shared *text_state(uint64_t id, const struct store_change *c, int64_
 
 struct http_shared *text_changed(uint64_t id, const int64_t *experiments, size_t n)
 {
+    json_begin();
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, json_integer((json_int_t)experiments[i]));
@@ -45,11 +47,13 @@ struct http_shared *text_changed(uint64_t id, const int64_t *experiments, size_t
 
 struct http_shared *text_missed(uint64_t id, const char *reason)
 {
+    json_begin();
     return text_event(id, "missed", json_pack("{s:s}", "reason", reason));
 }
 
 struct http_shared *text_metrics(const struct entry *entry)
 {
+    json_begin();
     json_t *all = json_object();
     for (size_t i = 0; i < entry->n_records; i++) {
         const struct tet_record *r = &entry->records[i];
@@ -71,6 +75,7 @@ struct http_shared *text_metrics(const struct entry *entry)
 struct http_shared *text_progress(const struct event_progress *runs, int64_t experiment,
                                   int64_t run, bool *none)
 {
+    json_begin();
     json_t *list = json_array();
     for (const struct event_progress *p = runs; p->run != 0; p++) {
         if ((experiment != 0 && experiment != p->experiment) || (run != 0 && run != p->run))

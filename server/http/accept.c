@@ -53,6 +53,17 @@ static bool has_room(struct http_server *server)
     return n < max || (n < max + SPARE && connections_make_room(&server->all));
 }
 
+/* The library tells of every connection that it closes but one that it had no memory to begin: its entry would stay,
+ * count, and in time end another connection that has the same descriptor by then. */
+static void forget_lost(struct http_server *server, int fd)
+{
+    struct connected *lost = connections_find(&server->all, fd);
+    if (lost == NULL)
+        return;
+    connections_remove(&server->all, lost);
+    atomic_fetch_sub(&server->connections, 1);
+}
+
 /* Takes what waits, but no more than ACCEPT_MAX, so that a flood of connections cannot keep the thread
  * from seeing that it is to stop; false: there is no descriptor or memory for the next. */
 static bool take(struct http_server *server)
@@ -66,6 +77,7 @@ static bool take(struct http_server *server)
             continue;
         if (fd < 0)
             return errno == EAGAIN;
+        forget_lost(server, fd);
         if (!has_room(server) || !connections_add(&server->all, fd, (struct sockaddr *)&peer)) {
             refuse(server, fd);
             continue;
@@ -75,8 +87,7 @@ static bool take(struct http_server *server)
         atomic_fetch_add(&server->connections, 1);
         if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, size) == MHD_YES)
             continue;
-        connections_remove(&server->all, connections_find(&server->all, fd)); // it has closed fd
-        atomic_fetch_sub(&server->connections, 1);
+        forget_lost(server, fd); // it has closed it
     }
     return true;
 }

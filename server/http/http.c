@@ -21,6 +21,8 @@
  */
 #include "http/http_private.h"
 
+#include "json.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -220,10 +222,11 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *bytes,
                               size_t *size, void **request_context)
 {
-    (void)context, (void)connection;
+    struct http_server *server = context;
     struct http_request *request = *request_context;
     if (request == NULL)
-        return MHD_NO; // there was no memory for it
+        return reply_no_memory(server, connection);
+    json_begin();
     switch (request->state) {
     case REQUEST_NEW:
         return begin(request, method, url, version);
@@ -443,6 +446,8 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
     s->all.silent = s->tls.key != NULL;
     if (err == TET_OK)
         err = connections_start(&s->all, error);
+    if (err == TET_OK && (s->no_memory = reply_make_no_memory()) == NULL)
+        err = tet_error_set(error, TET_NO_MEMORY, "no memory for the HTTP server");
     if (err == TET_OK)
         err = listen_open(&s->acceptor.listen_fd, options->listen, options->beyond_loopback, port,
                           error);
@@ -512,6 +517,8 @@ void http_stop(struct http_server *server)
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
     connections_stop(&server->all);
+    if (server->no_memory != NULL)
+        MHD_destroy_response(server->no_memory);
     linger_stop(&server->linger);
     streams_destroy(&server->streams);
     tls_free(&server->tls);

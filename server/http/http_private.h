@@ -54,6 +54,7 @@ struct http_reply {
     size_t size;
     char *etag;                 // quoted; NULL: none
     bool failed;                // a header could not be kept: an error is sent instead
+    bool no_memory;             // for lack of memory
     bool unchanged;             // nothing to log
     bool close;                 // the connection ends with this reply
     struct http_stream *stream; // instead of bytes; NULL: none
@@ -223,6 +224,10 @@ TET_MUST_CHECK enum tet_err guard_check_list(const char *option, const char *lis
 
 /* ---- reply.c ---- */
 enum MHD_Result reply_send(struct http_request *request);
+/* reply_no_memory: the answer that is kept for when none can be made; MHD_NO: the connection ends. */
+enum MHD_Result reply_no_memory(struct http_server *server, struct MHD_Connection *connection);
+void reply_lacks_memory(struct http_reply *reply); // becomes 503 out_of_memory
+struct MHD_Response *reply_make_no_memory(void); // NULL: no memory
 void reply_clear(struct http_reply *reply); // keeps `close`
 /* reply_send_now: writes the reply to the socket itself: in the middle of a body, where
  * libmicrohttpd takes none. The connection is to be ended then. */
@@ -377,6 +382,7 @@ struct http_server {
     http_admit_fn *admit; // NULL: everybody is `local`
     http_quick_fn *quick; // NULL: none
     http_done_fn *done;   // NULL: nobody wants to know
+    struct MHD_Response *no_memory; // reply_no_memory
     bool beyond_loopback;
     char *hosts, *origins; // lists with commas; NULL: none
     struct tls tls;

@@ -66,7 +66,7 @@ void http_reply_bytes(struct http_reply *reply, int status, const char *type, vo
     reply->owned = bytes;
 }
 
-static void fail(struct http_reply *reply)
+void reply_lacks_memory(struct http_reply *reply)
 {
     http_reply_static(reply, tet_err_status(TET_NO_MEMORY), type_json, no_memory,
                       sizeof no_memory - 1);
@@ -80,7 +80,7 @@ void http_reply_json(struct http_reply *reply, int status, json_t *value)
     json_decref(value);
     if (line == NULL) {
         free(text);
-        fail(reply);
+        reply_lacks_memory(reply);
         return;
     }
     memcpy(line + n, "\n", 2);
@@ -121,6 +121,7 @@ void http_reply_header(struct http_reply *reply, const char *name, const char *v
     }
     free(n);
     reply->failed = true;
+    reply->no_memory |= fits;
 }
 
 /* Whether If-None-Match, a list of entity tags or *, has the quoted tag, weak or not. */
@@ -167,9 +168,11 @@ bool http_reply_etag(const struct http_request *request, struct http_reply *repl
         tag++;
         n -= 2;
     }
-    char *etag = memchr(tag, '"', n) == NULL && strpbrk(tag, "\r\n") == NULL ? malloc(n + 3) : NULL;
+    const bool fits = memchr(tag, '"', n) == NULL && strpbrk(tag, "\r\n") == NULL;
+    char *etag = fits ? malloc(n + 3) : NULL;
     if (etag == NULL) {
         reply->failed = true;
+        reply->no_memory |= fits;
         return false;
     }
     etag[0] = '"';
@@ -277,8 +280,10 @@ enum MHD_Result reply_send(struct http_request *request)
     if (reply->failed) {
         struct tet_error error = {0};
         (void)tet_error_set(&error, TET_INTERNAL, "the reply's headers cannot be made");
-        reply->failed = false;
-        http_reply_error(reply, &error, NULL);
+        if (reply->no_memory)
+            reply_lacks_memory(reply);
+        else
+            http_reply_error(reply, &error, NULL);
     } else
         check_accept(request);
     if (atomic_load(&request->server->draining))
@@ -293,10 +298,31 @@ enum MHD_Result reply_send(struct http_request *request)
     if (response != NULL && add_headers(response, request) &&
         MHD_add_response_header(response, "X-Request-Id", request->id) == MHD_YES)
         result = MHD_queue_response(request->connection, (unsigned)reply->status, response);
+    else
+        result = reply_no_memory(request->server, request->connection);
     if (response != NULL)
         MHD_destroy_response(response);
     watch_end(request, bytes);
     return result;
+}
+
+struct MHD_Response *reply_make_no_memory(void)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        sizeof no_memory - 1, (void *)(uintptr_t)no_memory, MHD_RESPMEM_PERSISTENT);
+    if (response != NULL && add(response, "X-Content-Type-Options", "nosniff") &&
+        add(response, "Content-Type", type_json) && add(response, "Cache-Control", "no-store") &&
+        add(response, "Retry-After", "1") && add(response, "Connection", "close"))
+        return response;
+    if (response != NULL)
+        MHD_destroy_response(response);
+    return NULL;
+}
+
+enum MHD_Result reply_no_memory(struct http_server *server, struct MHD_Connection *connection)
+{
+    return MHD_queue_response(connection, (unsigned)tet_err_status(TET_NO_MEMORY),
+                              server->no_memory);
 }
 
 void reply_send_now(struct http_request *request)

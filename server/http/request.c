@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "text.h"
 
 enum { FOUND = 80 }; // bytes of input repeated in a message
@@ -165,10 +166,13 @@ static void tell(const struct http_request *request, void *context)
 void request_run(struct http_request *request, void *context)
 {
     struct tet_error error = {0};
+    json_begin();
     if (!body_spooled(request) || spool_finish(request, &error) == TET_OK)
         request->route->handle(context, request, &request->reply);
     else
         http_reply_error(&request->reply, &error, NULL);
+    if (!json_whole() && request->reply.stream == NULL) // a table made of JSON, too
+        reply_lacks_memory(&request->reply);
     tell(request, context);
     body_free(&request->body, &request->server->budget); // a client with its answer holds nothing
     spool_free(request);

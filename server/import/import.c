@@ -3,6 +3,7 @@
 #include "import/import.h"
 
 #include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -79,14 +80,16 @@ enum tet_err import_member(struct import_reading *r, const char *name, uint64_t 
     if (st.size > most || st.size > r->left)
         return BAD(r, "%s is too large: %llu bytes", name, (unsigned long long)st.size);
     r->left -= st.size; // what the directory says is all that is read
+    errno = 0;
     zip_file_t *file = zip_fopen(r->zip, name, 0);
     char *text = malloc(st.size + 1);
     if (file == NULL || text == NULL) {
         free(text);
         if (file != NULL)
             zip_fclose(file);
-        return file == NULL ? BAD(r, "%s cannot be unpacked", name)
-                            : tet_error_set(r->error, TET_NO_MEMORY, "no memory for %s", name);
+        return file == NULL && errno != ENOMEM
+                   ? BAD(r, "%s cannot be unpacked", name)
+                   : tet_error_set(r->error, TET_NO_MEMORY, "no memory for %s", name);
     }
     zip_uint64_t done = 0;
     zip_int64_t n = 1;
@@ -442,9 +445,13 @@ enum tet_err import_read(struct import *import, int fd, uint64_t max_unpacked,
             close(own);
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     }
+    errno = 0;
     r.zip = zip_fdopen(own, ZIP_CHECKCONS, &code);
     if (r.zip == NULL) {
+        const bool memory = code == ZIP_ER_MEMORY || errno == ENOMEM;
         close(own);
+        if (memory)
+            return tet_error_set(error, TET_NO_MEMORY, "no memory for the archive");
         return BAD(&r, "the body is no zip archive, or a damaged one");
     }
     const enum tet_err err = read_all(&r);

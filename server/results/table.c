@@ -66,8 +66,11 @@ void outcome_begin(struct outcome *o, const json_t *definition, const json_t *pa
         add_parameter(&label, path, value);
     }
     const size_t room = sizeof o->label - 4;
-    snprintf(o->label, sizeof o->label, "%.*s%s", (int)room, text_get(&label),
-             label.size > room ? "..." : "");
+    if (label.failed) // no memory: what is sure, and that it is not all
+        snprintf(o->label, sizeof o->label, "%.*s...", (int)room, rule != NULL ? rule : "?");
+    else
+        snprintf(o->label, sizeof o->label, "%.*s%s", (int)room, text_get(&label),
+                 label.size > room ? "..." : "");
     text_free(&label);
 }
 

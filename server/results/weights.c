@@ -101,23 +101,19 @@ bool weights_are_final(const struct store_checkpoint *checkpoint)
            tet_selection_is_over(selection->data);
 }
 
-static int by_name(const void *a, const void *b)
+/* Of the weights, without velocities: the one whose name follows `after` (NULL: the first); NULL: none.
+ * Looked for each time, so that a digest needs no memory: a run that was trained has one. */
+static const struct store_array *next_array(const struct store_checkpoint *checkpoint,
+                                            const struct store_array *after)
 {
-    const struct store_array *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
-/* The weights, without velocities, sorted by name: *n of them in a new array of pointers. */
-static const struct store_array **sorted(const struct store_checkpoint *checkpoint, size_t *n)
-{
-    const struct store_array **list = calloc(checkpoint->n + 1, sizeof(struct store_array *));
-    *n = 0;
-    for (size_t i = 0; list != NULL && i < checkpoint->n; i++)
-        if (!checkpoint->arrays[i].state)
-            list[(*n)++] = &checkpoint->arrays[i];
-    if (list != NULL)
-        qsort(list, *n, sizeof *list, by_name);
-    return list;
+    const struct store_array *best = NULL;
+    for (size_t i = 0; i < checkpoint->n; i++) {
+        const struct store_array *a = &checkpoint->arrays[i];
+        if (!a->state && (after == NULL || strcmp(a->name, after->name) > 0) &&
+            (best == NULL || strcmp(a->name, best->name) < 0))
+            best = a;
+    }
+    return best;
 }
 
 static void hash_number(crypto_hash_sha256_state *state, uint32_t v)
@@ -133,27 +129,19 @@ static void hash_number(crypto_hash_sha256_state *state, uint32_t v)
 
 void weights_digest(char digest[STORE_HASH], const struct store_checkpoint *checkpoint)
 {
-    size_t n = 0;
-    const struct store_array **list = sorted(checkpoint, &n);
-    digest[0] = '\0';
-    if (list == NULL)
-        return;
     crypto_hash_sha256_state state;
     crypto_hash_sha256_init(&state);
-    for (size_t i = 0; i < n; i++) {
-        crypto_hash_sha256_update(&state, (const unsigned char *)list[i]->name,
-                                  strlen(list[i]->name) + 1);
-        hash_number(&state, list[i]->rank);
-        for (uint32_t k = 0; k < list[i]->rank; k++)
-            hash_number(&state, list[i]->shape[k]);
-        crypto_hash_sha256_update(&state, (const unsigned char *)list[i]->data,
-                                  list[i]->n * sizeof(float));
+    for (const struct store_array *a = NULL; (a = next_array(checkpoint, a)) != NULL;) {
+        crypto_hash_sha256_update(&state, (const unsigned char *)a->name, strlen(a->name) + 1);
+        hash_number(&state, a->rank);
+        for (uint32_t k = 0; k < a->rank; k++)
+            hash_number(&state, a->shape[k]);
+        crypto_hash_sha256_update(&state, (const unsigned char *)a->data, a->n * sizeof(float));
     }
     unsigned char hash[crypto_hash_sha256_BYTES];
     crypto_hash_sha256_final(&state, hash);
     strcpy(digest, "sha256:");
     sodium_bin2hex(digest + 7, STORE_HASH - 7, hash, sizeof hash);
-    free(list);
 }
 
 /* ---- .npz ---- */
@@ -259,17 +247,12 @@ enum tet_err weights_load(struct tet_trainer *trainer, const char *path, uint64_
 enum tet_err weights_npz(struct npy **arrays, size_t *n, const struct store_checkpoint *checkpoint,
                          struct tet_error *error)
 {
-    const struct store_array **list = sorted(checkpoint, n);
+    *n = 0;
     *arrays = calloc(checkpoint->n + 1, sizeof **arrays);
-    if (list == NULL || *arrays == NULL) {
-        free(list);
-        free(*arrays);
-        *arrays = NULL;
+    if (*arrays == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    }
-    for (size_t i = 0; i < *n; i++)
-        (*arrays)[i] = weights_npy(list[i]);
-    free(list);
+    for (const struct store_array *a = NULL; (a = next_array(checkpoint, a)) != NULL;)
+        (*arrays)[(*n)++] = weights_npy(a);
     return TET_OK;
 }
 

@@ -40,21 +40,29 @@ static enum tet_err name_make(char name[BACKUP_NAME], const char *path, const ch
                : tet_error_set(error, TET_IO, "%s: the name is too long", path);
 }
 
-/* What SQLite says of the whole file: "ok", or its first complaint. */
-static enum tet_err check_pages(struct db *db, struct tet_error *error)
+/* What SQLite says of the whole file: "" or its first complaint. */
+static enum tet_err complaint(struct db *db, char why[200], struct tet_error *error)
 {
     struct query q = query_open(db, "PRAGMA integrity_check(1)", error);
     const char *found = query_row(&q) ? query_text(&q, 0) : NULL;
-    if (q.err == TET_OK && (found == NULL || strcmp(found, "ok") != 0)) {
-        const char *line = found != NULL ? strrchr(found, '\n') : NULL; // below a heading
-        char why[300];
-        snprintf(why, sizeof why, "%s: the database is damaged (%s)", db->path,
-                 line != NULL    ? line + 1
-                 : found != NULL ? found
-                                 : "no answer");
-        query_fail(&q, TET_DATABASE, why);
-    }
+    const char *line = found != NULL ? strrchr(found, '\n') : NULL; // below a heading
+    snprintf(why, 200, "%s", line != NULL ? line + 1 : found != NULL ? found : "no answer");
+    if (strcmp(why, "ok") == 0)
+        why[0] = '\0';
     return query_close(&q);
+}
+
+/* SQLite calls a page damaged, too, that it had no memory for: what is damaged is so twice. */
+static enum tet_err check_pages(struct db *db, struct tet_error *error)
+{
+    char why[200] = "not looked at";
+    enum tet_err err = TET_OK;
+    for (int i = 0; i < 2 && err == TET_OK && why[0] != '\0'; i++)
+        err = complaint(db, why, error);
+    return err != TET_OK || why[0] == '\0'
+               ? err
+               : tet_error_set(error, TET_DATABASE, "%s: the database is damaged (%s)", db->path,
+                               why);
 }
 
 static enum tet_err count(struct db *db, struct backup_report *report, struct tet_error *error)
@@ -115,9 +123,7 @@ static enum tet_err open_source(struct db *db, const char *path, struct tet_erro
     if (err == TET_OK && ours != STORE_APPLICATION_ID)
         err = tet_error_set(error, TET_DATABASE, "%s: is not a database of Tetrad", path);
     if (err == TET_OK && (version < 1 || version > STORE_SCHEMA_VERSION))
-        err = tet_error_set(error, TET_CONFLICT,
-                            "%s: the database has schema version %lld, this program knows up to %d",
-                            path, (long long)version, (int)STORE_SCHEMA_VERSION);
+        err = store_too_new(path, version, error);
     return err;
 }
 
@@ -131,19 +137,25 @@ static enum tet_err sync_file(const char *path, struct tet_error *error)
     return good ? TET_OK : tet_error_set(error, space_error(why), "%s: %s", path, strerror(why));
 }
 
+/* The copy, checked page by page. */
+static enum tet_err copy_pages(struct db *to, const char *part, struct db *from,
+                               struct tet_error *error)
+{
+    enum tet_err err = db_open(to, part, false, error);
+    if (err == TET_OK)
+        err = db_copy(to, from, error);
+    to->path = from->path; // what is wrong with the copy is wrong with what was copied
+    if (err == TET_OK)     // the pages say WAL, as the source's do; a backup is one file
+        err = db_exec(to, "PRAGMA journal_mode = DELETE;", error);
+    return err == TET_OK ? check_pages(to, error) : err;
+}
+
 /* The copy under the name `part`: checked, and on the disk. */
 static enum tet_err make_part(struct db *from, const char *part, const struct route *route,
                               struct backup_report *report, struct tet_error *error)
 {
     struct db to = {0};
-    enum tet_err err = db_open(&to, part, false, error);
-    if (err == TET_OK)
-        err = db_copy(&to, from, error);
-    to.path = from->path; // what is wrong with the copy is wrong with what was copied
-    if (err == TET_OK)    // the pages say WAL, as the source's do; a backup is one file
-        err = db_exec(&to, "PRAGMA journal_mode = DELETE;", error);
-    if (err == TET_OK)
-        err = check_pages(&to, error);
+    enum tet_err err = copy_pages(&to, part, from, error);
     if (err == TET_OK)
         err = count(&to, report, error);
     if (err == TET_OK)
@@ -190,6 +202,32 @@ void backup_clean(const char *folder)
             contents_remove(contents);
     }
     closedir(all);
+}
+
+enum tet_err backup_before(struct db *db, int version, struct tet_error *error)
+{
+    char file[BACKUP_NAME], part[BACKUP_NAME], suffix[40];
+    struct db to = {0};
+    snprintf(suffix, sizeof suffix, ".before-%04d", version);
+    enum tet_err err = name_make(file, db->path, suffix, error);
+    if (err == TET_OK)
+        err = name_make(part, file, ".part", error);
+    if (err != TET_OK)
+        return err;
+    remove_part(part);
+    err = copy_pages(&to, part, db, error);
+    db->trouble = to.trouble; // a disk that is full of the copy
+    if (to.handle != NULL)
+        db_close(&to);
+    if (err == TET_OK)
+        err = sync_file(part, error);
+    if (err == TET_OK && rename(part, file) != 0)
+        err = tet_error_set(error, TET_IO, "%s: %s", file, strerror(errno));
+    if (err == TET_OK)
+        err = store_sync_folder(file, error);
+    if (err != TET_OK)
+        remove_part(part);
+    return err;
 }
 
 /* The copy in the name's place, where nothing is yet. */

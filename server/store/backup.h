@@ -30,6 +30,12 @@ struct backup_report {
 TET_MUST_CHECK enum tet_err backup_write(const char *path, const char *files, const char *file,
                                          struct backup_report *report, struct tet_error *error);
 
+/* backup_before: a copy of an open database, PATH.before-VERSION, as it is before its schema becomes
+ * `version`; in the place of one that an upgrade left that was cut off. On failure none is left. Errors
+ * as backup_write. */
+struct db;
+TET_MUST_CHECK enum tet_err backup_before(struct db *db, int version, struct tet_error *error);
+
 /* backup_clean: takes away what servers that were killed left of backups named tetrad-TIME.db, in a
  * folder in which no other server makes one. */
 void backup_clean(const char *folder);

@@ -116,9 +116,15 @@ enum tet_err db_number(struct db *db, const char *sql, int64_t *number, struct t
     return query_close(&q);
 }
 
-/* synchronous cannot change inside a transaction. */
+/* synchronous cannot change inside a transaction. One that is open still could not be rolled back: even that
+ * needs memory. */
 enum tet_err db_begin(struct db *db, bool durable, struct tet_error *error)
 {
+    if (db_in_transaction(db)) {
+        const enum tet_err err = db_exec(db, "ROLLBACK", error);
+        if (err != TET_OK)
+            return err;
+    }
     if (durable != db->durable) {
         const char *sql = durable ? "PRAGMA synchronous = FULL;" : "PRAGMA synchronous = NORMAL;";
         enum tet_err err = db_exec(db, sql, error);

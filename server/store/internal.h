@@ -185,6 +185,9 @@ void writer_stop(struct store *store);
 
 /* ---- store.c: whose file it is ---- */
 
+/* store_too_new: TET_CONFLICT, with both versions and what to do. */
+enum tet_err store_too_new(const char *path, int64_t version, struct tet_error *error);
+
 /* store_check_file: whether the file at path, which SQLite has not open in this process, is a database
  * of ours that this program can read. *fresh: it is not there, or empty. TET_IO, TET_DATABASE,
  * TET_CONFLICT (a newer version). */

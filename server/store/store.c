@@ -9,6 +9,7 @@
  *
  * Threads: one at a time.
  */
+#include "store/backup.h"
 #include "store/internal.h"
 #include "store/users.h"
 
@@ -97,11 +98,14 @@ static uint32_t big_endian(const unsigned char *b)
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static enum tet_err too_new(const char *path, int64_t version, struct tet_error *error)
+enum tet_err store_too_new(const char *path, int64_t version, struct tet_error *error)
 {
-    return tet_error_set(error, TET_CONFLICT,
-                         "%s: the database has schema version %lld, this program knows up to %d",
-                         path, (long long)version, (int)STORE_SCHEMA_VERSION);
+    return tet_error_set(
+        error, TET_CONFLICT,
+        "%s: the database has schema version %lld, this program knows up to %d; use "
+        "a tetrad that is as new as the database, or restore a backup from before "
+        "its upgrade (FILE.before-NNNN)",
+        path, (long long)version, (int)STORE_SCHEMA_VERSION);
 }
 
 /* https://www.sqlite.org/fileformat.html, 1.3: magic, user version at 60, application id at 68. */
@@ -113,7 +117,7 @@ static enum tet_err check_header(const char *path, const unsigned char *header, 
     if (big_endian(header + 68) != STORE_APPLICATION_ID)
         return tet_error_set(error, TET_DATABASE, "%s: is a database of another program", path);
     if (big_endian(header + 60) > STORE_SCHEMA_VERSION)
-        return too_new(path, big_endian(header + 60), error);
+        return store_too_new(path, big_endian(header + 60), error);
     return TET_OK;
 }
 
@@ -151,29 +155,38 @@ enum tet_err store_check_file(const char *path, bool *fresh, struct tet_error *e
 
 /* ---- schema ---- */
 
-/* Applies the missing versions, each in a durable transaction. */
+static enum tet_err apply(struct db *db, int64_t version, struct tet_error *error)
+{
+    char mark[96];
+    enum tet_err err = TET_OK;
+    while (err == TET_OK && version < STORE_SCHEMA_VERSION)
+        err = db_exec(db, versions[version++], error);
+    (void)snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                   (int)STORE_APPLICATION_ID, (int)STORE_SCHEMA_VERSION);
+    return err == TET_OK ? db_exec(db, mark, error) : err;
+}
+
+/* Applies the missing versions in one durable transaction: a program that is killed meanwhile leaves the
+ * database as it was, for itself and for the older program. What was there before is kept as a copy. */
 static enum tet_err migrate(struct store *store, struct tet_error *error)
 {
     struct db *db = &store->db;
     int64_t version = 0;
     enum tet_err err = db_number(db, "PRAGMA user_version", &version, error);
-    if (err == TET_OK && version > STORE_SCHEMA_VERSION)
-        err = too_new(store->path, version, error);
-    while (err == TET_OK && version < STORE_SCHEMA_VERSION) {
-        char mark[96];
-        (void)snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-                       (int)STORE_APPLICATION_ID, (int)version + 1);
+    if (err != TET_OK || version == STORE_SCHEMA_VERSION)
+        return err;
+    if (version > STORE_SCHEMA_VERSION)
+        return store_too_new(store->path, version, error);
+    if (version > 0)
+        err = backup_before(db, STORE_SCHEMA_VERSION, error);
+    if (err == TET_OK)
         err = db_begin(db, true, error);
-        if (err == TET_OK)
-            err = db_exec(db, versions[version], error);
-        if (err == TET_OK)
-            err = db_exec(db, mark, error);
-        if (err == TET_OK)
-            err = db_commit(db, error);
-        else
-            db_rollback(db);
-        version++;
-    }
+    if (err != TET_OK)
+        return err;
+    err = apply(db, version, error);
+    if (err == TET_OK)
+        return db_commit(db, error);
+    db_rollback(db);
     return err;
 }
 

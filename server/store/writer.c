@@ -547,8 +547,8 @@ enum tet_err writer_start(struct store *store, struct tet_error *error)
 {
     int rc = pthread_create(&store->thread, NULL, writer_main, store);
     if (rc != 0)
-        return tet_error_set(error, TET_NO_MEMORY, "%s: cannot start the writer (%s)", store->path,
-                             strerror(rc));
+        return tet_error_set(error, TET_NO_MEMORY, "%s: no memory for the writer's thread (%s)",
+                             store->path, strerror(rc));
     store->started = true;
     return TET_OK;
 }

@@ -3,8 +3,8 @@
 
 A daemon dies with the test, however that ends: it is killed at exit, and by the kernel (PR_SET_PDEATHSIG) if the test
 itself is killed. Temporary folders go with it. Daemons are started by the main thread only."""
-import atexit, contextlib, ctypes, http.client, json, os, random, select, shutil, signal, sqlite3, subprocess, sys
-import tempfile, time
+import atexit, contextlib, ctypes, http.client, io, json, os, random, select, shutil, signal, sqlite3, subprocess
+import sys, tempfile, time, zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
@@ -230,3 +230,17 @@ def preload(name):
     library = os.path.join(build, "tests/fault", name + ".so")
     assert os.path.exists(library), f"{library} is not there: `make tests` builds it"
     return {"LD_PRELOAD": library, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+
+
+def archive(client, experiment):
+    """What `tetrad export` writes, of runs that have succeeded."""
+    file, whole = io.BytesIO(), client.get(f"/v1/experiments/{experiment}")
+    with zipfile.ZipFile(file, "w") as out:
+        out.writestr("experiment.json", json.dumps(whole))
+        for one in whole["runs"]:
+            run = client.run(one["id"])
+            out.writestr(f"runs/{run['id']}/run.json", json.dumps(run))
+            out.writestr(f"runs/{run['id']}/definition.json", json.dumps(run["definition"]))
+            out.writestr(f"runs/{run['id']}/metrics.csv", client.get(f"/v1/runs/{run['id']}/metrics?format=csv"))
+            out.writestr(f"runs/{run['id']}/weights.npz", client.get(f"/v1/runs/{run['id']}/weights.npz"))
+    return file.getvalue()

@@ -12,7 +12,7 @@ import http.client, io, json, os, random, re, socket, sys, threading, time, zipf
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
-from daemon import Client, Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until
+from daemon import archive, Client, Daemon, FINAL, SEED, SOAK, database, folder, note, tap, until
 
 CLIENTS, SECONDS = (24, 60.0) if SOAK else (12, 4.0)
 RETRY = 60.0  # seconds in which what is busy must have ended
@@ -38,20 +38,6 @@ def definition(**more):
 def dataset(n, content):
     file, rng = io.BytesIO(), np.random.RandomState(content)
     np.savez(file, x=rng.rand(n, 16).astype("f4"), t=rng.randint(0, 3, n))
-    return file.getvalue()
-
-
-def archive(client, experiment):
-    """What `tetrad export` writes, of runs that have succeeded."""
-    file, whole = io.BytesIO(), client.get(f"/v1/experiments/{experiment}")
-    with zipfile.ZipFile(file, "w") as out:
-        out.writestr("experiment.json", json.dumps(whole))
-        for one in whole["runs"]:
-            run = client.run(one["id"])
-            out.writestr(f"runs/{run['id']}/run.json", json.dumps(run))
-            out.writestr(f"runs/{run['id']}/definition.json", json.dumps(run["definition"]))
-            out.writestr(f"runs/{run['id']}/metrics.csv", client.get(f"/v1/runs/{run['id']}/metrics?format=csv"))
-            out.writestr(f"runs/{run['id']}/weights.npz", client.get(f"/v1/runs/{run['id']}/weights.npz"))
     return file.getvalue()
 
 
