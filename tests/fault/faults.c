@@ -28,7 +28,8 @@ static _Thread_local int in_sqlite;
 /* The error that this operation is to fail with, 0 for none; counts it. */
 static int due(enum kind kind)
 {
-    const uint64_t k = kind + (in_sqlite > 0 ? N_KINDS : 0), n = atomic_fetch_add(&control->count[k], 1) + 1;
+    const uint64_t k = kind + (in_sqlite > 0 ? N_KINDS : 0),
+                   n = atomic_fetch_add(&control->count[k], 1) + 1;
     if (kind != READ) {
         const uint64_t all = atomic_fetch_add(&control->changes, 1) + 1;
         if (control->cut_at != 0 && all >= control->cut_at)
@@ -45,7 +46,7 @@ static int due(enum kind kind)
 static bool below_root(const char *path)
 {
     const size_t n = strlen(root);
-    return control != NULL && strncmp(path, root, n) == 0 && path[n] == '/';
+    return control != NULL && strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
 /* The absolute name, and whether it counts. */
@@ -70,7 +71,8 @@ static bool name_of(int folder, const char *path, char name[NAME])
 static bool file_counts(int fd, struct stat *st)
 {
     char link[64], name[NAME];
-    if (control == NULL || fd <= 2 || fstat(fd, st) != 0 || (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)))
+    if (control == NULL || fd <= 2 || fstat(fd, st) != 0 ||
+        (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)))
         return false;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     const ssize_t n = readlink(link, name, sizeof name - 1);
@@ -78,13 +80,13 @@ static bool file_counts(int fd, struct stat *st)
     return below_root(name) || strncmp(name, "/memfd:", 7) == 0;
 }
 
-#define FAIL_IF_DUE(counts, kind, failed)                                                                              \
-    do {                                                                                                               \
-        const int error_ = (counts) ? due(kind) : 0;                                                                   \
-        if (error_ > 0) {                                                                                              \
-            errno = error_;                                                                                            \
-            return failed;                                                                                             \
-        }                                                                                                              \
+#define FAIL_IF_DUE(counts, kind, failed)                                                          \
+    do {                                                                                           \
+        const int error_ = (counts) ? due(kind) : 0;                                               \
+        if (error_ > 0) {                                                                          \
+            errno = error_;                                                                        \
+            return failed;                                                                         \
+        }                                                                                          \
     } while (0)
 
 static bool is_shared_memory(const char *name)
@@ -125,10 +127,11 @@ static int open_at(int folder, const char *path, int flags, mode_t mode)
     return fd;
 }
 
-#define MODE_FROM(flags)                                                                                               \
-    va_list list_;                                                                                                     \
-    va_start(list_, flags);                                                                                            \
-    const mode_t mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(list_, mode_t) : 0;         \
+#define MODE_FROM(flags)                                                                           \
+    va_list list_;                                                                                 \
+    va_start(list_, flags);                                                                        \
+    const mode_t mode =                                                                            \
+        (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(list_, mode_t) : 0;    \
     va_end(list_)
 
 int open(const char *path, int flags, ...)
@@ -264,7 +267,9 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at)
 ssize_t writev(int fd, const struct iovec *parts, int n)
 {
     const ssize_t m = allowed(fd, 2);
-    return m < 0 ? m : m == 1 ? NEXT(write)(fd, parts->iov_base, parts->iov_len) : NEXT(writev)(fd, parts, n);
+    return m < 0    ? m
+           : m == 1 ? NEXT(write)(fd, parts->iov_base, parts->iov_len)
+                    : NEXT(writev)(fd, parts, n);
 }
 
 size_t fwrite(const void *restrict bytes, size_t size, size_t n, FILE *restrict file)
@@ -494,7 +499,8 @@ __attribute__((constructor)) static void begin(void)
     if (path == NULL || folder == NULL)
         return;
     const int fd = open(path, O_RDWR | O_CLOEXEC);
-    void *page = fd >= 0 ? mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    void *page = fd >= 0 ? mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                         : MAP_FAILED;
     if (page == MAP_FAILED)
         broken("the file that FAULTS names cannot be had");
     snprintf(root, sizeof root, "%s", folder);

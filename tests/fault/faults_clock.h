@@ -39,7 +39,8 @@ int clock_gettime(clockid_t id, struct timespec *t)
     if (rc != 0 || control == NULL || control->clock == 0)
         return rc;
     if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)
-        *t = time_of(control->stopped_ns != 0 ? control->stopped_ns : ns_of(t) + control->offset_ns);
+        *t =
+            time_of(control->stopped_ns != 0 ? control->stopped_ns : ns_of(t) + control->offset_ns);
     else if (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME)
         *t = time_of(control->paused_ns != 0 ? control->paused_ns : ns_of(t) - control->behind_ns);
     return rc;
@@ -63,8 +64,8 @@ time_t time(time_t *t)
     return now.tv_sec;
 }
 
-int pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, clockid_t id,
-                           const struct timespec *restrict until)
+int pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           clockid_t id, const struct timespec *restrict until)
 {
     static int (*next)(pthread_cond_t *restrict, pthread_mutex_t *restrict, clockid_t,
                        const struct timespec *restrict);

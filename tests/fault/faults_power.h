@@ -89,15 +89,18 @@ static struct page_file *page_file_open(const char *path)
         return f;
     if (n_page_files == MAX_FILES || (f = calloc(1, sizeof *f)) == NULL)
         broken("too many files");
-    *f = (struct page_file){.device = st.st_dev, .inode = st.st_ino, .fd = open_next(path, O_RDWR | O_CLOEXEC)};
+    *f = (struct page_file){
+        .device = st.st_dev, .inode = st.st_ino, .fd = open_next(path, O_RDWR | O_CLOEXEC)};
     resize(f, st.st_size);
-    if (f->fd < 0 || (st.st_size > 0 && pread_next(f->fd, f->bytes, (size_t)st.st_size, 0) != st.st_size))
+    if (f->fd < 0 ||
+        (st.st_size > 0 && pread_next(f->fd, f->bytes, (size_t)st.st_size, 0) != st.st_size))
         broken("a database's file cannot be read");
     page_files[n_page_files++] = f;
     return f;
 }
 
-static void page_file_change(struct page_file *f, bool truncate, const void *bytes, int64_t at, int64_t size)
+static void page_file_change(struct page_file *f, bool truncate, const void *bytes, int64_t at,
+                             int64_t size)
 {
     if (f->n == f->capacity) {
         f->capacity = f->capacity > 0 ? 2 * f->capacity : 64;
@@ -321,7 +324,9 @@ static void steps_cut(void)
         for (const char *c = s->path; c < strrchr(s->path, '/'); c++)
             hash = hash * 1099511628211u + (unsigned char)*c;
         hash ^= hash >> 29;
-        const size_t kept = hash % 3 == 0 ? 0 : hash % 3 == 1 ? n_steps : (size_t)(hash / 3 % (n_steps + 1));
+        const size_t kept = hash % 3 == 0   ? 0
+                            : hash % 3 == 1 ? n_steps
+                                            : (size_t)(hash / 3 % (n_steps + 1));
         if (i >= kept)
             step_undo(s);
     }

@@ -16,13 +16,13 @@ static struct file *ours(sqlite3_file *f)
     return (struct file *)f;
 }
 
-#define INSIDE(call)                                                                                                   \
-    in_sqlite++;                                                                                                       \
-    const int rc = (call);                                                                                             \
-    in_sqlite--;                                                                                                       \
+#define INSIDE(call)                                                                               \
+    in_sqlite++;                                                                                   \
+    const int rc = (call);                                                                         \
+    in_sqlite--;                                                                                   \
     return rc
 
-#define REAL(f) (ours(f)->real)
+#define REAL(f)              (ours(f)->real)
 #define CALL(f, method, ...) REAL(f)->pMethods->method(REAL(f), __VA_ARGS__)
 
 static int vfs_close(sqlite3_file *f)
