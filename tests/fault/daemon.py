@@ -202,7 +202,7 @@ class Daemon:
 def database(path):
     """A connection to a copy of the database in a folder, checked for integrity. No daemon may be running."""
     with folder() as copy:
-        for name in ("tetrad.db", "tetrad.db-wal"):
+        for name in ("tetrad.db", "tetrad.db-wal", "tetrad.db-journal"):
             if os.path.exists(os.path.join(path, name)):
                 shutil.copy(os.path.join(path, name), copy)
         connection = sqlite3.connect(os.path.join(copy, "tetrad.db"))
