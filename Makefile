@@ -94,7 +94,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick soak-faults install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -110,6 +110,7 @@ help:
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
+#: make soak-faults    file errors, power cuts and clocks that jump, all that there are (half an hour; MINUTES=12 each)
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
@@ -192,6 +193,7 @@ tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS
 
 # What makes a running server's surroundings fail: loaded before its libraries (LD_PRELOAD), never linked.
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
+-include $(PRELOADS:.so=.d)
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -236,6 +238,13 @@ bench-server: all
 	$(Q)export TETRAD=$(abspath $(PROGRAM)); /usr/bin/python3 tests/bench/http_load.py && \
 		/usr/bin/python3 tests/bench/shares.py && /usr/bin/python3 tests/bench/streams.py --minutes $(or $(MINUTES),1) && \
 		/usr/bin/python3 tests/bench/queue.py --tetrad $(abspath $(PROGRAM)) && $(BENCH)/queue
+
+# What make check draws a sample of. TETRAD_SEED repeats one that was drawn.
+soak-faults: deps-test
+	+$(Q)$(SUBMAKE) tests
+	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),12); status=0; \
+		for test in tests/fault/test_io.py tests/fault/test_power.py tests/fault/test_clock.py; do \
+			/usr/bin/python3 $$test || status=1; done; exit $$status
 
 # ---- the tables of the science -----------------------------------------------------------------
 

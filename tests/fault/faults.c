@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/uio.h>
 
 #include "faults_clock.h"
 #include "faults_power.h"
@@ -264,24 +263,10 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at)
     return write_at(fd, bytes, n, at);
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int n)
-{
-    const ssize_t m = allowed(fd, 2);
-    return m < 0    ? m
-           : m == 1 ? NEXT(write)(fd, parts->iov_base, parts->iov_len)
-                    : NEXT(writev)(fd, parts, n);
-}
-
 size_t fwrite(const void *restrict bytes, size_t size, size_t n, FILE *restrict file)
 {
     const ssize_t m = file == stdout || file == stderr ? (ssize_t)n : allowed(fileno(file), n);
     return m < 0 ? 0 : NEXT(fwrite)(bytes, size, (size_t)m, file);
-}
-
-ssize_t copy_file_range(int in, off64_t *at, int out, off64_t *to, size_t n, unsigned int flags)
-{
-    const ssize_t m = allowed(out, n);
-    return m < 0 ? m : NEXT(copy_file_range)(in, at, out, to, (size_t)m, flags);
 }
 
 ssize_t read(int fd, void *bytes, size_t n)

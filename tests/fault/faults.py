@@ -18,8 +18,8 @@ SANITIZED = "address-undefined" in tap.TETRAD
 class Control(ctypes.Structure):
     """struct control of faults_control.h."""
     _fields_ = [("count", ctypes.c_uint64 * 16), ("changes", ctypes.c_uint64), ("kind", ctypes.c_int64),
-                ("nth", ctypes.c_uint64), ("error", ctypes.c_int64), ("mode", ctypes.c_int64), ("fired", ctypes.c_uint64),
-                ("power", ctypes.c_uint64), ("cut_at", ctypes.c_uint64), ("seed", ctypes.c_uint64),
+                ("nth", ctypes.c_uint64), ("error", ctypes.c_int64), ("mode", ctypes.c_int64),
+                ("fired", ctypes.c_uint64), ("power", ctypes.c_uint64), ("cut_at", ctypes.c_uint64), ("seed", ctypes.c_uint64),
                 ("clock", ctypes.c_uint64), ("offset_ns", ctypes.c_int64), ("stopped_ns", ctypes.c_int64),
                 ("paused_ns", ctypes.c_int64), ("behind_ns", ctypes.c_int64)]
 
@@ -116,7 +116,8 @@ class Day:
 
     def fork(self, client):
         run = self.runs("dense")[0]
-        return self.ask(client, "POST", f"/v1/runs/{run}/fork", {"step": 6, "changes": {"optimizer.lr": 0.01}}, key="fork")
+        other = {"step": 6, "changes": {"optimizer.lr": 0.01}}
+        return self.ask(client, "POST", f"/v1/runs/{run}/fork", other, key="fork")
 
     def export(self, client):
         """`tetrad export` to a folder, packed."""
@@ -241,6 +242,9 @@ class Day:
         backups = os.listdir(os.path.join(self.path, "tetrad.db.backups"))
         partial = [n for n in backups if ".part" in n]
         assert not partial, f"remains of a backup: {partial}"
+        for name in backups:
+            if name.endswith(".db"):
+                self.check_backup({"file": os.path.join("tetrad.db.backups", name)})
         strange = [n for n in os.listdir(self.path) if n.endswith((".part", ".tmp")) or n.startswith("etilqs")]
         assert not strange, f"left over: {strange}"
         with database(self.path) as db:

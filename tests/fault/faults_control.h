@@ -14,7 +14,7 @@
 
 enum kind {
     OPEN,     // open, openat, creat, fopen, mkstemp
-    WRITE,    // write, pwrite, writev, fwrite, copy_file_range
+    WRITE,    // write, pwrite, fwrite
     SYNC,     // fsync, fdatasync
     RENAME,   // rename, renameat
     TRUNCATE, // ftruncate, fallocate

@@ -4,16 +4,16 @@
 writes half. The server lives on, or ends with a message and starts again; nothing acknowledged is lost, nothing is stuck,
 digests are an undisturbed server's, and so are the files in its folder.
 
-Drawn by TETRAD_SEED, within 14 s; TETRAD_SOAK=1: all of them but the writes and reads of SQLite, which are drawn until
+Drawn by TETRAD_SEED, within 10 s; TETRAD_SOAK=1: all of them but the writes and reads of SQLite, which are drawn until
 MINUTES (12) are over. CASE=kind:nth:error:mode is one case alone."""
 import errno, os, random, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faults
-from faults import FROM_THEN_ON, NAMES, ONCE, SHORT, Client, Daemon, Day, Faults, finish, folder, note
-from daemon import SEED, SOAK, tap, until
+from faults import FROM_THEN_ON, NAMES, ONCE, SHORT, Daemon, Day, Faults, finish, folder, note
+from daemon import SEED, SOAK, tap
 
-SECONDS = 60 * float(os.environ.get("MINUTES") or 12) if SOAK else 14.0
+SECONDS = 60 * float(os.environ.get("MINUTES") or 12) if SOAK else 10.0
 ERRORS = {name: value for name, value in
           (("ENOSPC", errno.ENOSPC), ("EIO", errno.EIO), ("EINTR", errno.EINTR), ("SHORT", SHORT))}
 ALLOWED = {"open": ("ENOSPC", "EIO", "EINTR"), "write": ("ENOSPC", "EIO", "EINTR", "SHORT"), "sync": ("EIO", "ENOSPC"),
