@@ -142,7 +142,13 @@ class Day:
         return self.ask(client, "POST", "/v1/import", self.packed, "application/zip", key="import")
 
     def backup(self, client):
-        return self.ask(client, "POST", "/v1/admin/backup", {})
+        try:
+            return self.ask(client, "POST", "/v1/admin/backup", {})
+        except Refused as why:
+            if "is there already" in str(why):  # one of this second that was not acknowledged
+                time.sleep(1.1)
+                return self.ask(client, "POST", "/v1/admin/backup", {})
+            raise
 
     def remove(self, client, where):
         return self.ask(client, "DELETE", where, fine=(200, 202, 204, 404)) or {}
