@@ -263,10 +263,18 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at)
     return write_at(fd, bytes, n, at);
 }
 
+/* stdio goes on after a short write by itself, and after a signal it does not: libzip fails then, and that is known. */
 size_t fwrite(const void *restrict bytes, size_t size, size_t n, FILE *restrict file)
 {
-    const ssize_t m = file == stdout || file == stderr ? (ssize_t)n : allowed(fileno(file), n);
-    return m < 0 ? 0 : NEXT(fwrite)(bytes, size, (size_t)m, file);
+    struct stat st;
+    const int error = file_counts(fileno(file), &st) ? due(WRITE) : 0;
+    if (error == EINTR || error == SHORT) {
+        atomic_fetch_sub(&control->fired, 1);
+    } else if (error > 0) {
+        errno = error;
+        return 0;
+    }
+    return NEXT(fwrite)(bytes, size, n, file);
 }
 
 ssize_t read(int fd, void *bytes, size_t n)
@@ -324,13 +332,6 @@ int ftruncate(int fd, off_t size)
 int ftruncate64(int fd, off64_t size)
 {
     return truncate_to(fd, size);
-}
-
-int fallocate(int fd, int mode, off_t at, off_t size)
-{
-    struct stat st;
-    FAIL_IF_DUE(file_counts(fd, &st), TRUNCATE, -1);
-    return NEXT(fallocate)(fd, mode, at, size);
 }
 
 /* Before a power cut the real disk is not waited for: it is this process that dies, not the machine. */

@@ -17,7 +17,7 @@ enum kind {
     WRITE,    // write, pwrite, fwrite
     SYNC,     // fsync, fdatasync
     RENAME,   // rename, renameat
-    TRUNCATE, // ftruncate, fallocate
+    TRUNCATE, // ftruncate
     MAKE,     // mkdir, mkdtemp, link
     REMOVE,   // unlink, unlinkat, rmdir
     READ,     // read, pread
