@@ -124,7 +124,8 @@ static bool maybe_unfinished(const char *path, const unsigned char *header, ssiz
     char journal[PATH_MAX];
     struct stat status;
     if (n >= 100 && memcmp(header, "SQLite format 3", 16) == 0)
-        return big_endian(header + 68) == 0 && big_endian(header + 60) == 0;
+        return big_endian(header + 68) == 0 && big_endian(header + 60) == 0 &&
+               header[18] == 1; // no WAL yet
     return snprintf(journal, sizeof journal, "%s-journal", path) < (int)sizeof journal &&
            stat(journal, &status) == 0 && status.st_size > 0;
 }

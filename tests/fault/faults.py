@@ -107,7 +107,7 @@ class Day:
         deadline, ended = time.monotonic() + patience, {}
         for run in self.runs(name):
             while (r := self.ask(client, "GET", f"/v1/runs/{run}"))["state"] not in FINAL:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or r["state"] == "paused":  # until the next start: it lacked something
                     raise Refused(f"run {run} is {r['state']}: {r.get('reason')}")
                 time.sleep(0.01)
             assert r["state"] == "succeeded", f"run {run}: {r}"
