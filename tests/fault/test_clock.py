@@ -6,7 +6,7 @@ import datetime, errno, json, os, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faults
-from faults import FROM_THEN_ON, NAMES, TRAIN, Daemon, Day, Faults, folder
+from faults import FROM_THEN_ON, NAMES, SANITIZED, TRAIN, Daemon, Day, Faults, folder
 from daemon import SOAK, tap, until
 
 HOUR, YEAR = 3600 * 10**9, 365 * 24 * 3600 * 10**9
@@ -78,7 +78,7 @@ def test_the_clock_stands_still():
 
 
 def test_the_clock_jumps():
-    for jump in (-HOUR, -YEAR, YEAR) if SOAK else (-YEAR, YEAR):
+    for jump in (-HOUR, -YEAR, YEAR) if SOAK else (-YEAR,) if SANITIZED else (-YEAR, YEAR):
         a_day(lambda c: setattr(c, "offset_ns", jump))
 
 

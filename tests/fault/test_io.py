@@ -4,16 +4,16 @@
 writes half. The server lives on, or ends with a message and starts again; nothing acknowledged is lost, nothing is stuck,
 digests are an undisturbed server's, and so are the files in its folder.
 
-Drawn by TETRAD_SEED, within 10 s; TETRAD_SOAK=1: all of them but the writes and reads of SQLite, which are drawn until
-MINUTES (12) are over. CASE=kind:nth:error:mode is one case alone."""
+Drawn by TETRAD_SEED, within 10 s (6 of the daemon with sanitizers), or with TETRAD_SOAK=1 within MINUTES (12): every
+third is one of SQLite's many writes and reads. CASE=kind:nth:error:mode is one case alone."""
 import errno, os, random, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faults
-from faults import FROM_THEN_ON, NAMES, ONCE, SHORT, Daemon, Day, Faults, finish, folder, note
+from faults import FROM_THEN_ON, NAMES, ONCE, SANITIZED, SHORT, Daemon, Day, Faults, finish, folder, note
 from daemon import SEED, SOAK, tap
 
-SECONDS = 60 * float(os.environ.get("MINUTES") or 12) if SOAK else 10.0
+SECONDS = 60 * float(os.environ.get("MINUTES") or 12) if SOAK else 6.0 if SANITIZED else 10.0
 ERRORS = {name: value for name, value in
           (("ENOSPC", errno.ENOSPC), ("EIO", errno.EIO), ("EINTR", errno.EINTR), ("SHORT", SHORT))}
 ALLOWED = {"open": ("ENOSPC", "EIO", "EINTR"), "write": ("ENOSPC", "EIO", "EINTR", "SHORT"), "sync": ("EIO", "ENOSPC"),
@@ -24,7 +24,7 @@ rng = random.Random(SEED)
 
 
 def all_cases(counts):
-    """(those that are all tried, those that are drawn): (kind, nth, error, mode)."""
+    """(all but SQLite's writes and reads, those): (kind, nth, error, mode)."""
     few, many = [], []
     for kind, name in enumerate(NAMES):
         for error in ALLOWED[name.removeprefix("db-")]:
@@ -40,7 +40,7 @@ def drawn(counts):
     few, many = all_cases(counts)
     if SOAK:
         rng.shuffle(few), rng.shuffle(many)
-        return few + many
+        return [case for i in range(0, len(few), 2) for case in few[i:i + 2] + many[i // 2:i // 2 + 1]]
     by_kind = {}
     for case in few + many:
         by_kind.setdefault(case[0], []).append(case)
