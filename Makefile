@@ -105,8 +105,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak-kills soak-alloc soak-load bench bench-quick \
-        bench-server bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
+.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak soak-kills soak-faults soak-alloc soak-load \
+        bench bench-quick bench-server bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -120,11 +120,12 @@ help:
 #: make check          install what the tests need, build and run every test
 #: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
 #: make soak-kills     kill the server 1,000 times in whatever it does (TETRAD_KILLS=n: as often), and compare every run
-#: make soak-alloc      each place where memory is asked for fails; each schema is upgraded, killed on the way
+#: make soak-alloc     each place where memory is asked for fails; each schema is upgraded, killed on the way
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
 #: make soak-load      half an hour (MINUTES=30) of a whole lab's load on a quiet machine; ends with a table
+#: make soak-faults    file errors, power cuts and clocks that jump, all that there are (half an hour; MINUTES=12 each)
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
@@ -232,6 +233,7 @@ API_PROGRAMS  = $(addprefix $(BUILD)/tests/api/,$(API))
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
 tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS) $(LOAD))
 
+-include $(PRELOADS:.so=.d)
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -301,6 +303,12 @@ soak-load: all
 	$(Q)deploy/deps test
 	+$(Q)$(SUBMAKE) $(LOAD)
 	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),30) /usr/bin/python3 tests/soak/test_soak.py
+# What make check draws a sample of. TETRAD_SEED repeats one that was drawn.
+soak-faults: deps-test
+	+$(Q)$(SUBMAKE) tests
+	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),12); status=0; \
+		for test in tests/fault/test_io.py tests/fault/test_power.py tests/fault/test_clock.py; do \
+			/usr/bin/python3 $$test || status=1; done; exit $$status
 
 # ---- the tables of the science -----------------------------------------------------------------
 

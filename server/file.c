@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,4 +82,18 @@ enum tet_err file_sha256(const char *path, char text[FILE_SHA256], struct tet_er
     memcpy(text, "sha256:", 7);
     sodium_bin2hex(text + 7, FILE_SHA256 - 7, digest, sizeof digest);
     return TET_OK;
+}
+
+bool file_write(int fd, const void *bytes, size_t size)
+{
+    for (const char *from = bytes; size > 0;) {
+        const ssize_t n = write(fd, from, size < INT32_MAX ? size : INT32_MAX);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        from += n;
+        size -= (size_t)n;
+    }
+    return true;
 }

@@ -3,6 +3,7 @@
 #ifndef SERVER_FILE_H
 #define SERVER_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <tetrad/error.h>
@@ -22,5 +23,8 @@ char *file_join(const char *folder, const char *name);
 enum { FILE_SHA256 = 72 };
 TET_MUST_CHECK enum tet_err file_sha256(const char *path, char text[FILE_SHA256],
                                         struct tet_error *error);
+
+/* file_write: all of it, over signals and short writes; false: errno says why not. */
+TET_MUST_CHECK bool file_write(int fd, const void *bytes, size_t size);
 
 #endif

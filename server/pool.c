@@ -159,7 +159,7 @@ static void end_run(struct worker *w, struct session_result *result)
     while (!write_end(w, result, rows)) {
         pthread_mutex_lock(&pool->lock);
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += 1;
         const bool stopping = pool->stopping;
         if (!stopping)
@@ -338,7 +338,7 @@ static void *work(void *context)
         pthread_mutex_lock(&pool->lock);
         while (!found && !pool->stopping && pool->news == seen) {
             struct timespec until; // a store that failed is asked again without being told
-            clock_gettime(CLOCK_REALTIME, &until);
+            clock_gettime(CLOCK_MONOTONIC, &until);
             until.tv_sec += err == TET_OK ? 60 : 1;
             if (pthread_cond_timedwait(&pool->changed, &pool->lock, &until) != 0)
                 break;
@@ -361,8 +361,12 @@ enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
     }
     p->options = *options;
     p->speed = store_speed(options->store);
+    pthread_condattr_t monotonic; // nobody waits for an hour because a clock was set back by one
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->changed, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     for (uint32_t i = 0; i < options->workers; i++) {
         struct worker *w = &p->workers[i];
         w->pool = p;

@@ -26,9 +26,9 @@ static enum tet_err name_backup(const struct api *api, char name[BACKUP_NAME],
     struct tm tm;
     gmtime_r(&now, &tm);
     strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", &tm);
-    if (mkdir(api->backups_folder, 0700) != 0 && errno != EEXIST)
-        return tet_error_set(error, TET_IO, "the folder for backups (--backups): %s",
-                             strerror(errno));
+    const enum tet_err err = backup_folder(api->backups_folder, error);
+    if (err != TET_OK)
+        return err;
     return snprintf(name, BACKUP_NAME, "%s/tetrad-%s.db", api->backups_folder, when) < BACKUP_NAME
                ? TET_OK
                : tet_error_set(error, TET_IO, "the name of the folder for backups is too long");

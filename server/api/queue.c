@@ -38,8 +38,9 @@ json_t *api_queue_position(struct api *api, const struct store_run *run)
 
 static json_t *at(const struct store_plan *plan, double seconds)
 {
-    return isfinite(seconds) && seconds < 1e9 ? json_time(plan->at_ms + (int64_t)(seconds * 1000.0))
-                                              : json_null();
+    return isfinite(seconds) && seconds < 1e9
+               ? json_time(plan->shown_ms + (int64_t)(seconds * 1000.0))
+               : json_null();
 }
 
 static json_t *running_json(const struct store_plan *plan)

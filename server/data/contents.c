@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/files.h"
+#include "file.h"
 #include "space.h"
 
 enum { HEX = 64, PIECE = 1 << 16 };
@@ -36,6 +38,17 @@ static enum tet_err name_content(char path[FILES_PATH], const char *folder, cons
                : tet_error_set(error, TET_IO, "%s: the name is too long", folder);
 }
 
+/* The names in it are on the disk too. */
+static enum tet_err sync_folder(const char *folder, struct tet_error *error)
+{
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const enum tet_err err =
+        fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? TET_OK : io_error(folder, error);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 static enum tet_err make_folders(const char *folder, struct tet_error *error)
 {
     char path[FILES_PATH];
@@ -43,17 +56,20 @@ static enum tet_err make_folders(const char *folder, struct tet_error *error)
         return io_error(folder, error);
     if (snprintf(path, sizeof path, "%s/datasets", folder) >= FILES_PATH)
         return tet_error_set(error, TET_IO, "%s: the name is too long", folder);
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? TET_OK : io_error(path, error);
+    const bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return io_error(path, error);
+    return made ? sync_folder(folder, error) : TET_OK; // or a power cut takes it with what is in it
 }
 
 static bool copy_bytes(int in, int out)
 {
     static _Thread_local char piece[PIECE];
-    ssize_t n = 0, written = 0;
-    while (written >= 0 && (n = read(in, piece, sizeof piece)) > 0)
-        for (ssize_t at = 0; at < n && written >= 0; at += written)
-            written = write(out, piece + at, (size_t)(n - at));
-    return n == 0 && written >= 0 && fsync(out) == 0;
+    ssize_t n = 0;
+    bool good = true;
+    while (good && ((n = read(in, piece, sizeof piece)) > 0 || (n < 0 && errno == EINTR)))
+        good = n < 0 || file_write(out, piece, (size_t)n);
+    return good && n == 0 && fsync(out) == 0;
 }
 
 static enum tet_err copy(const char *from, const char *part, const char *to,
@@ -72,19 +88,6 @@ static enum tet_err copy(const char *from, const char *part, const char *to,
         close(out);
     if (err != TET_OK && out >= 0)
         (void)unlink(part);
-    return err;
-}
-
-/* The name is on the disk too. */
-static enum tet_err sync_folder(const char *folder, struct tet_error *error)
-{
-    char path[FILES_PATH];
-    snprintf(path, sizeof path, "%s/datasets", folder);
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const enum tet_err err =
-        fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? TET_OK : io_error(path, error);
-    if (fd >= 0)
-        close(fd);
     return err;
 }
 
@@ -112,7 +115,7 @@ enum tet_err contents_take(const char *from, const char *to, const char *sha256,
         err = copy(source, part, target, error);
     }
     if (err == TET_OK)
-        err = sync_folder(to, error);
+        err = sync_folder(dirname(target), error);
     *there = err == TET_OK;
     return err;
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,30 @@ static enum tet_err make_folder(const char *path, struct tet_error *error)
     if (mkdir(path, 0700) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return TET_OK;
     return io_error(path, error);
+}
+
+static bool sync_folder(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL); // nothing to sync there
+    const int why = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = why;
+    return done;
+}
+
+/* So that the folders themselves survive a power cut: a content is no safer than they are. */
+static enum tet_err sync_folders(const struct files *f, struct tet_error *error)
+{
+    char parent[FILES_PATH];
+    const int n = snprintf(parent, sizeof parent, "%s", f->folder);
+    if (n >= (int)sizeof parent)
+        return tet_error_set(error, TET_IO, "%s: the name is too long", f->folder);
+    const char *above = dirname(parent);
+    if (!sync_folder(f->folder))
+        return io_error(f->folder, error);
+    return sync_folder(above) ? TET_OK : io_error(above, error);
 }
 
 static enum tet_err take_lock(struct files *f, struct tet_error *error)
@@ -77,6 +102,8 @@ enum tet_err files_open(struct files **files, const char *folder, struct tet_err
         err = make_folder(f->datasets, error);
     if (err == TET_OK)
         err = make_folder(f->incoming, error);
+    if (err == TET_OK)
+        err = sync_folders(f, error);
     if (err != TET_OK) {
         files_close(f);
         return err;
@@ -167,15 +194,6 @@ void files_content(const struct files *f, const char *sha256, char path[FILES_PA
 static void marker_of(const struct files *f, const char *sha256, char path[FILES_PATH])
 {
     snprintf(path, FILES_PATH, "%s/%.64s", f->incoming, hex_of(sha256));
-}
-
-static bool sync_folder(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL); // nothing to sync there
-    if (fd >= 0)
-        close(fd);
-    return done;
 }
 
 enum tet_err files_mark(struct files *f, const char *sha256, struct tet_error *error)

@@ -20,6 +20,7 @@
 #include <zip.h>
 
 #include "data/npy.h"
+#include "file.h"
 #include "space.h"
 
 enum {
@@ -422,20 +423,6 @@ enum tet_err npz_write_new(const struct npy *arrays, size_t n, const char *path,
                                 "the archive cannot be written: %s", strerror(reason));
 }
 
-static bool write_all(int fd, const unsigned char *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, bytes, size < INT32_MAX ? size : INT32_MAX);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
-
 /* So that the new name survives a power cut. */
 static bool sync_folder_of(const char *path)
 {
@@ -484,7 +471,7 @@ enum tet_err npz_write(const struct npy *arrays, size_t n, const char *path,
     enum tet_err err = npz_write_memory(arrays, n, &bytes, &size, error);
     if (err != TET_OK)
         return err;
-    bool done = (fd = open_temporary(path, &temporary)) >= 0 && write_all(fd, bytes, size) &&
+    bool done = (fd = open_temporary(path, &temporary)) >= 0 && file_write(fd, bytes, size) &&
                 fsync(fd) == 0;
     int reason = errno;
     if (fd >= 0 && close(fd) != 0 && done) {

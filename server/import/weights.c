@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "data/npz.h"
+#include "file.h"
 #include "import/private.h"
 #include "results/weights.h"
 
@@ -27,12 +28,9 @@ static enum tet_err read_npz(struct import_reading *r, const char *name, struct 
     if (err != TET_OK || bytes == NULL)
         return err;
     const int fd = memfd_create("weights", MFD_CLOEXEC);
-    size_t done = 0;
-    ssize_t n = 1;
-    while (fd >= 0 && done < size && (n = write(fd, bytes + done, size - done)) > 0)
-        done += (size_t)n;
+    const bool good = fd >= 0 && file_write(fd, bytes, size);
     free(bytes);
-    if (fd < 0 || done < size) {
+    if (!good) {
         err = tet_error_set(r->error, TET_NO_MEMORY, "no memory for %s", name);
     } else {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);

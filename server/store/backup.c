@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -230,14 +231,25 @@ enum tet_err backup_before(struct db *db, int version, struct tet_error *error)
     return err;
 }
 
-/* The copy in the name's place, where nothing is yet. */
+enum tet_err backup_folder(const char *folder, struct tet_error *error)
+{
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return tet_error_set(error, TET_IO, "the folder for backups (--backups): %s",
+                             strerror(errno));
+    return store_sync_folder(folder, error);
+}
+
+/* The copy in the name's place, where nothing is yet. What cannot be told to be on the disk is not there. */
 static enum tet_err appear(const char *part, const char *file, struct tet_error *error)
 {
     if (link(part, file) != 0)
         return tet_error_set(error, errno == EEXIST ? TET_CONFLICT : space_error(errno), "%s: %s",
                              file, errno == EEXIST ? "is there already" : strerror(errno));
     (void)unlink(part);
-    return store_sync_folder(file, error);
+    const enum tet_err err = store_sync_folder(file, error);
+    if (err != TET_OK)
+        (void)unlink(file);
+    return err;
 }
 
 /* Copies `path` to FILE.part, and the contents. */
@@ -311,11 +323,26 @@ enum tet_err backup_write(const char *path, const char *files, const char *file,
     return err;
 }
 
+/* A database and its log, under another name. */
+static enum tet_err move(const char *path, const char *other, struct tet_error *error)
+{
+    static const char *const suffixes[] = {"-wal", "-shm", ""};
+    char from[BACKUP_NAME], to[BACKUP_NAME];
+    enum tet_err err = TET_OK;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes && err == TET_OK; i++) {
+        err = name_make(from, path, suffixes[i], error);
+        if (err == TET_OK)
+            err = name_make(to, other, suffixes[i], error);
+        if (err == TET_OK && rename(from, to) != 0 && errno != ENOENT)
+            err = tet_error_set(error, TET_IO, "%s: %s", from, strerror(errno));
+    }
+    return err;
+}
+
 /* Moves the database and its log out of the way: to PATH.before-YYYYMMDDTHHMMSS. */
 static enum tet_err put_aside(const char *path, char kept[BACKUP_NAME], struct tet_error *error)
 {
-    static const char *const suffixes[] = {"-wal", "-shm", ""};
-    char when[40], from[BACKUP_NAME], to[BACKUP_NAME];
+    char when[40];
     const time_t now = time(NULL);
     struct tm tm;
     gmtime_r(&now, &tm);
@@ -323,14 +350,7 @@ static enum tet_err put_aside(const char *path, char kept[BACKUP_NAME], struct t
     enum tet_err err = name_make(kept, path, when, error);
     if (err == TET_OK && access(kept, F_OK) == 0)
         err = tet_error_set(error, TET_CONFLICT, "%s: is there already", kept);
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes && err == TET_OK; i++) {
-        err = name_make(from, path, suffixes[i], error);
-        if (err == TET_OK)
-            err = name_make(to, kept, suffixes[i], error);
-        if (err == TET_OK && rename(from, to) != 0 && errno != ENOENT)
-            err = tet_error_set(error, TET_IO, "%s: %s", from, strerror(errno));
-    }
-    return err;
+    return err == TET_OK ? move(path, kept, error) : err;
 }
 
 /* With a folder of contents: into the files folder, which no server may have. */
@@ -368,6 +388,9 @@ enum tet_err backup_restore(const char *file, const char *path, const char *file
         err = put_aside(path, kept, error);
     if (err == TET_OK)
         err = appear(part, path, error);
+    if (err != TET_OK && kept[0] != '\0' && access(path, F_OK) != 0 &&
+        move(kept, path, NULL) == TET_OK)
+        kept[0] = '\0'; // as it was
     if (err != TET_OK)
         remove_part(part);
     close(lock);

@@ -35,6 +35,8 @@ TET_MUST_CHECK enum tet_err backup_write(const char *path, const char *files, co
  * as backup_write. */
 struct db;
 TET_MUST_CHECK enum tet_err backup_before(struct db *db, int version, struct tet_error *error);
+/* backup_folder: makes the folder for backups where it is not there, and its name durable. Errors: TET_IO. */
+TET_MUST_CHECK enum tet_err backup_folder(const char *folder, struct tet_error *error);
 
 /* backup_clean: takes away what servers that were killed left of backups named tetrad-TIME.db, in a
  * folder in which no other server makes one. */

@@ -271,6 +271,7 @@ struct store {
     int lock_file;      // holds the lock on path.lock
     struct store_limits limits;
     struct store_policy policy; // does not change once the store is used
+    int64_t epoch_ms;           // queue_now when the monotonic clock was 0
     int64_t clock_ms;           // for tests: what the queue takes for now; 0: the time
     struct readers readers;
 

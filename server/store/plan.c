@@ -114,7 +114,7 @@ static enum tet_err read_running(struct game *g, int64_t now, const struct store
         *going = (struct store_going){.run = query_int(&q, 0),
                                       .experiment = query_int(&q, 1),
                                       .worker = (uint32_t)query_int(&q, 3),
-                                      .began_ms = query_int(&q, 4),
+                                      .began_ms = query_int(&q, 4) + plan->shown_ms - plan->at_ms,
                                       .left_s = left_of(g, &q, now, progress, n)};
         strncpy(going->owner, query_text(&q, 2), sizeof going->owner - 1);
     }
@@ -308,6 +308,7 @@ static enum tet_err make(struct store *store, struct db *db, uint32_t workers,
     struct game g = {.db = db, .plan = plan, .timed = true};
     int64_t length = 0;
     plan->at_ms = queue_now(store);
+    plan->shown_ms = queue_shown(store, plan->at_ms);
     plan->half_life_s = store->policy.half_life_s;
     plan->ahead = calloc(STORE_AHEAD, sizeof *plan->ahead);
     plan->by_id = calloc(STORE_AHEAD, sizeof *plan->by_id);

@@ -111,7 +111,8 @@ enum { STORE_AHEAD = 1000 }; // places of the queue that are looked ahead
 
 /* What comes when: the queue as it is, played forward. It takes no account of memory. */
 struct store_plan {
-    int64_t at_ms;
+    int64_t at_ms;    // of queue_now
+    int64_t shown_ms; // the same moment by the machine's clock
     double half_life_s;
     uint64_t length; // runs in the queue
     size_t n_going, n_ahead, n_shares;

@@ -60,7 +60,11 @@ TET_MUST_CHECK enum tet_err share_charge_old(struct store *store, struct tet_err
 TET_MUST_CHECK enum tet_err share_end(struct store *store, int64_t run, bool whole,
                                       double train_seconds, struct tet_error *error);
 
-/* queue_now: ms since 1970; a test's own where it set store->clock_ms. */
+/* queue_now: ms since 1970 by a clock that was set when the store was opened (queue_begin) and has gone evenly since:
+ * what a run took is not what somebody set the machine's clock by. A test's own where it set store->clock_ms.
+ * queue_shown: the same moment by the machine's clock as it is now. */
+void queue_begin(struct store *store);
+int64_t queue_shown(const struct store *store, int64_t at_ms);
 int64_t queue_now(const struct store *store);
 
 #endif

@@ -11,6 +11,7 @@
  */
 #include "store/backup.h"
 #include "store/internal.h"
+#include "store/share.h"
 #include "store/users.h"
 
 #include <errno.h>
@@ -121,11 +122,37 @@ static enum tet_err check_header(const char *path, const unsigned char *header, 
     return TET_OK;
 }
 
+/* Whether the header may be of a database whose first transaction was cut off: SQLite will undo that. */
+static bool maybe_unfinished(const char *path, const unsigned char *header, ssize_t n)
+{
+    char journal[PATH_MAX];
+    struct stat status;
+    if (n >= 100 && memcmp(header, "SQLite format 3", 16) == 0)
+        return big_endian(header + 68) == 0 && big_endian(header + 60) == 0 &&
+               header[18] == 1; // no WAL yet
+    return snprintf(journal, sizeof journal, "%s-journal", path) < (int)sizeof journal &&
+           stat(journal, &status) == 0 && status.st_size > 0;
+}
+
+/* ... and is: nothing is in it, so that nobody else's is taken for ours. */
+static bool is_unfinished(const char *path)
+{
+    struct db db;
+    int64_t tables = 1;
+    if (db_open(&db, path, true, NULL) != TET_OK)
+        return false;
+    const bool known =
+        db_number(&db, "SELECT count(*) FROM sqlite_schema", &tables, NULL) == TET_OK;
+    db_close(&db);
+    return known && tables == 0;
+}
+
 /* To close a file that SQLite has open in this process would drop SQLite's own locks. */
 enum tet_err store_check_file(const char *path, bool *fresh, struct tet_error *error)
 {
     unsigned char header[100];
     struct stat status;
+    ssize_t n = 0;
     enum tet_err err = TET_OK;
     *fresh = false;
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
@@ -141,7 +168,7 @@ enum tet_err store_check_file(const char *path, bool *fresh, struct tet_error *e
     if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
         err = tet_error_set(error, TET_IO, "%s: is not an ordinary file", path);
     } else {
-        ssize_t n = pread(file, header, sizeof header, 0);
+        n = pread(file, header, sizeof header, 0);
         if (n < 0)
             err = tet_error_set(error, TET_IO, "%s: cannot be read (%s)", path, strerror(errno));
         else if (n == 0)
@@ -150,6 +177,10 @@ enum tet_err store_check_file(const char *path, bool *fresh, struct tet_error *e
             err = check_header(path, header, n, error);
     }
     (void)close(file);
+    if (err == TET_DATABASE && maybe_unfinished(path, header, n) && is_unfinished(path)) {
+        *fresh = true;
+        return TET_OK;
+    }
     return err;
 }
 
@@ -337,6 +368,7 @@ static enum tet_err open_store(struct store **out, const char *path,
         return tet_error_set(error, TET_NO_MEMORY, "%s: out of memory", path);
     store->lock_file = -1;
     store->limits = *limits;
+    queue_begin(store);
     store->policy = (struct store_policy){STORE_HALF_LIFE_S, limits->max_queued, 0, 0};
     store->last = &store->first;
     err = create_locks(store, error);

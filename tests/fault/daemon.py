@@ -210,7 +210,7 @@ def database(path, running=False):
             connection.close()
         return
     with folder() as copy:
-        for name in ("tetrad.db", "tetrad.db-wal"):
+        for name in ("tetrad.db", "tetrad.db-wal", "tetrad.db-journal"):
             if os.path.exists(os.path.join(path, name)):
                 shutil.copy(os.path.join(path, name), copy)
         connection = sqlite3.connect(os.path.join(copy, "tetrad.db"))

@@ -85,6 +85,25 @@ static void test_foreign_files(void **state)
     refuse(path, TET_DATABASE, "damaged");
 }
 
+/* A server that ended in its first transaction leaves pages without a table; a file with one is not ours. */
+static void test_unfinished(void **state)
+{
+    (void)state;
+    struct tet_error error = {0};
+    struct db db;
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_exec(&db, "CREATE TABLE theirs (x);", &error), &error);
+    db_close(&db);
+    refuse_untouched(TET_DATABASE, "another program");
+    assert_ok(db_open(&db, path, false, &error), &error);
+    assert_ok(db_exec(&db, "DROP TABLE theirs;", &error), &error);
+    db_close(&db);
+    struct store *store = open_store();
+    submit(store, "as if it were new", 1, 1);
+    assert_counts(store, 1, 1, 0, 0, 0);
+    store_close(store);
+}
+
 /* A checkpoint that version 1 wrote is there under this one, to the bit, and newer ones beside
  * it. */
 static void test_version_1(void **state)
@@ -212,8 +231,8 @@ static void test_in_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_foreign_files),  TEST(test_version_1), TEST(test_damaged_shape),
-        TEST(test_unusable_paths), TEST(test_in_use),
+        TEST(test_foreign_files), TEST(test_unfinished),     TEST(test_version_1),
+        TEST(test_damaged_shape), TEST(test_unusable_paths), TEST(test_in_use),
     };
     return cmocka_run_group_tests_name("database file", tests, NULL, NULL);
 }
