@@ -83,7 +83,7 @@ static int worth(int series)
 void outcome_take(struct outcome *o, enum tet_series series, uint32_t layer, uint64_t step,
                   double value)
 {
-    if (worth(series) > 0 && worth(series) >= worth(o->accuracy_of)) {
+    if (worth((int)series) > 0 && worth((int)series) >= worth(o->accuracy_of)) {
         o->accuracy = value;
         o->accuracy_of = (int)series;
     }
@@ -155,7 +155,7 @@ enum { COSINE_WIDTH = 15, ACCURACY_WIDTH = 34 };
 
 static void print_group(FILE *out, int width, int room, const char *label, const struct group *g)
 {
-    char runs[24], accuracy[96] = "-", sd[32] = "", interval[48] = "";
+    char runs[24], accuracy[112] = "-", sd[32] = "", interval[48] = "";
     const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";
