@@ -4,17 +4,29 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= $(if $(SANITIZER),-O1 -g1,-O2 -g)
 V       ?= 0
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
-# SANITIZER=address,undefined or SANITIZER=thread builds into a folder of its own.
+# What is released: a fault in memory is to be of as little use to who finds it as can be had for nothing
+# (tests/lint/test_hardening.py).
+HARDENING := -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE \
+             $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=3)
+HARDENING += $(if $(filter x86_64,$(ARCH)),-fcf-protection) $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard)
+
+# SANITIZER=address,undefined or SANITIZER=thread builds into a folder of its own; COVERAGE=1 counts what is run there.
 comma := ,
 ifneq ($(SANITIZER),)
   override BUILD   := $(BUILD)/$(subst $(comma),-,$(SANITIZER))
   override CFLAGS  += -fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all
   override LDFLAGS += -fsanitize=$(SANITIZER)
 else
-  override CFLAGS  += -DNDEBUG # assertions are for the builds with sanitizers
+  override CFLAGS  += -DNDEBUG $(HARDENING) # assertions are for the builds with sanitizers
+  override LDFLAGS += -Wl,-z,relro,-z,now,-z,noexecstack
+endif
+ifneq ($(COVERAGE),)
+  override CFLAGS  += --coverage -fprofile-update=atomic
+  override LDFLAGS += --coverage
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -25,8 +37,8 @@ endif
 # -ffp-contract=off: a product and a sum are fused where the code says fma and nowhere else, so that every processor
 # and every compiler gives the same bits. No option that lets the compiler reorder floating point may be added.
 override CFLAGS  += -std=c17 -D_GNU_SOURCE -DTETRAD_VERSION='"$(VERSION)"' -Iinclude \
-                    -ffp-contract=off -fno-math-errno -pthread $(WARNINGS) -MMD -MP
-override LDFLAGS += -pthread
+                    -ffp-contract=off -fno-math-errno -fPIE -pthread $(WARNINGS) -MMD -MP
+override LDFLAGS += -pie -pthread
 
 PACKAGES       := libmicrohttpd jansson sqlite3 libcurl zlib libzip libsodium libarchive nettle libpng
 PACKAGE_CFLAGS  = $(shell pkg-config --cflags $(PACKAGES))
@@ -34,7 +46,6 @@ LIBS            = $(shell pkg-config --libs $(PACKAGES)) -lm
 
 # ---- sources -----------------------------------------------------------------------------------
 
-ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
@@ -94,7 +105,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check bench bench-quick bench-server bench-programs science science-quick install uninstall \
+.PHONY: all help deps deps-test tests check lint coverage bench bench-quick bench-server bench-programs science science-quick install uninstall \
         demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -107,6 +118,8 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make lint           cppcheck, clang's warnings, clang-tidy; FULL=1: clang's analyzer too (minutes)
+#: make coverage       which lines of core/ and server/ the last `make check` ran: a table; fails under 85 %
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
@@ -120,6 +133,7 @@ deps:
 	$(Q)deploy/deps build
 deps-test:
 	$(Q)deploy/deps build test
+	$(Q)deploy/deps lint || echo 'make check: goes on without the tools that read the code' >&2
 	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
 
 # A change of flags rebuilds everything that they reach.
@@ -130,10 +144,11 @@ $(FLAGS): FORCE
 		echo '$(CC) $(subst ','\'',$(CFLAGS) $(LDFLAGS))' > $@
 FORCE:
 
+# -fPIC, and calls that are direct all the same: the library goes into programs and into shared objects.
 $(BUILD)/core/%.o: core/%.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -fPIC -fno-semantic-interposition -Icore $(KERNEL_FLAGS) -c $< -o $@
 
 $(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
 $(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
@@ -183,7 +198,7 @@ $(PROGRAM): $(BUILD)/server/main.o $(SERVER_OBJECTS) $(LIBRARY)
 $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
+	$(Q)$(CC) $(filter-out --coverage,$(CFLAGS)) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
 		$(LDFLAGS) $(LIBS) -lcmocka -o $@
 
 UNIT_PROGRAMS = $(addprefix $(BUILD)/tests/unit/,$(UNIT))
@@ -195,15 +210,21 @@ PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/fault/*.c))
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(LDFLAGS) -ldl -o $@
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(filter-out -pie,$(LDFLAGS)) -ldl -o $@
 
 check: deps-test
 	+$(Q)$(SUBMAKE) tests
-	+$(Q)$(SUBMAKE) tests SANITIZER=address,undefined
+	+$(Q)$(SUBMAKE) tests SANITIZER=address,undefined COVERAGE=1
 	+$(Q)$(SUBMAKE) SANITIZER=thread \
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	$(Q)tests/run $(BUILD)
+
+lint:
+	$(Q)deploy/deps lint
+	$(Q)FULL='$(FULL)' /usr/bin/python3 tests/lint/test_lint.py
+coverage:
+	$(Q)TETRAD=$(BUILD)/tetrad /usr/bin/python3 tests/lint/coverage.py --table
 
 # ---- measuring ---------------------------------------------------------------------------------
 
