@@ -107,8 +107,7 @@ static int by_name(const void *a, const void *b)
 /* The weights, without velocities, sorted by name: *n of them in a new array of pointers. */
 static const struct store_array **sorted(const struct store_checkpoint *checkpoint, size_t *n)
 {
-    const struct store_array **list =
-        calloc(checkpoint->n + 1, sizeof *list); // NOLINT(bugprone-sizeof-expression): of pointers
+    const struct store_array **list = calloc(checkpoint->n + 1, sizeof(struct store_array *));
     *n = 0;
     for (size_t i = 0; list != NULL && i < checkpoint->n; i++)
         if (!checkpoint->arrays[i].state)

@@ -310,8 +310,7 @@ static enum tet_err make(struct store *store, struct db *db, uint32_t workers,
     plan->at_ms = queue_now(store);
     plan->half_life_s = store->policy.half_life_s;
     plan->ahead = calloc(STORE_AHEAD, sizeof *plan->ahead);
-    plan->by_id =
-        calloc(STORE_AHEAD, sizeof *plan->by_id); // NOLINT(bugprone-sizeof-expression): of pointers
+    plan->by_id = calloc(STORE_AHEAD, sizeof *plan->by_id);
     enum tet_err err = plan->ahead == NULL || plan->by_id == NULL ? no_memory(error) : TET_OK;
     if (err == TET_OK)
         err = db_exec(db, "BEGIN", error); // one snapshot

@@ -50,8 +50,7 @@ def test_canaries_and_checked_calls():
 def test_indirect_branches():
     if os.uname().machine != "x86_64":
         raise tap.Skip("endbr64 is of x86_64")
-    assert "endbr64" in said("objdump", "-d", "--no-show-raw-insn", f"--section=.init", tap.TETRAD)
-    assert re.search(r"<tet_team_run>:\n.*endbr64", said("objdump", "-d", "--no-show-raw-insn", LIBRARY))
+    assert re.search(r"<tet_team_run>:\n.*endbr64", said("objdump", "-d", "--no-show-raw-insn", LIBRARY)), "tet_team_run"
 
 
 def test_the_library_goes_into_a_shared_object():
