@@ -4,17 +4,29 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
-CFLAGS  ?= -O2 -g
+CFLAGS  ?= $(if $(SANITIZER),-O1 -g1,-O2 -g)
 V       ?= 0
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
-# SANITIZER=address,undefined or SANITIZER=thread builds into a folder of its own.
+# What is released: a fault in memory is to be of as little use to who finds it as can be had for nothing
+# (tests/lint/test_hardening.py).
+HARDENING := -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE \
+             $(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=3)
+HARDENING += $(if $(filter x86_64,$(ARCH)),-fcf-protection) $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard)
+
+# SANITIZER=address,undefined or SANITIZER=thread builds into a folder of its own; COVERAGE=1 counts what is run there.
 comma := ,
 ifneq ($(SANITIZER),)
   override BUILD   := $(BUILD)/$(subst $(comma),-,$(SANITIZER))
   override CFLAGS  += -fsanitize=$(SANITIZER) -fno-omit-frame-pointer -fno-sanitize-recover=all
   override LDFLAGS += -fsanitize=$(SANITIZER)
 else
-  override CFLAGS  += -DNDEBUG # assertions are for the builds with sanitizers
+  override CFLAGS  += -DNDEBUG $(HARDENING) # assertions are for the builds with sanitizers
+  override LDFLAGS += -Wl,-z,relro,-z,now,-z,noexecstack
+endif
+ifneq ($(COVERAGE),)
+  override CFLAGS  += --coverage -fprofile-update=atomic
+  override LDFLAGS += --coverage
 endif
 
 # FUZZ=1 builds what tests/fuzz needs: by clang, with its counters of edges.
@@ -36,8 +48,8 @@ endif
 # -ffp-contract=off: a product and a sum are fused where the code says fma and nowhere else, so that every processor
 # and every compiler gives the same bits. No option that lets the compiler reorder floating point may be added.
 override CFLAGS  += -std=c17 -D_GNU_SOURCE -DTETRAD_VERSION='"$(VERSION)"' -Iinclude \
-                    -ffp-contract=off -fno-math-errno -pthread $(WARNINGS) -MMD -MP
-override LDFLAGS += -pthread
+                    -ffp-contract=off -fno-math-errno -fPIE -pthread $(WARNINGS) -MMD -MP
+override LDFLAGS += -pie -pthread
 
 PACKAGES       := libmicrohttpd jansson sqlite3 libcurl zlib libzip libsodium libarchive nettle libpng
 PACKAGE_CFLAGS  = $(shell pkg-config --cflags $(PACKAGES))
@@ -45,7 +57,6 @@ LIBS            = $(shell pkg-config --libs $(PACKAGES)) -lm
 
 # ---- sources -----------------------------------------------------------------------------------
 
-ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 KERNELS-x86_64  := core/kernels/avx2.c core/kernels/avx512.c
 KERNELS-aarch64 := core/kernels/neon.c
 
@@ -105,8 +116,9 @@ say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all help deps deps-test tests check fuzz fuzz-programs fuzz-http soak soak-kills soak-faults soak-alloc soak-load \
-        bench bench-quick bench-server bench-programs science science-quick install uninstall deb deps-deb demo demo-stop clean
+.PHONY: all help deps deps-test tests check lint coverage fuzz fuzz-programs fuzz-http \
+        soak soak-kills soak-faults soak-alloc soak-load bench bench-quick bench-server bench-programs \
+        science science-quick install uninstall deb deps-deb demo demo-stop clean
 all: deps
 	+$(Q)$(SUBMAKE) $(PROGRAM)
 
@@ -118,20 +130,23 @@ help:
 #: make demo-stop      stop that server
 #: make tests          build every test program, run none
 #: make check          install what the tests need, build and run every test
+#: make lint           cppcheck, clang's warnings, clang-tidy; FULL=1: clang's analyzer too (minutes)
+#: make coverage       which lines of core/ and server/ the last `make check` ran: a table; fails under 85 %
 #: make fuzz           fuzz what is read from outside, each target for 1 minute or MINUTES=n; one: TARGET=csv
+#: make fuzz-http      requests made of openapi.json against both builds of the server (MINUTES=20)
+#: make soak           the four that follow, one after the other
 #: make soak-kills     kill the server 1,000 times in whatever it does (TETRAD_KILLS=n: as often), and compare every run
+#: make soak-faults    file errors, power cuts and clocks that jump, all that there are (half an hour; MINUTES=12 each)
 #: make soak-alloc     each place where memory is asked for fails; each schema is upgraded, killed on the way
+#: make soak-load      half an hour (MINUTES=30) of a whole lab's load on a quiet machine; ends with a table
 #: make bench          measure the core against the machine's limit, PyTorch and OpenBLAS (ten minutes; keep it quiet)
 #: make bench-quick    the same coarsely, in under two minutes
 #: make bench-server   measure the server: requests, shares, event streams (MINUTES=10), 100,000 runs in the queue
-#: make soak-load      half an hour (MINUTES=30) of a whole lab's load on a quiet machine; ends with a table
-#: make soak-faults    file errors, power cuts and clocks that jump, all that there are (half an hour; MINUTES=12 each)
 #: make science        the tables of schema/examples/science, or TABLE=a alone (hours; datasets from TETRAD_DATA)
 #: make science-quick  small forms of them, on built-in data
 #: make install        into DESTDIR and PREFIX (default /usr/local)
 #: make uninstall      take that away again
 #: make deb            a Debian package of the program as a service, in build/
-#: make fuzz-http      requests made of openapi.json against both builds of the server (MINUTES=20)
 #: make clean          remove build/
 
 deps:
@@ -140,6 +155,7 @@ deps-deb:
 	$(Q)deploy/deps build deb
 deps-test:
 	$(Q)deploy/deps build test
+	$(Q)deploy/deps lint || echo 'make check: goes on without the tools that read the code' >&2
 	$(Q)deploy/deps package || echo 'make check: goes on without packages' >&2
 	$(Q)deploy/deps browser || echo 'make check: goes on without a browser' >&2
 	$(Q)deploy/deps fuzz || echo 'make check: goes on without fuzzing' >&2
@@ -152,14 +168,19 @@ $(FLAGS): FORCE
 		echo '$(CC) $(subst ','\'',$(CFLAGS) $(LDFLAGS))' > $@
 FORCE:
 
+# -fPIC, and calls that are direct all the same: the library goes into programs and into shared objects.
 $(BUILD)/core/%.o: core/%.c $(FLAGS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Icore $(KERNEL_FLAGS) $(if $(filter core/kernels/%,$<),$(UNCOUNTED)) -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -fPIC -fno-semantic-interposition -Icore $(KERNEL_FLAGS) \
+		$(if $(filter core/kernels/%,$<),$(UNCOUNTED)) -c $< -o $@
 
 $(BUILD)/core/kernels/avx2.o:   KERNEL_FLAGS = -O3 -mavx2 -mfma
 $(BUILD)/core/kernels/avx512.o: KERNEL_FLAGS = -O3 -mavx512f -mavx2 -mfma -mprefer-vector-width=512
 $(BUILD)/core/kernels/neon.o:   KERNEL_FLAGS = -O3
+# Their text is scalar.o's, which counts its lines; counters in the loops of vectors would cost minutes.
+$(BUILD)/core/kernels/avx2.o $(BUILD)/core/kernels/avx512.o $(BUILD)/core/kernels/neon.o: \
+	override CFLAGS := $(filter-out --coverage,$(CFLAGS))
 # What the sign-concordant rules do for each synapse is plain C: loops that the compiler makes vectors of.
 $(BUILD)/core/philox.o $(BUILD)/core/rules/%.o: KERNEL_FLAGS = -O3
 
@@ -205,7 +226,7 @@ $(PROGRAM): $(BUILD)/server/main.o $(SERVER_OBJECTS) $(LIBRARY)
 $(BUILD)/tests/%: tests/%.c $(SERVER_OBJECTS) $(LIBRARY)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
+	$(Q)$(CC) $(filter-out --coverage,$(CFLAGS)) -Itests -Icore -Iserver $(PACKAGE_CFLAGS) $< $(SERVER_OBJECTS) $(LIBRARY) \
 		$(LDFLAGS) $(LIBS) -lcmocka -o $@
 
 # What is read from outside, by libFuzzer: see tests/fuzz/run. Built with FUZZ=1.
@@ -237,7 +258,7 @@ tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(LDFLAGS) -ldl -o $@
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(filter-out -pie,$(LDFLAGS)) -ldl -o $@
 
 $(LOAD): $(wildcard tests/soak/*.c tests/soak/*.h) $(FLAGS)
 	$(call say,LD,$@)
@@ -246,12 +267,18 @@ $(LOAD): $(wildcard tests/soak/*.c tests/soak/*.h) $(FLAGS)
 
 check: deps-test
 	+$(Q)$(SUBMAKE) tests
-	+$(Q)$(SUBMAKE) tests SANITIZER=address,undefined
+	+$(Q)$(SUBMAKE) tests SANITIZER=address,undefined COVERAGE=1
 	+$(Q)$(SUBMAKE) SANITIZER=thread \
 		$(addprefix $(BUILD)/thread/tests/unit/,$(CONCURRENT)) $(BUILD)/thread/tetrad \
 		$(addprefix $(BUILD)/thread/tests/api/,$(API))
 	+$(Q)! $(CAN_FUZZ) || $(SUBMAKE) FUZZ=1 fuzz-programs
 	$(Q)tests/run $(BUILD)
+
+lint:
+	$(Q)deploy/deps lint
+	$(Q)FULL='$(FULL)' /usr/bin/python3 tests/lint/test_lint.py
+coverage:
+	$(Q)TETRAD=$(BUILD)/tetrad /usr/bin/python3 tests/lint/coverage.py --table
 
 fuzz-http: deps-test
 	+$(Q)$(SUBMAKE) $(PROGRAM)
@@ -259,13 +286,26 @@ fuzz-http: deps-test
 	$(Q)for program in $(BUILD)/address-undefined/tetrad $(PROGRAM); do \
 		TETRAD=$$program /usr/bin/python3 tests/fuzz/test_http.py --minutes $(or $(MINUTES),20) || exit 1; done
 
-# The long forms of tests, for machines that have the time.
+# ---- soaking: the long forms of tests, for a machine that has the time ---------------------------
+
+soak: soak-kills soak-faults soak-alloc soak-load
+
 soak-kills: all
 	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 /usr/bin/python3 tests/fault/test_kill.py
 soak-alloc: deps-test
 	+$(Q)$(SUBMAKE) tests
 	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1; \
 		/usr/bin/python3 tests/fault/test_alloc.py && /usr/bin/python3 tests/fault/test_upgrade.py
+# What make check draws a sample of. TETRAD_SEED repeats one that was drawn.
+soak-faults: deps-test
+	+$(Q)$(SUBMAKE) tests
+	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),12); status=0; \
+		for test in tests/fault/test_io.py tests/fault/test_power.py tests/fault/test_clock.py; do \
+			/usr/bin/python3 $$test || status=1; done; exit $$status
+soak-load: all
+	$(Q)deploy/deps test
+	+$(Q)$(SUBMAKE) $(LOAD)
+	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),30) /usr/bin/python3 tests/soak/test_soak.py
 
 # ---- measuring ---------------------------------------------------------------------------------
 
@@ -298,17 +338,6 @@ bench-server: all
 	$(Q)export TETRAD=$(abspath $(PROGRAM)); /usr/bin/python3 tests/bench/http_load.py && \
 		/usr/bin/python3 tests/bench/shares.py && /usr/bin/python3 tests/bench/streams.py --minutes $(or $(MINUTES),1) && \
 		/usr/bin/python3 tests/bench/queue.py --tetrad $(abspath $(PROGRAM)) && $(BENCH)/queue
-
-soak-load: all
-	$(Q)deploy/deps test
-	+$(Q)$(SUBMAKE) $(LOAD)
-	$(Q)TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),30) /usr/bin/python3 tests/soak/test_soak.py
-# What make check draws a sample of. TETRAD_SEED repeats one that was drawn.
-soak-faults: deps-test
-	+$(Q)$(SUBMAKE) tests
-	$(Q)export TETRAD=$(abspath $(PROGRAM)) TETRAD_SOAK=1 MINUTES=$(or $(MINUTES),12); status=0; \
-		for test in tests/fault/test_io.py tests/fault/test_power.py tests/fault/test_clock.py; do \
-			/usr/bin/python3 $$test || status=1; done; exit $$status
 
 # ---- the tables of the science -----------------------------------------------------------------
 

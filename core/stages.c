@@ -38,7 +38,7 @@ struct job {
 };
 
 #define JOB(kernel, type)                                                                          \
-    static void share_of_##kernel(void *context, const struct tet_share *share)                     \
+    static void share_of_##kernel(void *context, const struct tet_share *share)                    \
     {                                                                                              \
         const struct job *job = context;                                                           \
         struct type what = *(const struct type *)job->what;                                        \

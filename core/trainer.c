@@ -123,9 +123,10 @@ static enum tet_err find_standard(struct tet_trainer *t, struct tet_error *error
         t->scale[i] = part->examples->bytes != NULL ? 1.0f / 255.0f : 1.0f;
     if (how == TET_STANDARDIZE_NONE)
         return TET_OK;
-    double *sums = calloc(2 * (size_t)d, sizeof *sums), *squares = sums + d;
+    double *sums = calloc(2 * (size_t)d, sizeof *sums);
     if (sums == NULL)
         return tet_error_set(error, TET_NO_MEMORY, "no memory to standardise %u inputs", d);
+    double *squares = sums + d;
     sum_inputs(part, d, sums, squares);
     for (uint32_t i = 1; i < d && how == TET_STANDARDIZE_ALL; i++) {
         sums[0] += sums[i];

@@ -238,7 +238,7 @@ static void draw_part(struct tet_examples *examples, uint64_t seed, enum tet_str
 enum tet_err tet_strokes_create(struct tet_dataset *dataset, uint64_t seed, uint32_t n_train,
                                 uint32_t n_test, struct tet_error *error)
 {
-    assert((int)GLYPH_DIGITS == (int)TET_STROKES_CLASSES);
+    static_assert((int)GLYPH_DIGITS == (int)TET_STROKES_CLASSES, "a class for each digit");
     *dataset = (struct tet_dataset){0};
     if (n_train > TET_STROKES_MAX || n_test > TET_STROKES_MAX)
         return tet_error_set(error, TET_BAD_DATASET, "strokes: %u examples asked for, at most %d",

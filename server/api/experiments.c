@@ -160,10 +160,10 @@ static void reply_submitted(struct api *api, struct http_reply *reply, const str
                             const struct store_receipt *receipt)
 {
     enum run_state state = RUN_QUEUED;
-    if (receipt->replayed)
+    if (receipt->replayed) {
         http_reply_unchanged(reply);
-    if (receipt->replayed)
         (void)!store_experiment_read(api->store, receipt->experiment, keep_state, &state, NULL);
+    }
     json_t *ids = json_array();
     for (size_t i = 0; i < d->n_runs; i++)
         json_array_append_new(ids, json_integer(receipt->first_run + (json_int_t)i));

@@ -63,7 +63,7 @@ static json_t *queued_json(const struct store_plan *plan, size_t from, size_t to
     for (size_t i = from; i < to; i++) {
         const struct store_ahead *a = &plan->ahead[i];
         json_array_append_new(
-            list, json_pack("{s:I, s:I, s:I, s:s, s:i, s:o, s:o}", "position", (json_int_t)(i + 1),
+            list, json_pack("{s:I, s:I, s:I, s:s, s:i, s:o, s:o}", "position", (json_int_t)i + 1,
                             "run", (json_int_t)a->run, "experiment", (json_int_t)a->experiment,
                             "owner", a->owner, "priority", (int)a->priority, "estimated_start_at",
                             at(plan, a->start_s), "estimated_end_at", at(plan, a->end_s)));

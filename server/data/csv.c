@@ -320,7 +320,7 @@ static enum tet_err rewind_table(struct table *t, struct tet_error *error)
 /* One walk over a table. */
 static enum tet_err walk_table(struct table *t, struct walk *w, struct tet_error *error)
 {
-    struct head head;
+    struct head head = {0};
     enum after after = AFTER_ROW;
     const uint64_t before = w->rows + w->test_rows;
     enum tet_err err = rewind_table(t, error);

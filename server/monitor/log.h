@@ -32,17 +32,17 @@ struct log_field {
 #define LOG_FIELD_TEXT(key, value)                                                                 \
     (struct log_field)                                                                             \
     {                                                                                              \
-        .name = key, .kind = LOG_TEXT, .text = value                                               \
+        .name = (key), .kind = LOG_TEXT, .text = (value)                                           \
     }
 #define LOG_FIELD_INTEGER(key, value)                                                              \
     (struct log_field)                                                                             \
     {                                                                                              \
-        .name = key, .kind = LOG_INTEGER, .integer = value                                         \
+        .name = (key), .kind = LOG_INTEGER, .integer = (value)                                     \
     }
 #define LOG_FIELD_REAL(key, value)                                                                 \
     (struct log_field)                                                                             \
     {                                                                                              \
-        .name = key, .kind = LOG_REAL, .real = value                                               \
+        .name = (key), .kind = LOG_REAL, .real = (value)                                           \
     }
 
 /* log_start: form "text" or "json"; level "debug", "info", "warning" or "error". TET_BAD_REQUEST. */

@@ -158,7 +158,7 @@ enum { COSINE_WIDTH = 15, ACCURACY_WIDTH = 34 };
 
 static void print_group(FILE *out, int width, int room, const char *label, const struct group *g)
 {
-    char runs[24], accuracy[96] = "-", sd[32] = "", interval[48] = "";
+    char runs[24], accuracy[112] = "-", sd[32] = "", interval[48] = "";
     const char *part = g->accuracy_of == TET_SERIES_VALIDATION_ACCURACY ? " (validation)"
                        : g->accuracy_of == TET_SERIES_TRAIN_ACCURACY    ? " (training)"
                                                                         : "";

@@ -43,6 +43,14 @@ enum {
     ARGUMENTS = 24
 };
 
+/* How long a run goes on that has to be met in its middle, and then to end: ThreadSanitizer makes a step
+ * ten times as long. */
+#ifdef __SANITIZE_THREAD__
+#define LASTING(usual, thread) thread
+#else
+#define LASTING(usual, thread) usual
+#endif
+
 struct daemon {
     char folder[64]; // made by mkdtemp; "" before
     char data[96], db[96];

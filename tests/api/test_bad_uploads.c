@@ -173,10 +173,10 @@ static void test_full_disk(void **state)
     assert_non_null(big);
     for (int i = 0; i < SIZE; i += 4)
         memcpy(big + i, i % 8 == 0 ? "0,1\n" : "1,2\n", 4);
-    const json_int_t run = submit(
-        &server,
-        "{\"name\":\"long\",\"dataset\":{\"name\":\"strokes\",\"train\":50000,\"test\":10},"
-        "\"record\":{\"every\":0,\"checkpoint_epochs\":100000}," TRAIN "100000}}");
+    const json_int_t run =
+        submit(&server,
+               "{\"name\":\"long\",\"dataset\":{\"name\":\"strokes\",\"train\":50000,\"test\":10},"
+               "\"record\":{\"every\":0,\"checkpoint_epochs\":100000}," TRAIN "100000}}");
     json_decref(daemon_wait(&server, run, is_training));
     assert_int_equal(prlimit(server.pid, RLIMIT_FSIZE, NULL, &before), 0);
     small = (struct rlimit){3 << 20, before.rlim_max};

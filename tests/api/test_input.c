@@ -378,8 +378,8 @@ static void test_raw(void **state)
     }
     /* Whoever says this and goes does not trouble the others. */
     static const char *const noise[] = {
-        "POST /v1/experiments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        "Content-Length: 500000\r\n\r\n{\"name\"",
+        ("POST /v1/experiments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+         "Content-Length: 500000\r\n\r\n{\"name\""),
         "\x16\x03\x01\x02\x01",
         "GET",
         "GET / HTTP/9.9\r\n\r\n",

@@ -10,6 +10,8 @@
 #define SMALL   "\"network\":{\"layers\":[{\"units\":6}]},\"rule\":{\"name\":\"bp\"}"
 #define STROKES "\"dataset\":{\"name\":\"strokes\",\"train\":200,\"test\":50,\"validation\":100}"
 
+#define PAUSED_EPOCHS LASTING("60", "12")
+
 static int start(void **state)
 {
     (void)state;
@@ -237,7 +239,7 @@ static void test_paused(void **state)
 {
     static const char definition[] =
         "{" STROKES ",\"network\":{\"layers\":[{\"units\":300}]},\"rule\":{\"name\":\"bp\"},"
-        "\"optimizer\":{\"lr\":0.5},\"training\":{\"epochs\":60,\"batch\":1},"
+        "\"optimizer\":{\"lr\":0.5},\"training\":{\"epochs\":" PAUSED_EPOCHS ",\"batch\":1},"
         "\"tags\":[\"paused\"],\"record\":{\"every\":0,\"keep\":2,\"keep_best\":3}}";
     json_int_t kept[64], best[64];
     char body[64];
@@ -297,7 +299,7 @@ static void test_backup(void **state)
     static const char definition[] =
         "{\"dataset\":{\"name\":\"strokes\",\"train\":2000,\"test\":50},"
         "\"network\":{\"layers\":[{\"units\":64}]},\"rule\":{\"name\":\"sal\"},"
-        "\"training\":{\"epochs\":60,\"batch\":20},\"record\":{\"every\":1}}";
+        "\"training\":{\"epochs\":" LASTING("60", "10") ",\"batch\":20},\"record\":{\"every\":1}}";
     char folder[128], other[128];
     struct ended ended;
     (void)state;

@@ -262,7 +262,8 @@ static void test_colours(void **state)
         for (size_t k = 0; k < 45; k++) {
             const size_t x = i % 3 * 6 + k % 5, y = i / 3 * 4 + k % 15 / 5;
             const double expected = 127.5 + 127.5 * w[i * 45 + k] / most;
-            assert_true(fabs(p.rgb[3 * (y * p.width + x) + k / 15] - expected) <= 0.5001);
+            const size_t colour = k / 15;
+            assert_true(fabs(p.rgb[3 * (y * p.width + x) + colour] - expected) <= 0.5001);
         }
     }
     free(p.rgb);

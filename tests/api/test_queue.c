@@ -12,8 +12,10 @@
 #define NAMED(name)      "\"name\":\"" name "\",\"tags\":[\"" name "\"],"
 
 /* Long enough to be met in the middle. */
-#define LONG STROKES(500) "," SMALL "," TRAINING(1500)
-static const char long_one[] = "{" LONG ",\"record\":{\"every\":1000,\"checkpoint_epochs\":500}}";
+#define LONG                                                                                       \
+    STROKES(500) "," SMALL ",\"training\":{\"epochs\":" LASTING("1500", "300") ",\"batch\":20}"
+static const char long_one[] =
+    "{" LONG ",\"record\":{\"every\":1000,\"checkpoint_epochs\":" LASTING("500", "100") "}}";
 static const char endless[] = "{" NAMED("endless") STROKES(500) "," SMALL "," TRAINING(100000) "}";
 static const char quick[] = "{" NAMED("quick") STROKES(60) "," SMALL "," TRAINING(1) "}";
 

@@ -29,7 +29,7 @@ static long status_with(const char *token)
 {
     char header[128];
     struct reply reply;
-    snprintf(header, sizeof header, "Authorization: Bearer %s", token);
+    snprintf(header, sizeof header, "Authorization: Bearer %s", token != NULL ? token : "");
     ask_with(&server, "GET", "/v1/me", NULL,
              (const char *const[]){token != NULL ? header : NULL, NULL}, &reply);
     const long status = reply.status;

@@ -46,8 +46,13 @@ static void fill(struct store *store)
     static struct store_new_run runs[RUNS];
     struct tet_error error = {0};
     for (int i = 0; i < RUNS; i++)
-        runs[i] = (struct store_new_run){"{\"a definition\":\"of some length\"}", "sha256:h", "{}",
-                                         1000, 1000, 1e9 * (1 + i % 7), 1};
+        runs[i] = (struct store_new_run){"{\"a definition\":\"of some length\"}",
+                                         "sha256:h",
+                                         "{}",
+                                         1000,
+                                         1000,
+                                         1e9 * (1 + i % 7),
+                                         1};
     for (int i = 0; i < EXPERIMENTS; i++) {
         char owner[20];
         struct store_receipt receipt;

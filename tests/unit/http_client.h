@@ -98,7 +98,7 @@ static inline void client_read(int fd, bool head, struct answer *answer)
     answer->status = 0;
     answer->size = 0;
     answer->head[0] = answer->body[0] = '\0';
-    while (n + 1 < sizeof answer->head && (n < 4 || memcmp(answer->head + n - 4, "\r\n\r\n", 4))) {
+    while (n + 1 < sizeof answer->head && (n < 4 || memcmp(answer->head + n - 4, "\r\n\r\n", 4) != 0)) {
         ssize_t got = recv(fd, answer->head + n, 1, 0);
         if (got <= 0) {
             answer->status = n == 0 && (got == 0 || errno == ECONNRESET) ? 0 : -1;

@@ -28,7 +28,7 @@ static inline double naive_magnitude(uint64_t seed, uint32_t l, uint64_t step, u
                                      uint32_t columns, uint32_t r, uint32_t column)
 {
     const struct tet_stream stream = tet_stream_make(seed, TET_STREAM_MAGNITUDES, l);
-    const uint64_t blocks = (rows + 15) / 16 * 2;
+    const uint64_t blocks = ((uint64_t)rows + 15) / 16 * 2;
     const uint64_t number = ((step * columns + column) * blocks + r / 8) * 4 + r % 8 / 2;
     const uint32_t word = tet_stream_u32(&stream, number);
     const uint32_t part = r % 2 == 0 ? word >> 20 : (word >> 4) % 4096;

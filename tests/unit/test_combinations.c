@@ -114,7 +114,8 @@ static void draw_interventions(struct tet_plan *p)
 {
     uint64_t step = 0;
     for (uint32_t i = below(5); i > 0; i--) {
-        struct tet_intervention one = {.step = step += below(3)};
+        step += below(3);
+        struct tet_intervention one = {.step = step};
         if (one.step >= tet_plan_steps(p))
             break;
         one.type = (enum tet_intervention_type)below(TET_INTERVENTION_TYPES);
@@ -130,9 +131,8 @@ static void draw_interventions(struct tet_plan *p)
 static struct tet_plan draw_plan(void)
 {
     const uint32_t n = 9 + below(20), rule = below(TET_RULES + 3);
-    struct tet_plan p =
-        make_plan(rule < TET_RULES ? (enum tet_rule_name)rule : TET_RULE_SAL,
-                  chance(60) ? TET_CROSS_ENTROPY : TET_MSE, n, 1 + below(n < 8 ? n : 8), 0.02f);
+    struct tet_plan p = make_plan(rule < TET_RULES ? (enum tet_rule_name)rule : TET_RULE_SAL,
+                                  chance(60) ? TET_CROSS_ENTROPY : TET_MSE, n, 1 + below(8), 0.02f);
     if (p.batch < 3)
         p.n_train = 9;
     p.gate = !tet_rule_info(p.rule)->takes_gate || chance(70);

@@ -165,8 +165,8 @@ static void test_cut_and_lying(void **state)
     /* what is no request: answered 4xx, or nothing but the end */
     static const char *const junk[] = {"GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
                                        "GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
-                                       "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1"
-                                       "\r\n\r\n"};
+                                       ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1"
+                                        "\r\n\r\n")};
     for (size_t k = 0; k < sizeof junk / sizeof *junk; k++) {
         fd = client_open(f->port);
         client_send(fd, "%s", junk[k]);

@@ -20,7 +20,8 @@ static const struct tet_shape shape = {.inputs = 784, .outputs = 10};
 static struct tet_plan good_plan(void)
 {
     struct tet_plan p = {
-        .hidden = {{256, 256, TET_RELU}, {128, 128, TET_TANH}},
+        .hidden = {{.units = 256, .descending_units = 256, .activation = TET_RELU},
+                   {.units = 128, .descending_units = 128, .activation = TET_TANH}},
         .n_hidden = 2,
         .rule = TET_RULE_SAL,
         .gate = true,

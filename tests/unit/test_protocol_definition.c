@@ -134,8 +134,8 @@ static void test_plan(void **state)
     static const char *const damaged[] = {
         "{}", "{\"protocol\":{\"layer\":1,\"pairings\":0,\"patterns\":{\"n\":1,\"sd\":1}}}",
         "{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{}}}",
-        "{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{\"ascending\":[[1],[1,2]],"
-        "\"descending\":[[1],[1]]}}}",
+        ("{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{\"ascending\":[[1],[1,2]],"
+         "\"descending\":[[1],[1]]}}}"),
         "{\"protocol\":{\"layer\":1,\"pairings\":2,\"patterns\":{\"ascending\":[[1]]}}}"};
     for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
         json_t *value = json_loads(damaged[i], 0, NULL);

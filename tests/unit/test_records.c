@@ -151,7 +151,8 @@ static void test_lost_records(void **state)
     submit(store, "x", 1, 1);
     int64_t run = claim(store);
     report(store, 77, 1, TET_SERIES_TRAIN_LOSS, 0, 1);
-    assert_err(store_checkpoint_write(store, 77, &c, KEEP_2, true, &error), TET_DATABASE, &error, "77");
+    assert_err(store_checkpoint_write(store, 77, &c, KEEP_2, true, &error), TET_DATABASE, &error,
+               "77");
     assert_null(c.arrays);
     report(store, run, 1, TET_SERIES_TRAIN_LOSS, 0, 1);
     write_checkpoint(store, run, 1, 1, true);
@@ -186,7 +187,8 @@ static void test_checkpoint(void **state)
     assert_int_equal(read_run(store, run).step, 7);
 
     struct store_checkpoint last = make_checkpoint(8, 9);
-    struct store_ending e = {.state = RUN_SUCCEEDED, .step = 8, .checkpoint = &last, .keep.last = 1};
+    struct store_ending e = {
+        .state = RUN_SUCCEEDED, .step = 8, .checkpoint = &last, .keep.last = 1};
     assert_ok(store_end(store, run, &e, &error), &error);
     assert_null(last.arrays);
     assert_no_checkpoint(store, run, 7);
@@ -194,14 +196,15 @@ static void test_checkpoint(void **state)
 
     struct store_checkpoint empty = {.cursor = {.step = 3}};
     run = claim(store);
-    assert_ok(store_checkpoint_write(store, run, &empty, (struct store_keep){0}, true, &error), &error);
+    assert_ok(store_checkpoint_write(store, run, &empty, (struct store_keep){0}, true, &error),
+              &error);
     assert_ok(store_checkpoint_read(store, run, 0, &empty, &error), &error);
     assert_int_equal(empty.n, 0);
     store_checkpoint_free(&empty);
 
     struct store_checkpoint nobodys = make_checkpoint(1, 1);
-    assert_err(store_checkpoint_write(store, 99, &nobodys, KEEP_2, true, &error), TET_NOT_FOUND, &error,
-               "99");
+    assert_err(store_checkpoint_write(store, 99, &nobodys, KEEP_2, true, &error), TET_NOT_FOUND,
+               &error, "99");
     store_close(store);
 }
 
