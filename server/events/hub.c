@@ -24,7 +24,8 @@ enum {
     FEW_ROUND_MS = 100,  // records are sent so often,
     PAUSE_MS = 5,        // and so long passes at least between rounds; with more, a millisecond
     EACH_MS = 4,         // for so many,
-    MOST_PAUSE_MS = 500, // and no longer than this
+    MOST_PAUSE_MS = 500, // and no longer than this,
+    MORE_PAUSE_MS = 50,  // nor than this where a round did not give all that there is
     SOON = 20            // rounds in a row: then a listener that takes nothing hastens no more
 };
 
@@ -187,10 +188,12 @@ static bool every_second(struct events *events)
 
 /* ---- the thread ---- */
 
-static int64_t pause_ms(size_t listeners)
+/* more: somebody has not been given all; a longer pause would let the ring lose what they did not get. */
+static int64_t pause_ms(size_t listeners, bool more)
 {
-    const size_t ms = listeners <= FEW ? PAUSE_MS : listeners / EACH_MS;
-    return ms < MOST_PAUSE_MS ? (int64_t)ms : MOST_PAUSE_MS;
+    const size_t ms = listeners <= FEW ? PAUSE_MS : listeners / EACH_MS,
+                 most = more ? MORE_PAUSE_MS : MOST_PAUSE_MS;
+    return (int64_t)(ms < most ? ms : most);
 }
 
 /* Waits until `until`, or, unless `deaf`, until something urgent comes; false: stop. */
@@ -220,7 +223,7 @@ static void *run(void *context)
         int64_t round = more ? now : few ? now + FEW_ROUND_MS : second;
         if (round > second)
             round = second;
-        if (!wait_until(&events->ring, now + pause_ms(n), true) ||
+        if (!wait_until(&events->ring, now + pause_ms(n, more), true) ||
             !wait_until(&events->ring, round, false))
             return NULL;
         if (ring_now_ms() < second) {
