@@ -258,7 +258,7 @@ tests: $(PROGRAM) $(UNIT_PROGRAMS) $(API_PROGRAMS) $(if $(SANITIZER),,$(PRELOADS
 $(BUILD)/tests/fault/%.so: tests/fault/%.c $(FLAGS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fPIC -shared $< $(filter-out -pie,$(LDFLAGS)) -ldl -o $@
+	$(Q)$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -shared $< $(filter-out -pie,$(LDFLAGS)) -ldl -o $@
 
 $(LOAD): $(wildcard tests/soak/*.c tests/soak/*.h) $(FLAGS)
 	$(call say,LD,$@)
