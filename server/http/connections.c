@@ -203,8 +203,8 @@ static void until(struct connected *c, int64_t ms)
 /* From one phase to another; false: the other thread has given the connection up. */
 static bool move(struct connected *c, enum connected_phase from, enum connected_phase to)
 {
-    int expected = from;
-    return atomic_compare_exchange_strong(&c->phase, &expected, to);
+    int expected = (int)from;
+    return atomic_compare_exchange_strong(&c->phase, &expected, (int)to);
 }
 
 void connected_line(struct connections *all, struct connected *c)
