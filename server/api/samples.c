@@ -49,7 +49,7 @@ static void draw_image(struct picture *picture, const struct tet_examples *e,
     for (uint32_t r = 0; r < shape->rows; r++)
         for (uint32_t c = 0; c < shape->columns; c++) {
             const size_t at = example * shape->inputs + (size_t)r * shape->columns + c;
-            uint8_t rgb[3];
+            uint8_t rgb[3] = {0};
             for (size_t k = 0; k < 3; k++)
                 rgb[k] = k > 0 && shape->channels == 1 ? rgb[0]
                                                        : shade(value_at(e, at + k * plane), range);

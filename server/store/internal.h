@@ -15,21 +15,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "embed.h"
 #include "space.h"
 #include "store/changes.h"
 #include "store/queue.h"
-
-extern const char embed_sql_0001[]; // schema/sql/0001_initial.sql, ends with a NUL
-extern const char embed_sql_0002[]; // schema/sql/0002_kernels.sql, likewise
-extern const char embed_sql_0003[]; // schema/sql/0003_timeline.sql, likewise
-extern const char embed_sql_0004[]; // schema/sql/0004_divergence.sql, likewise
-extern const char embed_sql_0005[]; // schema/sql/0005_protocol.sql, likewise
-extern const char embed_sql_0006[]; // schema/sql/0006_users.sql, likewise
-extern const char embed_sql_0007[]; // schema/sql/0007_queue.sql, likewise
-extern const char embed_sql_0008[]; // schema/sql/0008_datasets.sql, likewise
-extern const char embed_sql_0009[]; // schema/sql/0009_reruns.sql, likewise
-extern const char embed_sql_0010[]; // schema/sql/0010_series.sql, likewise
-extern const char embed_sql_0011[]; // schema/sql/0011_retention.sql, likewise
 
 #define STORE_PAUSED_BY_USER "paused by a user" // run.reason while run.held
 

@@ -239,7 +239,7 @@ static void tail_cut(const struct tail *t)
 /* ---- names ---- */
 
 struct step {
-    enum { CREATED, RENAMED, REMOVED, REMOVED_FOLDER } what;
+    enum name_change { CREATED, RENAMED, REMOVED, REMOVED_FOLDER } what;
     char path[NAME], before[NAME]; // RENAMED: from before to path
     char kept[NAME];               // in the grave: what was removed or overwritten; "": nothing
 };
@@ -256,7 +256,7 @@ static void bury(const char *path, char kept[NAME])
         kept[0] = '\0';
 }
 
-static void step_add(int what, const char *path, const char *before, const char *kept)
+static void step_add(enum name_change what, const char *path, const char *before, const char *kept)
 {
     if (steps == NULL && (steps = calloc(MAX_STEPS, sizeof *steps)) == NULL)
         broken("out of memory");

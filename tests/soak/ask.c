@@ -218,7 +218,6 @@ static void take(struct client *c, const char *bytes, size_t n)
         end[2] = '\0'; // so that a body is not searched for headers
         read_head(c, end);
         const size_t used = (size_t)(end + 4 - c->head) - before;
-        bytes += used;
         n -= used;
     }
     c->left -= n < c->left ? n : c->left;

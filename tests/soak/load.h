@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* fail: ends the program, with errno's text. */
-_Noreturn void fail(const char *what);
+void fail(const char *what) __attribute__((noreturn));
 /* more: the list with room for one more than n. */
 void *more(void *list, size_t n, size_t *capacity, size_t size);
 double now(void);        // seconds, monotonic
