@@ -132,7 +132,7 @@ const void *query_blob(const struct query *query, int column, size_t *n);
 /* query_fail: the query found something wrong itself. */
 void query_fail(struct query *query, enum tet_err err, const char *message);
 
-/* ---- writer.c: the writer and its jobs ---- */
+/* ---- jobs.c, writer.c: the writer and its jobs ---- */
 
 /* A job: something to write. Jobs run in the order of arrival. Those with destroy are posted and
  * owned by the writer; the others lie on the stack of a caller that waits.
