@@ -71,7 +71,7 @@ CORE := core/audit.c core/audit_reads.c core/batch.c core/centre.c core/changes.
         core/telemetry/activity.c core/telemetry/alignment.c core/telemetry/spectrum.c core/telemetry/telemetry.c \
         core/telemetry/traces.c
 
-SERVER := server/embed.c server/fetch.c server/file.c server/json.c server/machine.c \
+SERVER := server/clock.c server/embed.c server/fetch.c server/file.c server/json.c server/machine.c \
           server/options.c server/pool.c server/session.c server/space.c server/terminal.c server/text.c \
           $(sort $(wildcard server/access/*.c server/api/*.c server/client/*.c server/commands/*.c server/data/*.c \
                             server/definition/*.c server/events/*.c server/http/*.c server/import/*.c \

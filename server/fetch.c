@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "data/catalog.h"
 #include "data/cifar.h"
 #include "data/idx.h"
@@ -113,13 +114,6 @@ struct transfer {
     double shown_s;
 };
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static size_t take(char *bytes, size_t one, size_t n, void *context)
 {
     struct transfer *t = context;
@@ -136,7 +130,7 @@ static int show(void *context, curl_off_t total, curl_off_t now, curl_off_t up_t
     (void)up_total, (void)up_now;
     enum { WIDTH = 30 };
     struct transfer *t = context;
-    const double s = now_s();
+    const double s = clock_s();
     if (!t->live || total <= 0 || (s - t->shown_s < 0.1 && now < total))
         return 0;
     t->shown_s = s;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "clock.h"
 #include "definition/definition.h"
 #include "json.h"
 #include "monitor/meters.h"
@@ -159,8 +160,7 @@ static void end_run(struct worker *w, struct session_result *result)
     while (!write_end(w, result, rows)) {
         pthread_mutex_lock(&pool->lock);
         struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += 1;
+        clock_in(&until, 1000);
         const bool stopping = pool->stopping;
         if (!stopping)
             pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
@@ -338,8 +338,7 @@ static void *work(void *context)
         pthread_mutex_lock(&pool->lock);
         while (!found && !pool->stopping && pool->news == seen) {
             struct timespec until; // a store that failed is asked again without being told
-            clock_gettime(CLOCK_MONOTONIC, &until);
-            until.tv_sec += err == TET_OK ? 60 : 1;
+            clock_in(&until, err == TET_OK ? 60000 : 1000);
             if (pthread_cond_timedwait(&pool->changed, &pool->lock, &until) != 0)
                 break;
         }
@@ -361,12 +360,8 @@ enum tet_err pool_start(struct pool **pool, const struct pool_options *options,
     }
     p->options = *options;
     p->speed = store_speed(options->store);
-    pthread_condattr_t monotonic; // nobody waits for an hour because a clock was set back by one
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&p->changed); // nobody waits for an hour because a clock was set back by one
     for (uint32_t i = 0; i < options->workers; i++) {
         struct worker *w = &p->workers[i];
         w->pool = p;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "definition/definition.h"
 #include "file.h"
 #include "json.h"
@@ -34,13 +35,6 @@ struct run {
     double begun, mark; // seconds: of the session, of the present stretch of measuring
     uint64_t mark_step;
 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void flush(struct run *r)
 {
@@ -109,7 +103,7 @@ static void tick(struct run *r)
     atomic_store_explicit(&live->loss, (float)cursor.last_loss, memory_order_relaxed);
     if (r->n_pending > PENDING - STEP_RECORDS && step_is_whole(r, &cursor))
         flush(r);
-    const double now = seconds();
+    const double now = clock_s();
     if (now - r->mark < 0.5)
         return;
     const double rate = (double)(cursor.step - r->mark_step) * r->plan.batch / (now - r->mark);
@@ -321,7 +315,7 @@ static enum tet_event present(struct run *r, struct tet_protocol *p, uint32_t pa
         const uint64_t step = tet_protocol_step_count(p);
         atomic_store_explicit(&live->step, step, memory_order_relaxed);
         atomic_store_explicit(&live->epoch, (uint32_t)(step / pairings), memory_order_relaxed);
-        const double now = seconds();
+        const double now = clock_s();
         if (now - r->mark < 0.5)
             continue;
         const double rate = (double)(step - r->mark_step) * patterns / (now - r->mark);
@@ -375,7 +369,7 @@ out:
 
 void session_run(const struct session *session, struct session_result *result)
 {
-    struct run r = {.session = session, .begun = seconds()};
+    struct run r = {.session = session, .begun = clock_s()};
     struct tet_error error = {0};
     const struct tet_dataset *dataset = NULL;
     *result =
@@ -386,7 +380,7 @@ void session_run(const struct session *session, struct session_result *result)
         fail(result, &error);
     } else {
         result->begun = true;
-        r.begun = r.mark = seconds();
+        r.begun = r.mark = clock_s();
         r.mark_step = tet_trainer_cursor(r.trainer).step;
         if (protocol_patterns(session->definition) > 0) {
             run_protocol(&r, result);
@@ -394,9 +388,9 @@ void session_run(const struct session *session, struct session_result *result)
             skip_told(&r);
             train(&r, result);
             result->step = tet_trainer_cursor(r.trainer).step;
-            close_stretch(&r, result->step, seconds());
+            close_stretch(&r, result->step, clock_s());
         }
-        result->train_seconds = seconds() - r.begun;
+        result->train_seconds = clock_s() - r.begun;
     }
     flush(&r);
     tet_trainer_destroy(r.trainer);

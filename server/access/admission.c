@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "clock.h"
 #include "store/users.h"
 
 enum {
@@ -70,10 +71,10 @@ struct admission {
     void *see_context;
 };
 
-static int64_t clock_ms(clockid_t clock)
+static int64_t day_ms(void)
 {
     struct timespec now;
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
@@ -205,7 +206,7 @@ static struct failing *place_of(struct admission *a, const unsigned char address
 static bool count_failure(struct admission *a, const struct http_peer *peer)
 {
     unsigned char address[16];
-    const int64_t now = clock_ms(CLOCK_MONOTONIC);
+    const int64_t now = clock_ms();
     memcpy(address, peer->address, 16);
     if (!http_peer_is_v4(peer))
         memset(address + 8, 0, 8); // whoever has one such address has them all
@@ -237,7 +238,7 @@ static const char *bearer(const char *authorization)
 static const char *use(const struct cache *cache, const char *text, struct identity *identity)
 {
     unsigned char hash[TOKEN_HASH];
-    const int64_t now = clock_ms(CLOCK_REALTIME);
+    const int64_t now = day_ms();
     token_hash(hash, text);
     struct known *k = find(cache, hash);
     if (k == NULL)
@@ -277,7 +278,7 @@ enum tet_err admission_judge(struct admission *a, const char *authorization,
 
 bool admission_good(struct admission *a, const struct identity *identity)
 {
-    const int64_t now = clock_ms(CLOCK_REALTIME);
+    const int64_t now = day_ms();
     pthread_rwlock_rdlock(&a->cache_lock);
     bool good = identity->token == 0 && (identity->role == ROLE_PUBLIC || a->cache.n == 0);
     for (size_t i = 0; i < a->cache.n && !good && identity->token != 0; i++) {
@@ -326,7 +327,7 @@ static void write_uses(struct admission *a, bool all)
 
 static void write_failures(struct admission *a, bool all)
 {
-    const int64_t now = clock_ms(CLOCK_MONOTONIC);
+    const int64_t now = clock_ms();
     char address[sizeof a->last_address], detail[48];
     if (!all && a->logged_ms != 0 && now - a->logged_ms < WRITE_MS)
         return;
@@ -357,10 +358,7 @@ static void look(struct admission *a)
 static bool sleep_a_while(struct admission *a)
 {
     struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    clock_in(&until, LOOK_MS);
     pthread_mutex_lock(&a->lock);
     while (!a->stop && pthread_cond_timedwait(&a->wake, &a->lock, &until) != ETIMEDOUT)
         ;
@@ -394,7 +392,6 @@ static void *run(void *argument)
 enum tet_err admission_start(struct admission **admission, struct store *store,
                              struct tet_error *error)
 {
-    pthread_condattr_t monotonic;
     *admission = NULL;
     struct admission *a = calloc(1, sizeof *a);
     if (a == NULL)
@@ -404,10 +401,7 @@ enum tet_err admission_start(struct admission **admission, struct store *store,
     pthread_mutex_init(&a->refresh_lock, NULL);
     pthread_mutex_init(&a->failing_lock, NULL);
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&a->wake);
     randombytes_buf(a->key, sizeof a->key);
     enum tet_err err = admission_refresh(a, error);
     const int e = err == TET_OK ? pthread_create(&a->thread, NULL, run, a) : 0;

@@ -2,17 +2,12 @@
 /* Runs as they were shown lately: see recent.h. */
 #include "api/recent.h"
 
+#include "clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void recent_init(struct recent *r)
 {
@@ -53,7 +48,7 @@ void recent_put(struct recent *r, int64_t run, uint64_t version, bool live, cons
     memcpy(copy, text, size);
     struct recent_run shown = {.run = run,
                                .version = version,
-                               .until_ms = live ? now_ms() + RECENT_LIVE_MS : INT64_MAX,
+                               .until_ms = live ? clock_ms() + RECENT_LIVE_MS : INT64_MAX,
                                .size = size,
                                .text = copy};
     memcpy(shown.tag, tag, RECENT_TAG);
@@ -70,7 +65,7 @@ char *recent_get(struct recent *r, int64_t run, uint64_t version, size_t *size,
     char *copy = NULL;
     pthread_mutex_lock(&r->lock);
     const struct recent_run *shown = place(r, run);
-    if (shown->run == run && shown->version == version && now_ms() < shown->until_ms)
+    if (shown->run == run && shown->version == version && clock_ms() < shown->until_ms)
         copy = malloc(shown->size);
     if (copy != NULL) {
         memcpy(copy, shown->text, shown->size);

@@ -10,6 +10,8 @@
  */
 #include "events/private.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -36,7 +38,7 @@ static void give_all(struct events *events, struct listener *l, struct http_shar
 {
     if (n == 0 || !http_stream_push(l->stream, texts, n, events->slow))
         return;
-    l->sent_ms = ring_now_ms();
+    l->sent_ms = clock_ms();
     atomic_fetch_add(&events->sent, n);
 }
 
@@ -87,7 +89,7 @@ static bool feed(struct events *events, struct listener *l, struct progress *p)
     if (p != NULL && p->runs != NULL && (l->filter.types & EVENT_PROGRESS) &&
         (texts[n] = progress_text(p, &l->filter)) != NULL)
         n++;
-    if (p != NULL && n == 0 && ring_now_ms() - l->sent_ms >= (int64_t)events->options.heartbeat_ms)
+    if (p != NULL && n == 0 && clock_ms() - l->sent_ms >= (int64_t)events->options.heartbeat_ms)
         texts[n++] = http_shared_hold(events->heartbeat);
     give_all(events, l, texts, n);
     for (size_t i = 0; i < n; i++)
@@ -214,10 +216,10 @@ static bool wait_until(struct ring *ring, int64_t until, bool deaf)
 static void *run(void *context)
 {
     struct events *events = context;
-    int64_t second = ring_now_ms() + SECOND_MS;
+    int64_t second = clock_ms() + SECOND_MS;
     bool more = false;
     for (;;) {
-        const int64_t now = ring_now_ms();
+        const int64_t now = clock_ms();
         const size_t n = atomic_load(&events->n_listeners);
         const bool few = n > 0 && n <= FEW;
         int64_t round = more ? now : few ? now + FEW_ROUND_MS : second;
@@ -226,11 +228,11 @@ static void *run(void *context)
         if (!wait_until(&events->ring, now + pause_ms(n, more), true) ||
             !wait_until(&events->ring, round, false))
             return NULL;
-        if (ring_now_ms() < second) {
+        if (clock_ms() < second) {
             more = feed_all(events, NULL);
         } else {
             more = every_second(events);
-            second = ring_now_ms() + SECOND_MS;
+            second = clock_ms() + SECOND_MS;
         }
     }
 }

@@ -78,7 +78,6 @@ struct http_shared *text_progress(const struct event_progress *runs, int64_t exp
 TET_MUST_CHECK enum tet_err ring_create(struct ring *ring, size_t max_bytes,
                                         struct tet_error *error);
 void ring_destroy(struct ring *ring);
-int64_t ring_now_ms(void); // monotonic
 /* ring_make: makes the texts that are missing. On the hub's thread. */
 void ring_make(struct ring *ring);
 /* ring_join: notes the interest, and where a listener begins: *next is the sequence, *id the last id before it; returns

@@ -7,6 +7,8 @@
  */
 #include "events/private.h"
 
+#include "clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,23 +22,12 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
-int64_t ring_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 enum tet_err ring_create(struct ring *ring, size_t max_bytes, struct tet_error *error)
 {
-    pthread_condattr_t monotonic;
     *ring = (struct ring){.capacity = FIRST_ENTRIES, .max_bytes = max_bytes};
     ring->last = ring->floor = ring->lapse_floor = now_us();
     pthread_mutex_init(&ring->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ring->urgent_came, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&ring->urgent_came);
     ring->entries = calloc(ring->capacity, sizeof *ring->entries);
     return ring->entries != NULL ? TET_OK
                                  : tet_error_set(error, TET_NO_MEMORY, "no memory for events");
@@ -214,13 +205,13 @@ void ring_leave(struct ring *ring, const struct event_filter *filter)
     pthread_mutex_lock(&ring->lock);
     struct interest *i = find_interest(ring, filter);
     if (i != NULL && i->listeners > 0 && --i->listeners == 0)
-        i->until_ms = ring_now_ms() + INTEREST_MS;
+        i->until_ms = clock_ms() + INTEREST_MS;
     pthread_mutex_unlock(&ring->lock);
 }
 
 void ring_purge(struct ring *ring)
 {
-    const int64_t now = ring_now_ms();
+    const int64_t now = clock_ms();
     pthread_mutex_lock(&ring->lock);
     for (struct interest **place = &ring->interests, *i; (i = *place) != NULL;) {
         if (i->listeners > 0 || i->until_ms > now) {

@@ -37,6 +37,8 @@
  */
 #include "http/http_private.h"
 
+#include "clock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
@@ -62,13 +64,6 @@ static const char late[] =
     "Content-Length: 69\r\n"
     "\r\n"
     "{\"error\":{\"code\":\"timeout\",\"message\":\"the request came too slowly\"}}\n";
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- peers ---- */
 
@@ -133,8 +128,8 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
         return false;
     c->fd = fd;
     peer_of(from, &c->peer);
-    atomic_init(&c->until_ms, now_ms() + all->patience_ms);
-    atomic_init(&c->idle_ms, now_ms());
+    atomic_init(&c->until_ms, clock_ms() + all->patience_ms);
+    atomic_init(&c->idle_ms, clock_ms());
     pthread_mutex_lock(&all->lock);
     const bool room = make_room(all, (size_t)fd) && ((c->peer.loopback && !all->loopback_too) ||
                                                      proxy_trusted(all->trusted, &c->peer) ||
@@ -153,7 +148,7 @@ bool connections_add(struct connections *all, int fd, const struct sockaddr *fro
 
 bool connections_make_room(struct connections *all)
 {
-    const int64_t now = now_ms();
+    const int64_t now = clock_ms();
     struct connected *oldest = NULL;
     int64_t since = now - GRACE_MS;
     pthread_mutex_lock(&all->lock);
@@ -209,7 +204,7 @@ static bool move(struct connected *c, enum connected_phase from, enum connected_
 
 void connected_line(struct connections *all, struct connected *c)
 {
-    const int64_t limit = now_ms() + all->patience_ms;
+    const int64_t limit = clock_ms() + all->patience_ms;
     if (c == NULL)
         return;
     if (atomic_load(&c->until_ms) > limit)
@@ -223,7 +218,7 @@ bool connected_headers(struct connections *all, struct connected *c)
     if (c == NULL)
         return true;
     c->held_ms = 0;
-    until(c, now_ms() + all->patience_ms);
+    until(c, clock_ms() + all->patience_ms);
     return atomic_load(&c->phase) == CONNECTED_RECEIVING;
 }
 
@@ -231,7 +226,7 @@ bool connected_body(struct connections *all, struct connected *c, size_t bytes, 
 {
     if (c == NULL)
         return true;
-    const int64_t now = now_ms(), most = now + WINDOW * all->patience_ms;
+    const int64_t now = clock_ms(), most = now + WINDOW * all->patience_ms;
     int64_t limit = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
     if (c->held_ms != 0) // that time was ours; the bytes are those that were counted before
         limit = now + c->left_ms;
@@ -248,7 +243,7 @@ void connected_held(struct connected *c)
 {
     if (c == NULL)
         return;
-    c->held_ms = now_ms();
+    c->held_ms = clock_ms();
     c->left_ms = atomic_load_explicit(&c->until_ms, memory_order_relaxed) - c->held_ms;
     (void)connected_handled(c); // where it was late, its next piece tells
 }
@@ -268,7 +263,7 @@ void connected_reply(struct connections *all, struct connected *c, size_t bytes)
     if (c == NULL)
         return;
     atomic_store_explicit(&c->measured, false, memory_order_relaxed);
-    until(c, bytes > 0 ? now_ms() + all->patience_ms : 0);
+    until(c, bytes > 0 ? clock_ms() + all->patience_ms : 0);
     atomic_store(&c->phase, bytes > 0 ? CONNECTED_REPLYING : CONNECTED_OURS);
 }
 
@@ -276,7 +271,7 @@ void connected_idle(struct connections *all, struct connected *c)
 {
     if (c == NULL)
         return;
-    const int64_t now = now_ms();
+    const int64_t now = clock_ms();
     until(c, now + IDLE_TIMEOUT_S * 1000 + all->patience_ms);
     atomic_store(&c->phase, CONNECTED_IDLE);
     atomic_store(&c->idle_ms, now);
@@ -325,7 +320,7 @@ static void tell_late(struct connections *all, const struct connected *c)
 
 static void end_late(struct connections *all)
 {
-    const int64_t now = now_ms();
+    const int64_t now = clock_ms();
     for (struct connected *c = all->first; c != NULL; c = c->next) {
         const int64_t limit = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
         const bool cut = is_cut(c);
@@ -347,13 +342,9 @@ static void *run(void *argument)
     struct connections *all = argument;
     const int64_t every_ms = all->patience_ms / 8 + 1;
     struct timespec next;
-    clock_gettime(CLOCK_MONOTONIC, &next);
     pthread_mutex_lock(&all->lock);
     while (!all->stop) {
-        next.tv_sec += every_ms / 1000;
-        next.tv_nsec += every_ms % 1000 * 1000000;
-        next.tv_sec += next.tv_nsec / 1000000000;
-        next.tv_nsec %= 1000000000;
+        clock_in(&next, every_ms);
         while (!all->stop && pthread_cond_timedwait(&all->wake, &all->lock, &next) != ETIMEDOUT)
             ;
         end_late(all);
@@ -365,7 +356,6 @@ static void *run(void *argument)
 void connections_init(struct connections *all, size_t max, size_t per_address, uint32_t patience_ms,
                       struct lingerer *linger)
 {
-    pthread_condattr_t monotonic;
     const size_t quarter = max / 4 + 1;
     all->loopback_too = per_address > 0;
     all->per_address = per_address > 0                 ? per_address
@@ -374,10 +364,7 @@ void connections_init(struct connections *all, size_t max, size_t per_address, u
     all->linger = linger;
     all->patience_ms = patience_ms;
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&all->wake);
 }
 
 enum tet_err connections_start(struct connections *all, struct tet_error *error)

@@ -21,6 +21,7 @@
  */
 #include "http/http_private.h"
 
+#include "clock.h"
 #include "json.h"
 
 #include <errno.h>
@@ -364,7 +365,6 @@ static void init(struct http_server *server, const struct http_options *options,
                  const struct http_route *routes, void *context)
 {
     size_t total = options->max_total_bytes > 0 ? options->max_total_bytes : body_total_bytes;
-    pthread_condattr_t monotonic;
     server->acceptor.listen_fd = server->acceptor.wake = -1;
     server->routes = routes;
     server->watch = options->watch;
@@ -386,10 +386,7 @@ static void init(struct http_server *server, const struct http_options *options,
     pthread_mutex_init(&server->spooler.lock, NULL);
     pthread_cond_init(&server->spooler.wake, NULL);
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->fewer, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&server->fewer);
 }
 
 static enum tet_err keep_list(char **list, const char *given, struct tet_error *error)
@@ -466,22 +463,11 @@ enum tet_err http_start(struct http_server **server, const struct http_options *
 
 /* ---- the end ---- */
 
-void deadline_in(struct timespec *until, uint32_t timeout_ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, until);
-    until->tv_sec += timeout_ms / 1000;
-    until->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until->tv_nsec >= 1000000000) {
-        until->tv_sec++;
-        until->tv_nsec -= 1000000000;
-    }
-}
-
 /* Waits until *count is 0, at most for timeout_ms. */
 static void await_none(struct http_server *server, const size_t *count, uint32_t timeout_ms)
 {
     struct timespec until;
-    deadline_in(&until, timeout_ms);
+    clock_in(&until, timeout_ms);
     pthread_mutex_lock(&server->lock);
     while (*count > 0) {
         if (pthread_cond_timedwait(&server->fewer, &server->lock, &until) == ETIMEDOUT)

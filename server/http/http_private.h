@@ -227,8 +227,8 @@ enum MHD_Result reply_send(struct http_request *request);
 /* reply_no_memory: the answer that is kept for when none can be made; MHD_NO: the connection ends. */
 enum MHD_Result reply_no_memory(struct http_server *server, struct MHD_Connection *connection);
 void reply_lacks_memory(struct http_reply *reply); // becomes 503 out_of_memory
-struct MHD_Response *reply_make_no_memory(void); // NULL: no memory
-void reply_clear(struct http_reply *reply); // keeps `close`
+struct MHD_Response *reply_make_no_memory(void);   // NULL: no memory
+void reply_clear(struct http_reply *reply);        // keeps `close`
 /* reply_send_now: writes the reply to the socket itself: in the middle of a body, where
  * libmicrohttpd takes none. The connection is to be ended then. */
 void reply_send_now(struct http_request *request);
@@ -378,10 +378,10 @@ void acceptor_stop(struct http_server *server);
 /* ---- http.c ---- */
 struct http_server {
     struct MHD_Daemon *daemon;
-    http_watch_fn *watch; // NULL: nobody
-    http_admit_fn *admit; // NULL: everybody is `local`
-    http_quick_fn *quick; // NULL: none
-    http_done_fn *done;   // NULL: nobody wants to know
+    http_watch_fn *watch;           // NULL: nobody
+    http_admit_fn *admit;           // NULL: everybody is `local`
+    http_quick_fn *quick;           // NULL: none
+    http_done_fn *done;             // NULL: nobody wants to know
     struct MHD_Response *no_memory; // reply_no_memory
     bool beyond_loopback;
     char *hosts, *origins; // lists with commas; NULL: none
@@ -407,6 +407,5 @@ struct http_server {
 void server_owes(struct http_request *request); // counts it as owed, once
 void server_forgets(
     struct http_request *request); // a stream: neither active nor owed; see streams_end
-void deadline_in(struct timespec *until, uint32_t timeout_ms); // monotonic
 
 #endif

@@ -12,6 +12,8 @@
  */
 #include "http/http_private.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,17 +29,10 @@ struct lingering {
     int64_t until_ms[LINGER_MAX];
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Takes over the added sockets; false: stop. */
 static bool take_added(struct lingerer *linger, struct lingering *all)
 {
-    int64_t until_ms = now_ms() + LINGER_MS;
+    int64_t until_ms = clock_ms() + LINGER_MS;
     pthread_mutex_lock(&linger->lock);
     for (size_t k = 0; k < linger->n_added; k++) {
         if (all->n == LINGER_MAX) {
@@ -63,7 +58,7 @@ static bool throw_away(int fd)
 
 static void serve(struct lingering *all)
 {
-    int64_t now = now_ms();
+    int64_t now = clock_ms();
     for (size_t k = all->n; k-- > 0;) {
         bool more = all->fds[k].revents == 0 || throw_away(all->fds[k].fd);
         if (more && now < all->until_ms[k])
@@ -80,7 +75,7 @@ static void *run(void *argument)
     struct lingerer *linger = argument;
     struct lingering all = {0};
     while (take_added(linger, &all)) {
-        int64_t wait_ms = -1, now = now_ms();
+        int64_t wait_ms = -1, now = clock_ms();
         for (size_t k = 0; k < all.n; k++) {
             int64_t left = all.until_ms[k] > now ? all.until_ms[k] - now : 0;
             if (wait_ms < 0 || left < wait_ms)

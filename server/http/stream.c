@@ -19,6 +19,7 @@
  */
 #include "http/http_private.h"
 
+#include "clock.h"
 #include "http/stream.h"
 
 #include <errno.h>
@@ -348,13 +349,9 @@ void stream_close(struct http_stream *s)
 
 void streams_create(struct streams *all, size_t max)
 {
-    pthread_condattr_t monotonic;
     all->max = max;
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->none, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond(&all->none);
 }
 
 void streams_destroy(struct streams *all)
@@ -366,7 +363,7 @@ void streams_destroy(struct streams *all)
 void streams_await(struct streams *all, uint32_t timeout_ms)
 {
     struct timespec until;
-    deadline_in(&until, timeout_ms);
+    clock_in(&until, timeout_ms);
     pthread_mutex_lock(&all->lock);
     while (all->n > 0)
         if (pthread_cond_timedwait(&all->none, &all->lock, &until) == ETIMEDOUT)

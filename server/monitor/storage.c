@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "space.h"
 
 enum { LOOK_MS = 500 };
@@ -60,10 +61,7 @@ static void *watch(void *argument)
         struct timespec until;
         pthread_mutex_unlock(&s->lock);
         look(s);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOOK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        clock_in(&until, LOOK_MS);
         pthread_mutex_lock(&s->lock);
         while (!s->stopping && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT) {
         }
@@ -72,32 +70,19 @@ static void *watch(void *argument)
     return NULL;
 }
 
-static enum tet_err create_lock(struct storage *s, struct tet_error *error)
-{
-    pthread_condattr_t monotonic;
-    if (pthread_condattr_init(&monotonic) != 0)
-        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&s->lock, NULL);
-    (void)pthread_cond_init(&s->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
-    return TET_OK;
-}
-
 enum tet_err storage_start(struct storage **storage, const struct storage_options *options,
                            struct tet_error *error)
 {
     *storage = NULL;
     struct storage *s = calloc(1, sizeof *s);
     char *database = strdup(options->database);
-    enum tet_err err = s != NULL && database != NULL
-                           ? create_lock(s, error)
-                           : tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    if (err != TET_OK) {
+    if (s == NULL || database == NULL) {
         free(database);
         free(s);
-        return err;
+        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
     }
+    (void)pthread_mutex_init(&s->lock, NULL);
+    clock_cond(&s->changed);
     s->store = options->store;
     s->database = database;
     s->spaces[STORAGE_DATABASE].folder = dirname(database);

@@ -22,16 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "data/contents.h"
 #include "data/files.h"
 #include "store/internal.h"
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static enum tet_err name_make(char name[BACKUP_NAME], const char *path, const char *suffix,
                               struct tet_error *error)
@@ -295,7 +289,7 @@ enum tet_err backup_write(const char *path, const char *files, const char *file,
 {
     char part[BACKUP_NAME];
     struct folders f;
-    const double start = now_seconds();
+    const double start = clock_s();
     *report = (struct backup_report){0};
     enum tet_err err = name_make(part, file, ".part", error);
     if (err == TET_OK)
@@ -319,7 +313,7 @@ enum tet_err backup_write(const char *path, const char *files, const char *file,
     if (err != TET_OK)
         remove_part(part);
     contents_remove(err != TET_OK && moved ? f.kept : f.part);
-    report->seconds = now_seconds() - start;
+    report->seconds = clock_s() - start;
     return err;
 }
 
@@ -371,7 +365,7 @@ enum tet_err backup_restore(const char *file, const char *path, const char *file
 {
     char part[BACKUP_NAME];
     struct folders f;
-    const double start = now_seconds();
+    const double start = clock_s();
     int lock = -1;
     bool created = false;
     kept[0] = '\0';
@@ -394,6 +388,6 @@ enum tet_err backup_restore(const char *file, const char *path, const char *file
     if (err != TET_OK)
         remove_part(part);
     close(lock);
-    report->seconds = now_seconds() - start;
+    report->seconds = clock_s() - start;
     return err;
 }

@@ -7,6 +7,8 @@
  */
 #include "store/internal.h"
 
+#include "clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,19 +143,12 @@ void store_observe(struct store *store, store_observer_fn *observer, void *conte
 
 /* ---- measures ---- */
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 enum tet_err changes_commit(struct store *store, struct tet_error *error)
 {
     struct changes *changes = &store->changes;
-    const double begun = seconds();
+    const double begun = clock_s();
     const enum tet_err err = db_commit(&store->db, error);
-    const double took = seconds() - begun;
+    const double took = clock_s() - begun;
     size_t bucket = 0;
     while (bucket < STORE_COMMIT_BOUNDS && took > store_commit_bounds[bucket])
         bucket++;

@@ -9,6 +9,8 @@
  */
 #include "store/share.h"
 
+#include "clock.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,21 +18,14 @@
 
 enum { CHARGE_MS = 60000 }; // claims charge what was not charged for so long
 
-static int64_t steady_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void queue_begin(struct store *store)
 {
-    store->epoch_ms = store_now_ms() - steady_ms();
+    store->epoch_ms = store_now_ms() - clock_ms();
 }
 
 int64_t queue_now(const struct store *store)
 {
-    return store->clock_ms != 0 ? store->clock_ms : store->epoch_ms + steady_ms();
+    return store->clock_ms != 0 ? store->clock_ms : store->epoch_ms + clock_ms();
 }
 
 int64_t queue_shown(const struct store *store, int64_t at_ms)

@@ -9,6 +9,7 @@
  *
  * Threads: one at a time.
  */
+#include "clock.h"
 #include "store/backup.h"
 #include "store/internal.h"
 #include "store/share.h"
@@ -309,20 +310,14 @@ static enum tet_err open_somehow(struct store *store, bool fresh, struct tet_err
 
 /* ---- open and close ---- */
 
-static enum tet_err create_locks(struct store *store, struct tet_error *error)
+static void create_locks(struct store *store)
 {
-    pthread_condattr_t monotonic;
-    if (pthread_condattr_init(&monotonic) != 0)
-        return tet_error_set(error, TET_NO_MEMORY, "out of memory");
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&store->lock, NULL);
     (void)pthread_mutex_init(&store->plan_lock, NULL);
-    (void)pthread_cond_init(&store->arrived, &monotonic);
+    clock_cond(&store->arrived);
     (void)pthread_cond_init(&store->answered, NULL);
-    (void)pthread_condattr_destroy(&monotonic);
     readers_create(&store->readers);
     changes_create(&store->changes);
-    return TET_OK;
 }
 
 /* A connection beside the server that holds the lock: nothing is migrated or recovered. */
@@ -371,11 +366,7 @@ static enum tet_err open_store(struct store **out, const char *path,
     queue_begin(store);
     store->policy = (struct store_policy){STORE_HALF_LIFE_S, limits->max_queued, 0, 0};
     store->last = &store->first;
-    err = create_locks(store, error);
-    if (err != TET_OK) {
-        free(store);
-        return err;
-    }
+    create_locks(store);
     store->path = absolute(path);
     if (store->path == NULL) {
         err = tet_error_set(error, TET_IO, "%s: cannot be opened (%s)", path, strerror(errno));

@@ -24,6 +24,7 @@
  */
 #include "store/internal.h"
 
+#include "clock.h"
 #include "monitor/log.h"
 
 #include <errno.h>
@@ -65,13 +66,6 @@ static bool work(struct store *store, struct job *job)
     return true;
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool any_durable(const struct job *batch)
 {
     while (batch != NULL && !batch->durable)
@@ -87,12 +81,12 @@ static bool write_together(struct store *store, struct job *batch, bool is_long,
 {
     struct db *db = &store->db;
     const bool durable = is_long ? batch->durable : any_durable(batch);
-    const int64_t until = monotonic_ms() + BATCH_MS;
+    const int64_t until = clock_ms() + BATCH_MS;
     struct job *last = NULL;
     if (db_begin(db, durable, failure) != TET_OK)
         return false;
     for (struct job *job = batch; job != NULL; last = job, job = job->next) {
-        if (is_long && last != NULL && ((job->durable && !durable) || monotonic_ms() >= until))
+        if (is_long && last != NULL && ((job->durable && !durable) || clock_ms() >= until))
             break;
         if (!work(store, job)) {
             db_rollback(db);
@@ -325,10 +319,7 @@ static struct job *take_batch(struct store *store, struct lanes *lanes, bool *is
 static void wait_for_work(struct store *store)
 {
     struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += RETRY_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    clock_in(&until, RETRY_MS);
     while (store->first == NULL && !store->closing) {
         if (store->removing && !store->removal_fails &&
             (store->health.err == TET_STORAGE_FULL ||
