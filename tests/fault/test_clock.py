@@ -105,12 +105,14 @@ def test_a_jump_is_charged_to_nobody():
 def test_a_jump_back_holds_up_nobody():
     """A worker that waits a second for a full disk waits a second."""
     with folder() as path, folder() as aside, Clocked(path, aside) as d:
-        short = {**TRAIN, "training": {"epochs": 300, "batch": 16}, "record": {"every": 100, "checkpoint_epochs": 1000}}
+        short = {**TRAIN, "training": {"epochs": 3000, "batch": 16}, "record": {"every": 100, "checkpoint_epochs": 1000}}
         runs = d.client.submit(short)[1]["runs"]
         until("the run to be under way", lambda: d.client.run(runs[0])["progress"]["step"] > 0)
         d.faults.arm(NAMES.index("db-write"), 1, errno.ENOSPC, FROM_THEN_ON)
-        time.sleep(1.5)  # it comes to its end, and cannot say so
-        assert d.client.run(runs[0])["state"] == "running"
+        until("the run to come to its end", lambda: (p := d.client.run(runs[0])["progress"])["step"] == p["steps"])
+        time.sleep(0.5)  # and it cannot say so
+        now = d.client.run(runs[0])
+        assert now["state"] == "running", now
         d.control.offset_ns = -HOUR
         d.faults.disarm()
         begun = time.monotonic()
