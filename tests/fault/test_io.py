@@ -11,7 +11,7 @@ import errno, os, random, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faults
 from faults import FROM_THEN_ON, NAMES, ONCE, SANITIZED, SHORT, Daemon, Day, Faults, finish, folder, note
-from daemon import SEED, SOAK, tap
+from daemon import SEED, SOAK, tap, until
 
 SECONDS = 60 * float(os.environ.get("MINUTES") or 12) if SOAK else 6.0 if SANITIZED else 10.0
 ERRORS = {name: value for name, value in
@@ -78,6 +78,7 @@ def one(case, want):
             fired, told = controls.control.fired, dict(day.told)
             controls.disarm()
             if alive and fired:
+                until("the disks to be well again", lambda: d.client.get("/healthz")["storage"] == "ok")
                 day.check_kept(d.client)
                 assert day.go(d.client), f"it went when nothing failed any more: {day.told}"
                 how = "lived"
