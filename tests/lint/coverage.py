@@ -3,7 +3,6 @@
 """How many of the lines of core/ and of server/ the tests of the build with AddressSanitizer ran, from gcov's counts: at
 least 85 in 100 of each. tests/run asks at its end; `make coverage` shows folders and files too.
 
-The kernels and the random numbers, core/kernels/ and core/philox.c, are not counted: the Makefile says why.
 A process that is killed leaves no counts, so what only a killed server runs is not in them."""
 import collections
 import concurrent.futures
