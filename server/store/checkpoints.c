@@ -208,9 +208,11 @@ struct checkpoint_job {
 static enum tet_err checkpoint_work(struct store *store, struct job *base, struct tet_error *error)
 {
     struct checkpoint_job *job = (struct checkpoint_job *)base;
-    int64_t found = 0;
+    int64_t found = 0, cancelled = 0;
     enum tet_err err = writer_is_whole(store, base->run, error);
-    if (err != TET_OK)
+    if (err == TET_OK)
+        err = run_is_cancelled(&store->db, base->run, &cancelled, error);
+    if (err != TET_OK || cancelled != 0)
         return err;
     struct query q = query_open(&store->db, "SELECT id FROM run WHERE id = :run", error);
     query_bind_int(&q, ":run", base->run);

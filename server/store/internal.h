@@ -310,6 +310,10 @@ TET_MUST_CHECK enum tet_err store_max_pages(struct store *store, uint32_t pages,
 /* runs_recover: sends every running run back to the queue, trimmed. */
 TET_MUST_CHECK enum tet_err runs_recover(struct store *store, struct tet_error *error);
 bool run_state_parse(const char *text, enum run_state *state);
+/* run_is_cancelled: a run that was cancelled is over: what its worker had posted, or posts until it hears of it, is
+ * not added. *cancelled: 1, else 0. */
+TET_MUST_CHECK enum tet_err run_is_cancelled(struct db *db, int64_t run, int64_t *cancelled,
+                                             struct tet_error *error);
 
 /* ---- retention.c ---- */
 

@@ -69,8 +69,13 @@ static enum tet_err series_id(struct store *store, const struct tet_record *reco
 /* Counts the records; *first: the number of the first of them; *level: of the run's smallest bins, 0:
  * it has none, being of a time before they were. */
 static enum tet_err count_records(struct db *db, const struct metrics_job *job, int64_t *first,
-                                  int64_t *level, struct tet_error *error)
+                                  int64_t *level, bool *over, struct tet_error *error)
 {
+    int64_t cancelled = 0;
+    enum tet_err err = run_is_cancelled(db, job->job.run, &cancelled, error);
+    *over = cancelled != 0;
+    if (err != TET_OK || *over)
+        return err;
     struct query q = query_open(db,
                                 "UPDATE run SET records = records + :n, step = max(step, :step)"
                                 " WHERE id = :run RETURNING records - :n, draw_level",
@@ -85,7 +90,7 @@ static enum tet_err count_records(struct db *db, const struct metrics_job *job, 
         query_fail(&q, TET_NOT_FOUND, "there is no such run");
     }
     query_run(&q);
-    const enum tet_err err = query_close(&q);
+    err = query_close(&q);
     return err == TET_OK && *level == 0 && *first == 0 ? bins_choose(db, job->job.run, level, error)
                                                        : err;
 }
@@ -192,8 +197,9 @@ static enum tet_err metrics_work(struct store *store, struct job *base, struct t
     struct metrics_job *job = (struct metrics_job *)base;
     struct writing w = {.store = store, .job = job, .again = UINT64_MAX, .error = error};
     int64_t level = 0;
-    enum tet_err err = count_records(&store->db, job, &w.first, &level, error);
-    if (err != TET_OK)
+    bool over;
+    enum tet_err err = count_records(&store->db, job, &w.first, &level, &over, error);
+    if (err != TET_OK || over)
         return err;
     w.ids = calloc(job->n, sizeof *w.ids);
     if (w.ids == NULL)

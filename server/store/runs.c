@@ -120,6 +120,16 @@ static enum tet_err claim_work(struct store *store, struct job *base, struct tet
     return err;
 }
 
+enum tet_err run_is_cancelled(struct db *db, int64_t run, int64_t *cancelled,
+                              struct tet_error *error)
+{
+    struct query q =
+        query_open(db, "SELECT 1 FROM run WHERE id = :run AND state = 'cancelled'", error);
+    query_bind_int(&q, ":run", run);
+    *cancelled = query_row(&q);
+    return query_close(&q);
+}
+
 enum tet_err store_claim(struct store *store, uint32_t worker, uint64_t memory_bytes,
                          struct store_claim *claim, bool *found, bool *blocked,
                          struct tet_error *error)

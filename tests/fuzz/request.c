@@ -309,6 +309,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                                       .memory_bytes = api.memory_bytes};
     HOLDS(pool_start(&api.pool, &pool, &error) == TET_OK);
     atomic_store(&api.look_at, api.pool);
+    const struct storage_options disks = {
+        .store = api.store, .database = path, .files = folder, .backups = folder};
+    HOLDS(storage_start(&api.storage, &disks, &error) == TET_OK);
     submit();
     await();
     make_token();
