@@ -166,10 +166,8 @@ static enum tet_err keep_content(struct ingest *in, bool known, struct tet_error
         err = files_mark(files, in->sha256, error);
     if (err == TET_OK)
         err = files_publish(files, staged, in->sha256, error);
-    if (err != TET_OK) {
+    if (err != TET_OK)
         files_withdraw(files, in->sha256);
-        files_settle(files, in->sha256);
-    }
     return err;
 }
 
@@ -205,7 +203,8 @@ static enum tet_err publish(struct ingest *in, bool *created, struct tet_error *
         return err; // the marker stays for the next start
     if (err != TET_OK && !there)
         files_withdraw(api->files, in->sha256);
-    files_settle(api->files, in->sha256);
+    else
+        files_settle(api->files, in->sha256);
     return err;
 }
 
@@ -300,7 +299,8 @@ static enum tet_err withdraw(struct api *api, const char *name, const struct fou
         return err; // the marker stays for the next start
     if (err == TET_OK && last)
         files_withdraw(api->files, found->sha256);
-    files_settle(api->files, found->sha256);
+    else
+        files_settle(api->files, found->sha256);
     return err;
 }
 

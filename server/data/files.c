@@ -228,8 +228,8 @@ void files_withdraw(struct files *f, const char *sha256)
 {
     char path[FILES_PATH];
     files_content(f, sha256, path);
-    (void)unlink(path);
-    (void)sync_folder(f->datasets);
+    if ((unlink(path) == 0 || errno == ENOENT) && sync_folder(f->datasets))
+        files_settle(f, sha256);
 }
 
 /* ---- recovery ---- */
@@ -256,9 +256,10 @@ static enum tet_err recover_one(struct files *f, const char *name, files_known_f
     const enum tet_err err = known(context, sha256, &there, error);
     if (err != TET_OK)
         return err;
-    if (!there)
+    if (there)
+        files_settle(f, sha256);
+    else
         files_withdraw(f, sha256);
-    files_settle(f, sha256);
     return TET_OK;
 }
 

@@ -57,7 +57,8 @@ void files_content(const struct files *files, const char *sha256, char path[FILE
 TET_MUST_CHECK enum tet_err files_mark(struct files *files, const char *sha256,
                                        struct tet_error *error);
 void files_settle(struct files *files, const char *sha256);
-/* files_publish: moves a synced file to its place (durable). files_withdraw: removes a content. */
+/* files_publish: moves a synced file to its place (durable). files_withdraw: removes a content,
+ * and then its marker, which stays where the content does: the next start tries again. */
 TET_MUST_CHECK enum tet_err files_publish(struct files *files, const char *file, const char *sha256,
                                           struct tet_error *error);
 void files_withdraw(struct files *files, const char *sha256);

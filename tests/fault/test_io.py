@@ -78,7 +78,7 @@ def one(case, want):
             fired, told = controls.control.fired, dict(day.told)
             controls.disarm()
             if alive and fired:
-                until("the disks to be well again", lambda: d.client.get("/healthz")["storage"] == "ok")
+                until("the disks to be well again", lambda: d.client.ask("GET", "/readyz")[0] == 200)
                 day.check_kept(d.client)
                 assert day.go(d.client), f"it went when nothing failed any more: {day.told}"
                 how = "lived"
