@@ -114,14 +114,15 @@ static void measure(struct pool *pool, const json_t *definition,
 }
 
 /* Whether the run could not begin for what the server finds around it: a dataset that is not there
- * or not the same, too little memory. That is no result: the run waits, paused, for the next start
+ * or not the same, too little memory, a checkpoint that cannot be read. That is no result: the run waits, paused, for the next start
  * of the server. */
 static bool is_hindered(const struct session_result *result)
 {
     const enum tet_err err = result->err;
     return result->state == RUN_FAILED && !result->begun &&
            (err == TET_NOT_FOUND || err == TET_IO || err == TET_BAD_DATASET ||
-            err == TET_NO_MEMORY || err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS);
+            err == TET_NO_MEMORY || err == TET_STORAGE_FULL || err == TET_STORAGE_FAILS ||
+            err == TET_DATABASE); // to SQLite, too, what could not be read may be damaged
 }
 
 /* Once: true where it is written, or no longer ours to write. */

@@ -12,11 +12,12 @@
 #include "api/results.h"
 
 #include <math.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "definition/definition.h"
 #include "results/matrix.h"
 #include "results/picture.h"
@@ -27,6 +28,8 @@ enum {
     WISHED = 400,      // pixels of the longer side, about, where no scale is asked for
     FIELDS_MAX = 1024, // of a grid
     DRAWN = 2,         // pictures at once: each may need hundreds of megabytes for a moment
+    WAITING = 2,       // for their turn: helpers that others would have
+    PATIENCE_MS = 2000,
     GAP_GREY = 255
 };
 
@@ -227,15 +230,32 @@ void api_reply_picture(struct http_reply *reply, const struct picture *picture)
         http_reply_bytes(reply, 200, "image/png", bytes, size);
 }
 
-static atomic_int drawn; // pictures being drawn
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t turn;
+    int drawing, waiting;
+} turns = {.lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER};
 
-/* Whether there is a turn; then it is given back with give_turn. */
+/* Whether there is a turn, soon; then it is given back with give_turn. Whoever has gone on to another page is still
+ * drawn for: a few wait for that, and are not sent away. */
 static bool take_turn(struct http_reply *reply)
 {
     struct tet_error error = {0};
-    if (atomic_fetch_add(&drawn, 1) < DRAWN)
+    struct timespec until;
+    clock_in(&until, PATIENCE_MS);
+    pthread_mutex_lock(&turns.lock);
+    if (turns.drawing >= DRAWN && turns.waiting < WAITING) {
+        turns.waiting++;
+        while (turns.drawing >= DRAWN &&
+               pthread_cond_clockwait(&turns.turn, &turns.lock, CLOCK_MONOTONIC, &until) == 0) {
+        }
+        turns.waiting--;
+    }
+    const bool mine = turns.drawing < DRAWN;
+    turns.drawing += mine;
+    pthread_mutex_unlock(&turns.lock);
+    if (mine)
         return true;
-    atomic_fetch_sub(&drawn, 1);
     tet_error_set(&error, TET_BUSY,
                   "%d pictures are being drawn, which is as many as may be at once", (int)DRAWN);
     http_reply_error(reply, &error, NULL);
@@ -244,7 +264,10 @@ static bool take_turn(struct http_reply *reply)
 
 static void give_turn(void)
 {
-    atomic_fetch_sub(&drawn, 1);
+    pthread_mutex_lock(&turns.lock);
+    turns.drawing--;
+    pthread_cond_signal(&turns.turn);
+    pthread_mutex_unlock(&turns.lock);
 }
 
 void api_weights_png(void *context, const struct http_request *request, struct http_reply *reply)

@@ -284,6 +284,8 @@ def test_each_place_of_a_command():
             if p.returncode == status and (out is None or p.stdout == out):
                 continue
             told += 1
+            if "gcov" in describe(frames, objects):
+                continue  # what counts the lines, at the end of all
             if p.returncode == 7 and "resolve host" in p.stderr:
                 continue  # so libcurl calls it
             if p.returncode == -11 and "client_open" in describe(frames, objects):
